@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How virtual CPUs run: one table of functions per engine, shaped like KVM's own interface.
+ *
+ *   machine --(struct accel)--> kvm.c or soft.c
+ *   machine <--(struct accel_bus)-- accesses that are not RAM, interrupt acknowledge
+ *
+ * The bus functions are called on the thread of the vCPU that made the access, inside
+ * accel->run(). No lock of the caller's may be held while calling run().
+ */
+#ifndef LODGE_ACCEL_ACCEL_H
+#define LODGE_ACCEL_ACCEL_H
+
+#include "base/types.h"
+#include "cpu/arch.h"
+#include <glib.h>
+
+struct accel_vm;
+struct accel_vcpu;
+
+/* Same contracts as struct cpu_bus in cpu/cpu.h. */
+struct accel_bus {
+	void *opaque;
+	void (*mmio)(void *opaque, unsigned vcpu, gpa_t gpa, u64 *data, unsigned size, bool write);
+	void (*pio)(void *opaque, unsigned vcpu, u16 port, u32 *data, unsigned size, bool write);
+	bool (*msr)(void *opaque, unsigned vcpu, u32 msr, u64 *data, bool write);
+	int (*interrupt_ack)(void *opaque, unsigned vcpu);
+	u64 (*cr8)(void *opaque, unsigned vcpu, u64 value, bool write);
+};
+
+struct accel_config {
+	unsigned vcpus, sockets, cores, threads;
+	bool step, check_blocks;         /* debug switches of the software CPU */
+	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
+	struct accel_bus bus;
+};
+
+enum accel_exit { ACCEL_EXIT_STOPPED, ACCEL_EXIT_HALTED, ACCEL_EXIT_SHUTDOWN, ACCEL_EXIT_ERROR };
+
+enum accel_event {
+	ACCEL_EVENT_INTR = 1 << 0, /* accel_bus.interrupt_ack may have something */
+	ACCEL_EVENT_NMI = 1 << 1,
+	ACCEL_EVENT_INIT = 1 << 2,
+	ACCEL_EVENT_SIPI = 1 << 3,
+	ACCEL_EVENT_STOP = 1 << 4, /* run() returns ACCEL_EXIT_STOPPED until cleared */
+};
+
+#define ACCEL_SLOT_READONLY BIT(0)
+
+struct accel {
+	const char *name; /* "soft", "kvm" */
+	bool has_lapic;   /* the engine emulates the local APICs itself */
+	/* Can this host run it? -errno and a reason in @error that names the remedy. */
+	int (*probe)(GError **error);
+	struct accel_vm *(*vm_create)(const struct accel_config *config, GError **error);
+	void (*vm_destroy)(struct accel_vm *vm);
+	int (*memory_slot)(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags);
+	/* Any thread: guest RAM was written by somebody other than a vCPU. */
+	void (*memory_written)(struct accel_vm *vm, gpa_t gpa, u64 bytes);
+	u64 (*tsc_hz)(struct accel_vm *vm);
+
+	struct accel_vcpu *(*vcpu_create)(struct accel_vm *vm, unsigned index, GError **error);
+	void (*vcpu_destroy)(struct accel_vcpu *vcpu);
+	void (*vcpu_reset)(struct accel_vcpu *vcpu, bool init);
+	enum accel_exit (*run)(struct accel_vcpu *vcpu); /* on the vCPU's own thread */
+	void (*get_state)(struct accel_vcpu *vcpu, struct x86_state *state); /* only while not running */
+	int (*set_state)(struct accel_vcpu *vcpu, const struct x86_state *state);
+	/* Any thread. The caller wakes a vCPU thread that sleeps after ACCEL_EXIT_HALTED itself. */
+	void (*raise)(struct accel_vcpu *vcpu, unsigned events);
+	void (*clear)(struct accel_vcpu *vcpu, unsigned events);
+	void (*sipi_vector)(struct accel_vcpu *vcpu, u8 vector);
+	bool (*has_work)(struct accel_vcpu *vcpu);
+};
+
+extern const struct accel accel_soft; /* soft.c */
+
+#endif

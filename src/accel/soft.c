@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software engine: the accelerator table on top of the CPU room. The two interfaces mirror
+ * each other; this file is the only one that sees both.
+ */
+#include "accel/accel.h"
+#include "cpu/cpu.h"
+
+static int soft_probe(GError **error)
+{
+	return 0;
+}
+
+static struct accel_vm *soft_vm_create(const struct accel_config *config, GError **error)
+{
+	const struct cpu_vm_config cpu = {
+		.cpus = config->vcpus,
+		.sockets = config->sockets,
+		.cores = config->cores,
+		.threads = config->threads,
+		.step = config->step,
+		.check_blocks = config->check_blocks,
+		.features_off = config->features_off,
+		.lapic_hz = 1000000000,
+		.bus = { .opaque = config->bus.opaque,
+			 .mmio = config->bus.mmio,
+			 .pio = config->bus.pio,
+			 .msr = config->bus.msr,
+			 .interrupt_ack = config->bus.interrupt_ack,
+			 .cr8 = config->bus.cr8 },
+	};
+
+	return (struct accel_vm *)cpu_vm_new(&cpu, error);
+}
+
+static void soft_vm_destroy(struct accel_vm *vm)
+{
+	cpu_vm_free((struct cpu_vm *)vm);
+}
+
+static int soft_memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva,
+			    u32 flags)
+{
+	return cpu_vm_set_slot((struct cpu_vm *)vm, slot, gpa, bytes, hva,
+			       flags & ACCEL_SLOT_READONLY ? CPU_SLOT_READONLY : 0);
+}
+
+static void soft_memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
+{
+	cpu_vm_memory_written((struct cpu_vm *)vm, gpa, bytes);
+}
+
+static u64 soft_tsc_hz(struct accel_vm *vm)
+{
+	return cpu_vm_tsc_hz((struct cpu_vm *)vm);
+}
+
+static struct accel_vcpu *soft_vcpu_create(struct accel_vm *vm, unsigned index, GError **error)
+{
+	return (struct accel_vcpu *)cpu_new((struct cpu_vm *)vm, index, error);
+}
+
+static void soft_vcpu_destroy(struct accel_vcpu *vcpu)
+{
+	cpu_free((struct cpu *)vcpu);
+}
+
+static void soft_vcpu_reset(struct accel_vcpu *vcpu, bool init)
+{
+	cpu_reset((struct cpu *)vcpu, init);
+}
+
+static enum accel_exit soft_run(struct accel_vcpu *vcpu)
+{
+	static const enum accel_exit exits[] = {
+		[CPU_EXIT_STOPPED] = ACCEL_EXIT_STOPPED,
+		[CPU_EXIT_HALTED] = ACCEL_EXIT_HALTED,
+		[CPU_EXIT_SHUTDOWN] = ACCEL_EXIT_SHUTDOWN,
+		[CPU_EXIT_ERROR] = ACCEL_EXIT_ERROR,
+	};
+
+	return exits[cpu_run((struct cpu *)vcpu)];
+}
+
+static void soft_get_state(struct accel_vcpu *vcpu, struct x86_state *state)
+{
+	cpu_get_state((struct cpu *)vcpu, state);
+}
+
+static int soft_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
+{
+	return cpu_set_state((struct cpu *)vcpu, state);
+}
+
+/* The first five request bits have the same meaning and value on both sides. */
+_Static_assert((int)CPU_REQ_INTR == (int)ACCEL_EVENT_INTR, "request bits differ");
+_Static_assert((int)CPU_REQ_NMI == (int)ACCEL_EVENT_NMI, "request bits differ");
+_Static_assert((int)CPU_REQ_INIT == (int)ACCEL_EVENT_INIT, "request bits differ");
+_Static_assert((int)CPU_REQ_SIPI == (int)ACCEL_EVENT_SIPI, "request bits differ");
+_Static_assert((int)CPU_REQ_STOP == (int)ACCEL_EVENT_STOP, "request bits differ");
+
+static void soft_raise(struct accel_vcpu *vcpu, unsigned events)
+{
+	cpu_request((struct cpu *)vcpu, events);
+}
+
+static void soft_clear(struct accel_vcpu *vcpu, unsigned events)
+{
+	cpu_request_clear((struct cpu *)vcpu, events);
+}
+
+static void soft_sipi_vector(struct accel_vcpu *vcpu, u8 vector)
+{
+	cpu_set_sipi_vector((struct cpu *)vcpu, vector);
+}
+
+static bool soft_has_work(struct accel_vcpu *vcpu)
+{
+	return cpu_has_work((struct cpu *)vcpu);
+}
+
+const struct accel accel_soft = {
+	.name = "soft",
+	.has_lapic = false,
+	.probe = soft_probe,
+	.vm_create = soft_vm_create,
+	.vm_destroy = soft_vm_destroy,
+	.memory_slot = soft_memory_slot,
+	.memory_written = soft_memory_written,
+	.tsc_hz = soft_tsc_hz,
+	.vcpu_create = soft_vcpu_create,
+	.vcpu_destroy = soft_vcpu_destroy,
+	.vcpu_reset = soft_vcpu_reset,
+	.run = soft_run,
+	.get_state = soft_get_state,
+	.set_state = soft_set_state,
+	.raise = soft_raise,
+	.clear = soft_clear,
+	.sipi_vector = soft_sipi_vector,
+	.has_work = soft_has_work,
+};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software CPU: the public face of this room, seen by accel/soft.c and by tests.
+ *
+ *   struct cpu_vm   what the processors of one guest share: memory slots, the CPUID contract,
+ *                   the translated code
+ *   struct cpu      one processor; its functions belong to the thread that runs it unless a
+ *                   comment says "any thread"
+ *
+ * The room knows no device: everything outside RAM leaves through struct cpu_bus.
+ */
+#ifndef LODGE_CPU_CPU_H
+#define LODGE_CPU_CPU_H
+
+#include "base/types.h"
+#include "cpu/arch.h"
+#include <glib.h>
+
+struct cpu;
+struct cpu_vm;
+
+/* What the processors need from the outside. All are called on the thread of processor @index,
+ * with host floating-point control words loaded, and may block. @size is 1, 2, 4 or 8 bytes. */
+struct cpu_bus {
+	void *opaque;
+	/* Access to a guest physical address that is not RAM. Reads store into *@data. */
+	void (*mmio)(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write);
+	void (*pio)(void *opaque, unsigned index, u16 port, u32 *data, unsigned size, bool write);
+	/* MSRs that belong to the interrupt controller (0x1b, 0x6e0, 0x800-0x8ff).
+	 * False: the guest gets #GP. */
+	bool (*msr)(void *opaque, unsigned index, u32 msr, u64 *data, bool write);
+	/* The highest pending interrupt that its priority lets through, moved to in-service:
+	 * its vector, or -1. Called only while the processor can take an interrupt. */
+	int (*interrupt_ack)(void *opaque, unsigned index);
+	/* CR8 (bits 3:0 = task priority class). */
+	u64 (*cr8)(void *opaque, unsigned index, u64 value, bool write);
+};
+
+/* One CPUID leaf of the guest's contract. */
+struct cpu_cpuid {
+	u32 leaf, subleaf;
+	u32 has_subleaf; /* 1: @subleaf must match */
+	u32 eax, ebx, ecx, edx;
+};
+
+struct cpu_vm_config {
+	unsigned cpus;            /* processors that may be created, 1..255 */
+	unsigned sockets, cores, threads; /* topology; sockets * cores * threads == cpus */
+	size_t code_cache_bytes;  /* 0: the default */
+	bool step;                /* one instruction a block, no chaining, exact flags */
+	bool check_blocks;        /* debug: compare a block's guest bytes at every entry */
+	u64 tsc_hz;               /* 0: measure the host's */
+	u64 lapic_hz;             /* frequency of the local APIC timer's input, for CPUID */
+	const char *const *features_off; /* NULL-terminated Linux names of CPUID bits to hide */
+	struct cpu_bus bus;
+};
+
+/* Creates the shared part. NULL with @error set if the host cannot run it. */
+struct cpu_vm *cpu_vm_new(const struct cpu_vm_config *config, GError **error);
+void cpu_vm_free(struct cpu_vm *vm); /* after all its processors */
+
+#define CPU_SLOT_READONLY BIT(0) /* guest writes go to cpu_bus.mmio */
+/* Maps @bytes at @hva (owned by the caller, page aligned, must stay mapped) to guest physical
+ * @gpa. Slots must not overlap; @bytes 0 removes slot @slot (0..31). Only while no processor runs. */
+int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags);
+
+/* Any thread: somebody other than a processor (DMA, debugger, balloon) wrote guest RAM.
+ * Must be called after the bytes are there and before the guest is told. */
+void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes);
+
+u64 cpu_vm_tsc_hz(const struct cpu_vm *vm);
+/* The CPUID contract, computed once; *@count entries, owned by @vm. */
+const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count);
+
+struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error);
+void cpu_free(struct cpu *cpu);
+
+/* Power-on or INIT state. @bsp: starts at the reset vector, otherwise waits for a SIPI. */
+void cpu_reset(struct cpu *cpu, bool init);
+void cpu_get_state(struct cpu *cpu, struct x86_state *state);
+int cpu_set_state(struct cpu *cpu, const struct x86_state *state); /* -EINVAL: impossible state */
+
+enum cpu_exit {
+	CPU_EXIT_STOPPED,  /* cpu_request(CPU_REQ_STOP) */
+	CPU_EXIT_HALTED,   /* HLT, or waiting for SIPI; call again when a request was raised */
+	CPU_EXIT_SHUTDOWN, /* triple fault */
+	CPU_EXIT_ERROR,    /* our own failure; the log says what */
+};
+
+/* Runs the guest on the calling thread until one of the above. */
+enum cpu_exit cpu_run(struct cpu *cpu);
+
+enum cpu_request {
+	CPU_REQ_INTR = 1 << 0,  /* interrupt_ack may have something */
+	CPU_REQ_NMI = 1 << 1,
+	CPU_REQ_INIT = 1 << 2,
+	CPU_REQ_SIPI = 1 << 3,  /* with cpu_set_sipi_vector() before */
+	CPU_REQ_STOP = 1 << 4,
+	CPU_REQ_FLUSH = 1 << 5, /* internal: flush cached translations of addresses */
+	CPU_REQ_SYNC = 1 << 6,  /* internal: another processor waits for this one to leave the code */
+};
+
+/* Any thread: raises requests; the processor sees them at its next poll (a few blocks at most). */
+void cpu_request(struct cpu *cpu, unsigned requests);
+/* Any thread: takes a request back (CPU_REQ_INTR when the line fell, CPU_REQ_STOP to resume). */
+void cpu_request_clear(struct cpu *cpu, unsigned requests);
+void cpu_set_sipi_vector(struct cpu *cpu, u8 vector);
+/* Any thread: would cpu_run() have something to do now, or return CPU_EXIT_HALTED at once?
+ * A halted processor with interrupts off and only CPU_REQ_INTR raised has nothing to do. */
+bool cpu_has_work(struct cpu *cpu);
+
+#endif
