@@ -29,16 +29,16 @@ typedef u64 gpa_t; /* guest physical address */
 #define GIB (1ull << 30)
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE 4096ull
-#define PAGE_MASK (~(PAGE_SIZE - 1))
+#define PAGE_SIZE  4096ull
+#define PAGE_MASK  (~(PAGE_SIZE - 1))
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define BIT(n) (1ull << (n))
-#define ALIGN_DOWN(x, a) ((x) & ~((u64)(a)-1))
-#define ALIGN_UP(x, a) (((x) + ((u64)(a)-1)) & ~((u64)(a)-1))
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)                          (1ull << (n))
+#define ALIGN_DOWN(x, a)                ((x) & ~((u64)(a)-1))
+#define ALIGN_UP(x, a)                  (((x) + ((u64)(a)-1)) & ~((u64)(a)-1))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #endif
