@@ -1,0 +1,277 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Builds what guests boot from, out of Debian packages alone, and prints the path of the result:
+#
+#   build.sh kernel  [FLAVOUR]   a stock Debian kernel (bzImage)
+#   build.sh busybox             an initramfs with busybox and our /init (tools/guest/init)
+#   build.sh initrd  [FLAVOUR]   the same with that kernel's virtio modules: boots root=/dev/vda
+#   build.sh debian              a Debian 12 root disk: systemd, serial getty, iproute2 (raw, ext4)
+#   build.sh debian-test         the same with stress-ng, fio, iperf3 and sysbench
+#   build.sh version [FLAVOUR]   the kernel's version string
+#
+# FLAVOUR is cloud (default), generic or rt. Progress goes to standard error. Results are kept in
+# $LODGE_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/lodge) under a name that changes with the
+# recipe, so a second call answers at once and needs no network. Nothing here needs root.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${LODGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lodge}
+umask 022
+mkdir -p "$cache"
+
+say() {
+	echo "guest: $*" >&2
+}
+
+die() {
+	say "$*"
+	exit 1
+}
+
+# recipe TEXT FILE...: eight digits that change when what a result is made from does
+recipe() {
+	text=$1
+	shift
+	(echo "$text" && cat "$@") | sha256sum | cut -c1-8
+}
+
+# One builder at a time; whoever waited finds the result made.
+exec 9>"$cache/.lock"
+lock() {
+	flock 9
+}
+
+scratch=
+scratch_dir() {
+	scratch=$(mktemp -d "$cache/tmp.XXXXXX")
+	trap 'chmod -R u+rwX "$scratch" 2>/dev/null; rm -rf "$scratch"' EXIT
+	trap 'exit 130' INT TERM HUP
+}
+
+# --- packages -------------------------------------------------------------------------------
+
+# apt_get ARGUMENT...: the system's apt, or with our own package lists when it has none that serve
+apt_options=
+apt_get() {
+	# shellcheck disable=SC2086
+	apt-get -qq $apt_options -o APT::Sandbox::User="$(id -un)" "$@" >&2
+}
+
+private_lists() {
+	say "reading the package lists"
+	mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+	apt_options="-o Dir::State::lists=$cache/apt/lists -o Dir::Cache=$cache/apt -o Acquire::Languages=none"
+	apt_get update
+}
+
+# show_field PACKAGE FIELD: one field of the newest version that apt knows
+show_field() {
+	# shellcheck disable=SC2086
+	apt-cache $apt_options show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p" | head -n 1
+}
+
+# download PACKAGE: leaves PACKAGE_*.deb in the current directory and says how large it is
+download() {
+	size=$(show_field "$1" Size)
+	say "downloading $1 ($(((${size:-0} + 99999) / 100000 * 100000 / 1000000)).$(((${size:-0} + 99999) / 100000 % 10)) MB)"
+	apt_get download "$1"
+}
+
+# image_package FLAVOUR: the package that holds the kernel which the metapackage stands for
+image_package() {
+	case "$1" in
+	cloud) meta=linux-image-cloud-amd64 ;;
+	generic) meta=linux-image-amd64 ;;
+	rt) meta=linux-image-rt-amd64 ;;
+	*) die "unknown kernel flavour '$1': cloud, generic or rt" ;;
+	esac
+	show_field "$meta" Depends | tr ',' '\n' | sed -n 's/^ *\(linux-image-[^ ]*\).*/\1/p' | head -n 1
+}
+
+# --- kernels --------------------------------------------------------------------------------
+
+# What the guests may need of a kernel's modules, as patterns below kernel/
+module_patterns="drivers/virtio/* drivers/block/virtio_blk.ko drivers/net/virtio_net.ko
+drivers/net/net_failover.ko net/core/failover.ko drivers/char/virtio_console.ko
+drivers/char/hw_random/* fs/ext4/* fs/jbd2/* fs/mbcache.ko lib/crc*.ko lib/libcrc32c.ko
+crypto/crc32c* crypto/crct10dif* arch/x86/crypto/crc32c* arch/x86/crypto/crct10dif*
+drivers/firmware/qemu_fw_cfg.ko drivers/watchdog/i6300esb.ko fs/fuse/virtiofs.ko fs/fuse/fuse.ko
+net/vmw_vsock/*"
+
+# What initrd loads, in this order, each after what it depends on
+initrd_modules="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon
+crc32c_generic ext4"
+
+kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's directory
+	kernel=$cache/kernel-$1
+	[ -e "$kernel/done" ] && return
+	lock
+	[ -e "$kernel/done" ] && return
+	scratch_dir
+	cd "$scratch"
+	package=$(image_package "$1")
+	if [ -z "$package" ] || ! download "$package"; then
+		private_lists
+		package=$(image_package "$1")
+		[ -n "$package" ] || die "apt knows no $1 kernel: is 'main' of Debian 12 in its sources?"
+		download "$package"
+	fi
+	say "unpacking $package"
+	patterns=$(for pattern in $module_patterns; do echo "./lib/modules/*/kernel/$pattern"; done)
+	mv "$package"_*.deb package.deb
+	set -f
+	# shellcheck disable=SC2086
+	dpkg-deb --fsys-tarfile package.deb | tar -x --wildcards './boot/vmlinuz-*' \
+		'./boot/config-*' './lib/modules/*/modules.*' $patterns 2>missing || [ -e boot ]
+	set +f
+	version=$(basename boot/vmlinuz-* | sed 's/^vmlinuz-//')
+	mv "boot/vmlinuz-$version" vmlinuz
+	mv "boot/config-$version" config
+	[ -e "lib/modules/$version" ] || die "$package holds no modules"
+	busybox depmod -b . "$version"
+	echo "$version" >version
+	rm -rf boot missing package.deb
+	touch done
+	rm -rf "$kernel"
+	mkdir "$kernel"
+	mv ./* "$kernel/"
+}
+
+# --- initramfs ------------------------------------------------------------------------------
+
+# busybox_tree DIRECTORY: busybox, its names and our /init
+busybox_tree() {
+	busybox=$(command -v busybox) || die "busybox is missing: sh tools/deps.sh guest"
+	mkdir -p "$1/bin" "$1/dev" "$1/proc" "$1/sys" "$1/run" "$1/tmp" "$1/etc" "$1/newroot"
+	cp "$busybox" "$1/bin/busybox"
+	for name in $($busybox --list); do
+		[ "$name" = busybox ] || ln -s busybox "$1/bin/$name"
+	done
+	cp "$here/init" "$1/init"
+	chmod 755 "$1/init" "$1/bin/busybox"
+	echo 'root::0:0:root:/:/bin/sh' >"$1/etc/passwd"
+	ln -s bin "$1/sbin"
+}
+
+# module_order KERNEL MODULE...: file names below lib/modules/VERSION, dependencies first
+module_order() {
+	directory=$1
+	shift
+	awk -v wanted="$*" '
+	function name(path) { sub(/.*\//, "", path); sub(/\.ko.*/, "", path); gsub(/-/, "_", path); return path }
+	function visit(module,  i, n, deps) {
+		if (seen[module]++ || !(module in file)) return
+		n = split(needs[module], deps, " ")
+		for (i = n; i >= 1; i--) visit(name(deps[i]))
+		print file[module]
+	}
+	{ path = $1; sub(/:$/, "", path); m = name(path); file[m] = path; $1 = ""; needs[m] = $0 }
+	END { n = split(wanted, list, " "); for (i = 1; i <= n; i++) visit(list[i]) }' \
+		"$directory/lib/modules/$(cat "$directory/version")/modules.dep"
+}
+
+pack() { # pack DIRECTORY FILE: a newc archive owned by root, in a stable order
+	(cd "$1" && find . -mindepth 1 | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) >"$2"
+}
+
+build_busybox() {
+	result=$cache/busybox-$(recipe 1 "$here/init").cpio
+	[ -e "$result" ] && return
+	lock
+	[ -e "$result" ] && return
+	scratch_dir
+	busybox_tree "$scratch/tree"
+	pack "$scratch/tree" "$scratch/out"
+	mv "$scratch/out" "$result"
+}
+
+build_initrd() {
+	kernel_dir "$1"
+	version=$(cat "$kernel/version")
+	result=$cache/initrd-$version-$(recipe "$initrd_modules" "$here/init").cpio
+	[ -e "$result" ] && return
+	lock
+	[ -e "$result" ] && return
+	[ -n "$scratch" ] || scratch_dir
+	mkdir "$scratch/initrd"
+	busybox_tree "$scratch/initrd"
+	# shellcheck disable=SC2086
+	module_order "$kernel" $initrd_modules >"$scratch/initrd/modules"
+	mkdir -p "$scratch/initrd/lib/modules"
+	while read -r module; do
+		mkdir -p "$scratch/initrd/lib/modules/$(dirname "$module")"
+		cp "$kernel/lib/modules/$version/$module" "$scratch/initrd/lib/modules/$module"
+	done <"$scratch/initrd/modules"
+	pack "$scratch/initrd" "$scratch/out"
+	mv "$scratch/out" "$result"
+}
+
+# --- Debian disks ---------------------------------------------------------------------------
+
+debian_packages="systemd systemd-sysv udev dbus iproute2 iputils-ping kmod login passwd util-linux
+procps less"
+test_packages="stress-ng fio iperf3 sysbench e2fsprogs curl ca-certificates python3-minimal ethtool pciutils"
+
+# build_debian NAME SIZE PACKAGE...: a raw ext4 image of SIZE with these packages
+build_debian() {
+	name=$1 size=$2
+	shift 2
+	result=$cache/$name-$(recipe "$*" "$here/debian-setup.sh").img
+	[ -e "$result" ] && return
+	lock
+	[ -e "$result" ] && return
+	scratch_dir
+	say "installing Debian 12 into $name (some minutes of downloads on the first run)"
+	root_command=
+	mode=root
+	if [ "$(id -u)" != 0 ]; then
+		mode=unshare
+		root_command=fakeroot
+	fi
+	packages=$(echo "$*" | tr -s ' \n' ',,')
+	mmdebstrap --mode=$mode --variant=apt --quiet --include="$packages" \
+		--aptopt='Acquire::Languages "none"' \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt=force-unsafe-io \
+		--customize-hook="$here/debian-setup.sh \"\$1\"" \
+		bookworm "$scratch/root.tar" >&2
+	say "writing the disk image"
+	PATH=$PATH:/usr/sbin:/sbin $root_command sh -c '
+		set -e
+		mkdir root
+		tar -xf root.tar -C root
+		truncate -s "$1" disk.img
+		mkfs.ext4 -q -L lodge-root -N 65536 -J size=16 -m 1 \
+			-E lazy_itable_init=0,lazy_journal_init=0 -d root disk.img' sh "$size" >&2 <&-
+	mv "$scratch/disk.img" "$result"
+}
+
+command=${1:-}
+flavour=${2:-cloud}
+case "$command" in
+kernel)
+	kernel_dir "$flavour"
+	result=$kernel/vmlinuz
+	;;
+version)
+	kernel_dir "$flavour"
+	cat "$kernel/version"
+	exit 0
+	;;
+busybox) build_busybox ;;
+initrd) build_initrd "$flavour" ;;
+debian)
+	# shellcheck disable=SC2086
+	build_debian debian 1G $debian_packages
+	;;
+debian-test)
+	# shellcheck disable=SC2086
+	build_debian debian-test 2G $debian_packages $test_packages
+	;;
+*)
+	sed -n '3,/^set -eu/{/^set -eu/d; s/^# \{0,1\}//; p}' "$0" >&2
+	exit 2
+	;;
+esac
+echo "$result"
