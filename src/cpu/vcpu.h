@@ -159,7 +159,9 @@ struct cpu {
 	struct tlb tlb[TLB_KINDS];
 	struct jump_entry jc[JC_ENTRIES];
 
-	void *code_private; /* translate.c's own per-processor data */
+	u32 jc_key;      /* jump_entry.ctx that matches now: epoch << 16 | ctx */
+	u32 jc_epoch;    /* 1..65535 */
+	u32 in_code;     /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
 };
 

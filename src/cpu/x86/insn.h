@@ -19,6 +19,7 @@
 #define MEM_R 1
 #define MEM_W 2
 #define MEM_RW 3
+#define GPR_WIDTH_SHIFT 4 /* insn.gpr_*: bytes of the operand above the MEM_* bits: 1, 2, 4, 8 */
 
 struct insn_mem {
 	u8 present;  /* an explicit (ModRM or moffs) memory operand */
@@ -40,7 +41,7 @@ struct insn {
 	u8 modrm;
 	u8 has_modrm;
 	u8 rex;        /* the REX byte or 0 */
-	u8 encoding;   /* 0 legacy, 1 VEX, 2 EVEX, 3 other */
+	u8 encoding;   /* enum insn_encoding */
 	u8 prefixes;   /* PFX_* */
 	u8 opsize;     /* effective operand size: 2, 4, 8 (1 is told by the opcode, see @bytewide) */
 	u8 bytewide;   /* the general operand is one byte */
@@ -52,10 +53,60 @@ struct insn {
 	u64 imm;       /* first immediate, sign-extended to 64 bits (branch: displacement) */
 	u64 imm2;      /* second immediate (enter, far pointers: selector) */
 	struct insn_mem mem;
+	/* General-register operands and how they are accessed (MEM_R, MEM_W bits; 0: that field
+	 * names no general register). @gpr_op: the register in the opcode's low bits. */
+	u8 gpr_reg, gpr_rm, gpr_vvvv, gpr_op;
+	u8 reg_op;     /* register number of @gpr_op */
+	u8 vvvv;       /* VEX/EVEX.vvvv as a number */
+	u8 fpu;        /* enum insn_fpu: which state it needs */
+	u8 masked;     /* element-masked memory access: faults are per element */
+	u8 mandatory;  /* 66, F2 or F3 if part of the opcode, else 0 */
+	u8 allowed;    /* 0: the guest's CPUID contract lacks it: #UD */
+	u8 modrm_offset, imm_offset, opcode_offset;
+	u16 isa;       /* ZydisISASet */
 	u8 flags_read; /* bits as in LAHF order: FLAGS_ARITH folded, see FL_* */
-	u8 flags_written;
+	u8 flags_written;  /* certainly overwritten */
+	u8 flags_modified; /* perhaps changed: written, or left alone in some cases */
 	u8 bytes[15];
 };
+
+enum insn_kind {
+	KIND_DENY, /* no row: #UD */
+	KIND_COPY,
+	KIND_HELPER,
+	KIND_PUSH,
+	KIND_POP,
+	KIND_CALL,
+	KIND_RET,
+	KIND_JMP,
+	KIND_JCC,
+	KIND_LOOP,
+	KIND_LEA,
+	KIND_LEAVE,
+	KIND_CMPXCHG8B,
+	KIND_BT,
+	KIND_NOP,
+	KIND_CLFLUSH,
+	KIND_UD,
+	KIND_MOV, /* copy, except segment, control and debug registers and moffs */
+	KIND_FPENV,
+	KIND_GATHER,
+	KIND_MASKMOV,
+};
+
+enum insn_encoding { ENCODING_LEGACY, ENCODING_VEX, ENCODING_EVEX, ENCODING_OTHER };
+
+enum insn_fpu { FPU_NONE, FPU_X87, FPU_SSE, FPU_AVX, FPU_AVX512 };
+
+enum insn_mode { INSN_16, INSN_32, INSN_64 };
+
+struct insn_contract;
+
+/* Decodes one instruction of at most @bytes (<= 15) at @code. Returns its length, 0 if it is
+ * not valid (#UD), or -1 if more bytes are needed. An instruction that the contract hides or that
+ * has no row is decoded, with allowed == 0. Not hot: uses libc and vector registers. */
+int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const u8 *code,
+		unsigned bytes, struct insn *insn);
 
 /* The arithmetic flags in the order LAHF and SETO give them. */
 #define FL_CF 0x01

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding, binding and invalidating translated blocks, and the exclusive sections in which that is
+ * safe. Hot: called while the guest's vector registers are live.
+ */
+#include "cpu/code.h"
+
+#include <sys/syscall.h>
+
+static void relax(unsigned *spins)
+{
+	if (++*spins % 64) {
+		__builtin_ia32_pause();
+	} else {
+		long ret;
+
+		__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_sched_yield) : "rcx", "r11", "memory");
+	}
+}
+
+void code_lock(struct code_cache *code)
+{
+	unsigned spins = 0;
+
+	while (__atomic_exchange_n(&code->lock, 1, __ATOMIC_ACQUIRE))
+		while (__atomic_load_n(&code->lock, __ATOMIC_RELAXED))
+			relax(&spins);
+}
+
+void code_unlock(struct code_cache *code)
+{
+	__atomic_store_n(&code->lock, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- who is where ---------------------------------------------------------------------------- */
+
+static u32 exclusive_id(const struct cpu *self)
+{
+	return self ? self->index + 1 : ~0u;
+}
+
+void code_enter(struct cpu *cpu)
+{
+	struct code_cache *code = cpu->vm->code;
+	unsigned spins = 0;
+	u32 holder;
+
+	for (;;) {
+		__atomic_store_n(&cpu->in_code, CODE_IN, __ATOMIC_SEQ_CST);
+		holder = __atomic_load_n(&code->exclusive, __ATOMIC_SEQ_CST);
+		if (likely(!holder || holder == exclusive_id(cpu)))
+			return;
+		__atomic_store_n(&cpu->in_code, CODE_OUT, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&code->exclusive, __ATOMIC_SEQ_CST))
+			relax(&spins);
+	}
+}
+
+void code_leave(struct cpu *cpu, enum code_presence presence)
+{
+	__atomic_store_n(&cpu->in_code, presence, __ATOMIC_SEQ_CST);
+}
+
+void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self)
+{
+	struct code_cache *code = vm->code;
+	unsigned spins = 0;
+	u32 free = 0;
+
+	while (!__atomic_compare_exchange_n(&code->exclusive, &free, exclusive_id(self), false,
+					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		free = 0;
+		relax(&spins);
+	}
+	for (unsigned i = 0; i < vm->config.cpus; i++) {
+		struct cpu *other = __atomic_load_n(&vm->cpus[i], __ATOMIC_ACQUIRE);
+
+		if (!other || other == self)
+			continue;
+		while (__atomic_load_n(&other->in_code, __ATOMIC_SEQ_CST) == CODE_IN) {
+			__atomic_store_n(&other->exit_request, 1, __ATOMIC_SEQ_CST);
+			relax(&spins);
+		}
+	}
+}
+
+void code_exclusive_end(struct cpu_vm *vm, struct cpu *self)
+{
+	__atomic_store_n(&vm->code->exclusive, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+static unsigned hash_slot(gpa_t page, unsigned off, u32 ctx)
+{
+	u64 h = (page + off) * 0x9e3779b97f4a7c15ull ^ ctx * 0x85ebca6bu;
+
+	return (h >> 40) % CODE_HASH;
+}
+static unsigned page_slot(gpa_t page)
+{
+	return ((page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 40) % CODE_HASH;
+}
+
+struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx)
+{
+	struct block *b;
+
+	for (b = code->hash[hash_slot(page, off, ctx)]; b; b = b->hash_next)
+		if (b->page == page && b->off == off && b->ctx == ctx && b->valid)
+			return b;
+	return NULL;
+}
+
+void code_insert(struct code_cache *code, struct block *block)
+{
+	struct block **slot = &code->hash[hash_slot(block->page, block->off, block->ctx)];
+
+	block->hash_next = *slot;
+	*slot = block;
+	slot = &code->pages[page_slot(block->page)];
+	block->page_next = *slot;
+	*slot = block;
+	if (block->page2 != ~0ull) {
+		slot = &code->pages[page_slot(block->page2)];
+		block->page2_next = *slot;
+		*slot = block;
+	}
+}
+
+static void patch_code(struct code_cache *code, u32 at, u32 target)
+{
+	s32 d = (s32)target - (s32)(at + 4);
+
+	__atomic_store_n((s32 *)(code->buf.base + at), d, __ATOMIC_RELEASE);
+}
+
+void code_bind(struct code_cache *code, struct site *site, struct block *to)
+{
+	bool host;
+
+	if (site->to || !site->block->valid || !to->valid || to->page2 != ~0ull)
+		return;
+	host = site->form == FLAGS_HOST || (site->form != FLAGS_SAVED && to->prefers == FLAGS_HOST);
+	site->to = to;
+	site->next_in = to->in;
+	to->in = site;
+	patch_code(code, site->patch, host ? to->entry_host : to->entry_saved);
+}
+
+static void unlink_from_list(struct site **list, struct site *site)
+{
+	for (; *list; list = &(*list)->next_in) {
+		if (*list == site) {
+			*list = site->next_in;
+			return;
+		}
+	}
+}
+
+/* Nobody executes translated code now. */
+static void invalidate_block(struct code_cache *code, struct block *block)
+{
+	struct block **slot;
+
+	block->valid = 0;
+	code->invalidated++;
+	while (block->in) {
+		struct site *s = block->in;
+
+		block->in = s->next_in;
+		s->to = NULL;
+		patch_code(code, s->patch, s->stub);
+	}
+	for (u32 i = 0; i < block->site_count; i++) {
+		struct site *s = &code->sites[block->sites + i];
+
+		if (s->to) {
+			unlink_from_list(&s->to->in, s);
+			s->to = NULL;
+			patch_code(code, s->patch, s->stub);
+		}
+	}
+	for (slot = &code->hash[hash_slot(block->page, block->off, block->ctx)]; *slot;
+	     slot = &(*slot)->hash_next) {
+		if (*slot == block) {
+			*slot = block->hash_next;
+			break;
+		}
+	}
+}
+
+static u64 line_mask(unsigned off, unsigned bytes)
+{
+	unsigned first = off / 64, last = (off + bytes - 1) / 64;
+
+	if (last > 63)
+		last = 63;
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+static struct block **page_link(struct block *b, gpa_t page)
+{
+	return b->page == page ? &b->page_next : &b->page2_next;
+}
+
+/* Does any block depend on these bytes? Lock held. */
+static bool page_affected(struct code_cache *code, gpa_t page, u64 lines)
+{
+	struct block *b = code->pages[page_slot(page)];
+
+	while (b) {
+		/* the chain mixes pages that share the slot */
+		if (b->valid && b->page == page && (b->lines & lines))
+			return true;
+		if (b->valid && b->page2 == page && (b->lines2 & lines))
+			return true;
+		b = *page_link(b, page_slot(b->page) == page_slot(page) ? b->page : b->page2);
+	}
+	return false;
+}
+
+static void invalidate_lines(struct code_cache *code, gpa_t page, u64 lines)
+{
+	struct block **slot = &code->pages[page_slot(page)];
+
+	while (*slot) {
+		struct block *b = *slot;
+		struct block **next =
+			page_link(b, page_slot(b->page) == page_slot(page) ? b->page : b->page2);
+
+		if (b->valid && ((b->page == page && (b->lines & lines)) ||
+				 (b->page2 == page && (b->lines2 & lines))))
+			invalidate_block(code, b);
+		if (!b->valid && b->page2 == ~0ull)
+			*slot = *next;
+		else
+			slot = next;
+	}
+}
+
+/* The processor running on this thread, if any. Any other thread may write guest memory as well. */
+static struct cpu *self_on_this_thread(struct cpu_vm *vm)
+{
+	return signals_current(vm);
+}
+
+void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
+{
+	struct code_cache *code = vm->code;
+	struct cpu *self;
+	u32 presence;
+	u64 lines;
+	bool hit;
+
+	while (bytes) {
+		gpa_t page = gpa & PAGE_MASK;
+		unsigned off = gpa & ~PAGE_MASK;
+		unsigned n = MIN(bytes, PAGE_SIZE - off);
+
+		lines = line_mask(off, n);
+		code_lock(code);
+		hit = page_affected(code, page, lines);
+		code_unlock(code);
+		if (hit) {
+			self = self_on_this_thread(vm);
+			presence = self ? self->in_code : CODE_OUT;
+			if (presence == CODE_IN)
+				code_leave(self, CODE_PARKED);
+			code_exclusive_begin(vm, self);
+			code_lock(code);
+			invalidate_lines(code, page, lines);
+			code_unlock(code);
+			for (unsigned i = 0; i < vm->config.cpus; i++)
+				if (vm->cpus[i])
+					code_jumps_flush(vm->cpus[i]);
+			if (presence == CODE_IN)
+				code_leave(self, CODE_IN);
+			code_exclusive_end(vm, self);
+		}
+		gpa += n;
+		bytes -= n;
+	}
+}
+
+void code_jumps_flush(struct cpu *cpu)
+{
+	if (++cpu->jc_epoch > 0xffff) {
+		for (unsigned i = 0; i < JC_ENTRIES; i++)
+			cpu->jc[i].ctx = 0;
+		cpu->jc_epoch = 1;
+	}
+	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
+}
+
+struct block *code_block_at(struct code_cache *code, u64 pc)
+{
+	u32 off = pc - (u64)(uintptr_t)code->rx;
+	u32 lo = 0, hi = code->block_count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (code->blocks[mid].code_end <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < code->block_count && code->blocks[lo].code <= off)
+		return &code->blocks[lo];
+	return NULL;
+}
+
+bool code_has_room(const struct code_cache *code)
+{
+	return (size_t)(code->buf.limit - code->buf.p) > BLOCK_MAX_CODE &&
+	       code->block_count < code->block_max &&
+	       code->site_count + BLOCK_MAX_SITES < code->site_max &&
+	       code->map_count + BLOCK_MAX_INSNS < code->map_max && code->insn_count < code->insn_max;
+}
+
+/* ---- pages that hold code -------------------------------------------------------------------- */
+
+void code_mark_page(struct cpu *cpu, gpa_t page)
+{
+	const struct ram_slot *slot;
+	u8 *host = ram_ptr(cpu->vm, page, &slot);
+	u32 *info, old;
+
+	if (!host)
+		return;
+	info = &slot->info[(page - slot->gpa) >> PAGE_SHIFT];
+	if (__atomic_load_n(info, __ATOMIC_RELAXED) & PAGE_HAS_CODE)
+		return;
+	old = __atomic_fetch_or(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
+	if (old & ~(PAGE_HAS_CODE | PAGE_WRITER(cpu->index)) & 0x7fffffff) {
+		/* another processor may write the page directly: take its entries away */
+		code_leave(cpu, CODE_PARKED);
+		code_exclusive_begin(cpu->vm, cpu);
+		for (unsigned i = 0; i < cpu->vm->config.cpus; i++)
+			if (cpu->vm->cpus[i])
+				tlb_revoke_write(cpu->vm->cpus[i], host);
+		__atomic_fetch_and(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
+		code_leave(cpu, CODE_IN);
+		code_exclusive_end(cpu->vm, cpu);
+	} else if (old & PAGE_WRITER(cpu->index)) {
+		tlb_revoke_write(cpu, host);
+		__atomic_fetch_and(info, ~PAGE_WRITER(cpu->index), __ATOMIC_SEQ_CST);
+	}
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The code cache: all translations of one guest, shared by its processors.
+ *
+ *   code.c       finding, binding and invalidating blocks; stopping the others (hot)
+ *   translate.c  making blocks (cold)
+ *
+ * Locking. @lock guards everything here; it is never held across a device access or a wait for
+ * another processor. Blocks are invalidated only inside an exclusive section, when no processor
+ * is CODE_IN; their memory is reused only after a full flush, when none is CODE_PARKED either.
+ */
+#ifndef LODGE_CPU_CODE_H
+#define LODGE_CPU_CODE_H
+
+#include "cpu/vcpu.h"
+#include "cpu/x86/decode.h"
+#include "cpu/x86/lower.h"
+
+/* cpu->in_code */
+enum code_presence {
+	CODE_OUT,    /* holds no pointer into the cache */
+	CODE_IN,     /* runs translated code or looks at blocks */
+	CODE_PARKED, /* in a device access or wait below translated code: returns into a block */
+};
+
+#define CODE_HASH 65536
+#define CODE_CACHE_DEFAULT (64 * MIB)
+
+struct code_cache {
+	struct cpu_vm *vm;
+	int fd;
+	size_t bytes;
+	u8 *rx;                 /* executable view; buf.base is the writable one */
+	struct code_buf buf;
+	u8 *start;              /* first byte behind the thunks */
+	struct thunks thunks;
+	struct insn_contract contract;
+
+	u32 lock;
+	u32 exclusive;          /* 1 + index of the processor that stops the others, ~0: another thread */
+
+	struct block *blocks;
+	u32 block_count, block_max;
+	struct site *sites;
+	u32 site_count, site_max;
+	struct host_map *maps;
+	u32 map_count, map_max;
+	struct insn *insns;
+	u32 insn_count, insn_max;
+	struct block **hash;    /* by page, offset and context */
+	struct block **pages;   /* by page, through page_next */
+	u64 flushes, invalidated;
+};
+
+int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error);
+void code_cache_free(struct code_cache *code);
+
+void code_lock(struct code_cache *code);
+void code_unlock(struct code_cache *code);
+
+/* Valid block for (@page, @off, @ctx), or NULL. Lock held. */
+struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx);
+void code_insert(struct code_cache *code, struct block *block);
+/* Binds a SITE_LINK to @to, if both are still valid. Lock held. */
+void code_bind(struct code_cache *code, struct site *site, struct block *to);
+/* The block whose code contains host address @pc of the executable view, or NULL. */
+struct block *code_block_at(struct code_cache *code, u64 pc);
+
+/* Becoming CODE_IN: waits while another thread is exclusive. */
+void code_enter(struct cpu *cpu);
+void code_leave(struct cpu *cpu, enum code_presence presence);
+/* Stops all processors but @self (NULL: the caller is none) outside blocks. */
+void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self);
+void code_exclusive_end(struct cpu_vm *vm, struct cpu *self);
+
+/* Is there room for one more block of any size? */
+bool code_has_room(const struct code_cache *code);
+/* Forgets everything. The caller is CODE_OUT and holds nothing of the cache. */
+void code_flush(struct cpu_vm *vm, struct cpu *self);
+
+/* translate.c (cold): makes the block for code at linear @pc (page at @host, guest physical @page).
+ * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read. */
+struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx);
+/* Marks the page as holding code; the guest's direct writes to it stop. */
+void code_mark_page(struct cpu *cpu, gpa_t page);
+
+#endif
