@@ -54,7 +54,8 @@ struct accel {
 	int (*probe)(GError **error);
 	struct accel_vm *(*vm_create)(const struct accel_config *config, GError **error);
 	void (*vm_destroy)(struct accel_vm *vm);
-	int (*memory_slot)(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags);
+	int (*memory_slot)(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva,
+			   u32 flags);
 	/* Any thread: guest RAM was written by somebody other than a vCPU. */
 	void (*memory_written)(struct accel_vm *vm, gpa_t gpa, u64 bytes);
 	u64 (*tsc_hz)(struct accel_vm *vm);
@@ -63,7 +64,8 @@ struct accel {
 	void (*vcpu_destroy)(struct accel_vcpu *vcpu);
 	void (*vcpu_reset)(struct accel_vcpu *vcpu, bool init);
 	enum accel_exit (*run)(struct accel_vcpu *vcpu); /* on the vCPU's own thread */
-	void (*get_state)(struct accel_vcpu *vcpu, struct x86_state *state); /* only while not running */
+	void (*get_state)(struct accel_vcpu *vcpu,
+			  struct x86_state *state); /* only while not running */
 	int (*set_state)(struct accel_vcpu *vcpu, const struct x86_state *state);
 	/* Any thread. The caller wakes a vCPU thread that sleeps after ACCEL_EXIT_HALTED itself. */
 	void (*raise)(struct accel_vcpu *vcpu, unsigned events);

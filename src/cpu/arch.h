@@ -37,23 +37,23 @@ struct x86_table {
 };
 
 /* RFLAGS */
-#define FLAG_CF   BIT(0)
-#define FLAG_PF   BIT(2)
-#define FLAG_AF   BIT(4)
-#define FLAG_ZF   BIT(6)
-#define FLAG_SF   BIT(7)
-#define FLAG_TF   BIT(8)
-#define FLAG_IF   BIT(9)
-#define FLAG_DF   BIT(10)
-#define FLAG_OF   BIT(11)
-#define FLAG_IOPL (3ull << 12)
-#define FLAG_NT   BIT(14)
-#define FLAG_RF   BIT(16)
-#define FLAG_VM   BIT(17)
-#define FLAG_AC   BIT(18)
-#define FLAG_VIF  BIT(19)
-#define FLAG_VIP  BIT(20)
-#define FLAG_ID   BIT(21)
+#define FLAG_CF     BIT(0)
+#define FLAG_PF     BIT(2)
+#define FLAG_AF     BIT(4)
+#define FLAG_ZF     BIT(6)
+#define FLAG_SF     BIT(7)
+#define FLAG_TF     BIT(8)
+#define FLAG_IF     BIT(9)
+#define FLAG_DF     BIT(10)
+#define FLAG_OF     BIT(11)
+#define FLAG_IOPL   (3ull << 12)
+#define FLAG_NT     BIT(14)
+#define FLAG_RF     BIT(16)
+#define FLAG_VM     BIT(17)
+#define FLAG_AC     BIT(18)
+#define FLAG_VIF    BIT(19)
+#define FLAG_VIP    BIT(20)
+#define FLAG_ID     BIT(21)
 #define FLAGS_ARITH (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 #define CR0_PE BIT(0)
@@ -95,18 +95,33 @@ struct x86_table {
 #define EFER_FFXSR BIT(14)
 
 enum x86_vector {
-	VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6,
-	VEC_NM = 7, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14,
-	VEC_MF = 16, VEC_AC = 17, VEC_MC = 18, VEC_XM = 19
+	VEC_DE = 0,
+	VEC_DB = 1,
+	VEC_NMI = 2,
+	VEC_BP = 3,
+	VEC_OF = 4,
+	VEC_BR = 5,
+	VEC_UD = 6,
+	VEC_NM = 7,
+	VEC_DF = 8,
+	VEC_TS = 10,
+	VEC_NP = 11,
+	VEC_SS = 12,
+	VEC_GP = 13,
+	VEC_PF = 14,
+	VEC_MF = 16,
+	VEC_AC = 17,
+	VEC_MC = 18,
+	VEC_XM = 19
 };
 
 /* Page-fault error code, APM vol. 2 section 8.2.15 */
-#define PF_P  BIT(0)
-#define PF_W  BIT(1)
-#define PF_U  BIT(2)
+#define PF_P   BIT(0)
+#define PF_W   BIT(1)
+#define PF_U   BIT(2)
 #define PF_RSV BIT(3)
-#define PF_I  BIT(4)
-#define PF_PK BIT(5)
+#define PF_I   BIT(4)
+#define PF_PK  BIT(5)
 
 /* What a processor is doing, APIC specification of the MP start-up protocol. */
 enum x86_activity { X86_RUNNING, X86_HALTED, X86_WAIT_SIPI, X86_SHUTDOWN };
@@ -119,7 +134,8 @@ struct x86_msrs {
 	u64 pat, apic_base, misc_enable, spec_ctrl, debugctl;
 	u64 mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
 	u64 mcg_status, mcg_ctl, mc_bank[10][4];
-	u64 kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_pv_eoi, kvm_poll_control;
+	u64 kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_pv_eoi,
+		kvm_poll_control;
 	u64 tsc_adjust;
 };
 
@@ -135,11 +151,11 @@ struct x86_state {
 	u64 dr[8];
 	u64 tsc; /* guest TSC at the moment of saving */
 	struct x86_msrs msr;
-	u8 activity;          /* enum x86_activity */
-	u8 intr_shadow;       /* 1: the instruction after STI or MOV SS, interrupts held off */
-	u8 nmi_masked;        /* 1: between an NMI and its IRET */
+	u8 activity;    /* enum x86_activity */
+	u8 intr_shadow; /* 1: the instruction after STI or MOV SS, interrupts held off */
+	u8 nmi_masked;  /* 1: between an NMI and its IRET */
 	u8 nmi_pending;
-	u8 event_pending;     /* 1: event_* is being delivered and must be delivered on resume */
+	u8 event_pending; /* 1: event_* is being delivered and must be delivered on resume */
 	u8 event_vector, event_has_error, event_soft;
 	u32 event_error;
 	u8 xsave[X86_XSAVE_BYTES] __attribute__((aligned(64))); /* standard XSAVE format */

@@ -5,6 +5,8 @@
  */
 #include "cpu/code.h"
 
+#include "cpu/run.h"
+
 #include <sys/syscall.h>
 
 static void relax(unsigned *spins)
@@ -14,7 +16,10 @@ static void relax(unsigned *spins)
 	} else {
 		long ret;
 
-		__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_sched_yield) : "rcx", "r11", "memory");
+		__asm__ volatile("syscall"
+				 : "=a"(ret)
+				 : "a"(SYS_sched_yield)
+				 : "rcx", "r11", "memory");
 	}
 }
 
@@ -121,7 +126,7 @@ void code_insert(struct code_cache *code, struct block *block)
 	slot = &code->pages[page_slot(block->page)];
 	block->page_next = *slot;
 	*slot = block;
-	if (block->page2 != ~0ull) {
+	if (block->page2 != ~0ull && page_slot(block->page2) != page_slot(block->page)) {
 		slot = &code->pages[page_slot(block->page2)];
 		block->page2_next = *slot;
 		*slot = block;
@@ -199,43 +204,43 @@ static u64 line_mask(unsigned off, unsigned bytes)
 	return (~0ull << first) & (~0ull >> (63 - last));
 }
 
-static struct block **page_link(struct block *b, gpa_t page)
+/* How chain number @slot continues behind @b, which may be in two chains. */
+static struct block **page_link(struct block *b, unsigned slot)
 {
-	return b->page == page ? &b->page_next : &b->page2_next;
+	return page_slot(b->page) == slot ? &b->page_next : &b->page2_next;
+}
+
+static bool depends_on(const struct block *b, gpa_t page, u64 lines)
+{
+	return b->valid && ((b->page == page && (b->lines & lines)) ||
+			    (b->page2 == page && (b->lines2 & lines)));
 }
 
 /* Does any block depend on these bytes? Lock held. */
 static bool page_affected(struct code_cache *code, gpa_t page, u64 lines)
 {
-	struct block *b = code->pages[page_slot(page)];
+	unsigned slot = page_slot(page);
 
-	while (b) {
-		/* the chain mixes pages that share the slot */
-		if (b->valid && b->page == page && (b->lines & lines))
+	for (struct block *b = code->pages[slot]; b; b = *page_link(b, slot))
+		if (depends_on(b, page, lines))
 			return true;
-		if (b->valid && b->page2 == page && (b->lines2 & lines))
-			return true;
-		b = *page_link(b, page_slot(b->page) == page_slot(page) ? b->page : b->page2);
-	}
 	return false;
 }
 
 static void invalidate_lines(struct code_cache *code, gpa_t page, u64 lines)
 {
-	struct block **slot = &code->pages[page_slot(page)];
+	unsigned slot = page_slot(page);
+	struct block **link = &code->pages[slot];
 
-	while (*slot) {
-		struct block *b = *slot;
-		struct block **next =
-			page_link(b, page_slot(b->page) == page_slot(page) ? b->page : b->page2);
+	while (*link) {
+		struct block *b = *link;
 
-		if (b->valid && ((b->page == page && (b->lines & lines)) ||
-				 (b->page2 == page && (b->lines2 & lines))))
+		if (depends_on(b, page, lines))
 			invalidate_block(code, b);
-		if (!b->valid && b->page2 == ~0ull)
-			*slot = *next;
+		if (b->valid)
+			link = page_link(b, slot);
 		else
-			slot = next;
+			*link = *page_link(b, slot);
 	}
 }
 
@@ -260,6 +265,7 @@ void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
 
 		lines = line_mask(off, n);
 		code_lock(code);
+		__atomic_store_n(&code->writes, code->writes + 1, __ATOMIC_RELEASE);
 		hit = page_affected(code, page, lines);
 		code_unlock(code);
 		if (hit) {
@@ -316,7 +322,8 @@ bool code_has_room(const struct code_cache *code)
 	return (size_t)(code->buf.limit - code->buf.p) > BLOCK_MAX_CODE &&
 	       code->block_count < code->block_max &&
 	       code->site_count + BLOCK_MAX_SITES < code->site_max &&
-	       code->map_count + BLOCK_MAX_INSNS < code->map_max && code->insn_count < code->insn_max;
+	       code->map_count + BLOCK_MAX_INSNS < code->map_max &&
+	       code->insn_count < code->insn_max;
 }
 
 /* ---- pages that hold code -------------------------------------------------------------------- */

@@ -23,21 +23,22 @@ enum code_presence {
 	CODE_PARKED, /* in a device access or wait below translated code: returns into a block */
 };
 
-#define CODE_HASH 65536
+#define CODE_HASH          65536
 #define CODE_CACHE_DEFAULT (64 * MIB)
 
 struct code_cache {
 	struct cpu_vm *vm;
 	int fd;
 	size_t bytes;
-	u8 *rx;                 /* executable view; buf.base is the writable one */
+	u8 *rx; /* executable view; buf.base is the writable one */
 	struct code_buf buf;
-	u8 *start;              /* first byte behind the thunks */
+	u8 *start; /* first byte behind the thunks */
 	struct thunks thunks;
 	struct insn_contract contract;
 
 	u32 lock;
-	u32 exclusive;          /* 1 + index of the processor that stops the others, ~0: another thread */
+	u32 writes;    /* counts writes to pages that hold code; changed under @lock */
+	u32 exclusive; /* 1 + index of the processor that stops the others, ~0: another thread */
 
 	struct block *blocks;
 	u32 block_count, block_max;
@@ -47,8 +48,8 @@ struct code_cache {
 	u32 map_count, map_max;
 	struct insn *insns;
 	u32 insn_count, insn_max;
-	struct block **hash;    /* by page, offset and context */
-	struct block **pages;   /* by page, through page_next */
+	struct block **hash;  /* by page, offset and context */
+	struct block **pages; /* by page, through page_next */
 	u64 flushes, invalidated;
 };
 
@@ -79,7 +80,8 @@ bool code_has_room(const struct code_cache *code);
 void code_flush(struct cpu_vm *vm, struct cpu *self);
 
 /* translate.c (cold): makes the block for code at linear @pc (page at @host, guest physical @page).
- * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read. */
+ * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read.
+ */
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx);
 /* Marks the page as holding code; the guest's direct writes to it stop. */
 void code_mark_page(struct cpu *cpu, gpa_t page);

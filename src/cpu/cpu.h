@@ -44,14 +44,14 @@ struct cpu_cpuid {
 };
 
 struct cpu_vm_config {
-	unsigned cpus;            /* processors that may be created, 1..255 */
+	unsigned cpus;                    /* processors that may be created, 1..255 */
 	unsigned sockets, cores, threads; /* topology; sockets * cores * threads == cpus */
-	size_t code_cache_bytes;  /* 0: the default */
-	bool step;                /* one instruction a block, no chaining, exact flags */
-	bool check_blocks;        /* debug: compare a block's guest bytes at every entry */
-	u64 tsc_hz;               /* 0: measure the host's */
-	u64 lapic_hz;             /* frequency of the local APIC timer's input, for CPUID */
-	const char *const *features_off; /* NULL-terminated Linux names of CPUID bits to hide */
+	size_t code_cache_bytes;          /* 0: the default */
+	bool step;                        /* one instruction a block, no chaining, exact flags */
+	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
+	u64 tsc_hz;                       /* 0: measure the host's */
+	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */
+	const char *const *features_off;  /* NULL-terminated Linux names of CPUID bits to hide */
 	struct cpu_bus bus;
 };
 
@@ -61,7 +61,8 @@ void cpu_vm_free(struct cpu_vm *vm); /* after all its processors */
 
 #define CPU_SLOT_READONLY BIT(0) /* guest writes go to cpu_bus.mmio */
 /* Maps @bytes at @hva (owned by the caller, page aligned, must stay mapped) to guest physical
- * @gpa. Slots must not overlap; @bytes 0 removes slot @slot (0..31). Only while no processor runs. */
+ * @gpa. Slots must not overlap; @bytes 0 removes slot @slot (0..31). Only while no processor runs.
+ */
 int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags);
 
 /* Any thread: somebody other than a processor (DMA, debugger, balloon) wrote guest RAM.
@@ -91,13 +92,14 @@ enum cpu_exit {
 enum cpu_exit cpu_run(struct cpu *cpu);
 
 enum cpu_request {
-	CPU_REQ_INTR = 1 << 0,  /* interrupt_ack may have something */
+	CPU_REQ_INTR = 1 << 0, /* interrupt_ack may have something */
 	CPU_REQ_NMI = 1 << 1,
 	CPU_REQ_INIT = 1 << 2,
-	CPU_REQ_SIPI = 1 << 3,  /* with cpu_set_sipi_vector() before */
+	CPU_REQ_SIPI = 1 << 3, /* with cpu_set_sipi_vector() before */
 	CPU_REQ_STOP = 1 << 4,
 	CPU_REQ_FLUSH = 1 << 5, /* internal: flush cached translations of addresses */
-	CPU_REQ_SYNC = 1 << 6,  /* internal: another processor waits for this one to leave the code */
+	CPU_REQ_SYNC =
+		1 << 6, /* internal: another processor waits for this one to leave the code */
 };
 
 /* Any thread: raises requests; the processor sees them at its next poll (a few blocks at most). */

@@ -25,12 +25,13 @@
 
 /* ---- software TLB ------------------------------------------------------------------------ */
 
-#define TLB_ENTRIES 1024
+#define TLB_ENTRIES    1024
 #define TLB_INDEX(gva) (((gva) >> PAGE_SHIFT) & (TLB_ENTRIES - 1))
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is
- * set only if the page is RAM, writable, dirty in the guest's tables and holds no translated code. */
+ * set only if the page is RAM, writable, dirty in the guest's tables and holds no translated code.
+ */
 struct tlb_entry {
 	u64 read_tag;
 	u64 write_tag;
@@ -44,7 +45,7 @@ enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
-	u8 global[TLB_ENTRIES]; /* 1: survives a CR3 write */
+	u8 global[TLB_ENTRIES];   /* 1: survives a CR3 write */
 	gva_t large_lo, large_hi; /* span covered by large pages put in as fragments, for INVLPG */
 };
 
@@ -52,29 +53,29 @@ struct tlb {
 
 #define JC_ENTRIES 4096
 struct jump_entry {
-	u64 pc;    /* linear address; ~0 never matches (checked: canonical) */
-	u32 code;  /* offset of the entry in the code cache; 0: none */
-	u32 ctx;   /* context the translation is valid in */
+	u64 pc;   /* linear address; ~0 never matches (checked: canonical) */
+	u32 code; /* offset of the entry in the code cache; 0: none */
+	u32 ctx;  /* context the translation is valid in */
 };
 
 /* ---- translation context: what a block's meaning depends on besides its bytes -------------- */
 
-#define CTX_MODE_MASK  0x3   /* 0: 16 bit, 1: 32 bit, 2: 64 bit */
-#define CTX_16 0
-#define CTX_32 1
-#define CTX_64 2
-#define CTX_CPL_SHIFT  2     /* bits 2..3 */
-#define CTX_REAL       0x10  /* real mode */
-#define CTX_SS32       0x20  /* stack pointer is 32 bits (legacy modes) */
-#define CTX_NONFLAT    0x40  /* some of CS DS ES SS is not base 0, limit 4 GiB (legacy modes) */
-#define CTX_AC         0x80  /* supervisor with SMAP on and EFLAGS.AC set, or SMAP off: TLB_KERNEL_AC */
-#define CTX_NO_X87     0x100 /* CR0.EM or TS: x87 and MMX fault */
-#define CTX_NO_SSE     0x200 /* EM, TS or no OSFXSR */
-#define CTX_NO_AVX     0x400 /* no OSXSAVE, XCR0.AVX clear, or TS */
-#define CTX_NO_AVX512  0x800
-#define CTX_TF         0x1000 /* single-step trap after each instruction */
-#define CTX_STEP       0x2000 /* one instruction a block */
-#define CTX_SLOW       0x4000 /* one instruction, every access through access_slow() */
+#define CTX_MODE_MASK   0x3 /* 0: 16 bit, 1: 32 bit, 2: 64 bit */
+#define CTX_16          0
+#define CTX_32          1
+#define CTX_64          2
+#define CTX_CPL_SHIFT   2    /* bits 2..3 */
+#define CTX_REAL        0x10 /* real mode */
+#define CTX_SS32        0x20 /* stack pointer is 32 bits (legacy modes) */
+#define CTX_NONFLAT     0x40 /* some of CS DS ES SS is not base 0, limit 4 GiB (legacy modes) */
+#define CTX_AC          0x80 /* supervisor with SMAP on and EFLAGS.AC set, or SMAP off: TLB_KERNEL_AC */
+#define CTX_NO_X87      0x100 /* CR0.EM or TS: x87 and MMX fault */
+#define CTX_NO_SSE      0x200 /* EM, TS or no OSFXSR */
+#define CTX_NO_AVX      0x400 /* no OSXSAVE, XCR0.AVX clear, or TS */
+#define CTX_NO_AVX512   0x800
+#define CTX_TF          0x1000 /* single-step trap after each instruction */
+#define CTX_STEP        0x2000 /* one instruction a block */
+#define CTX_SLOW        0x4000 /* one instruction, every access through access_slow() */
 #define CTX_ANY_FPU_OFF (CTX_NO_X87 | CTX_NO_SSE | CTX_NO_AVX | CTX_NO_AVX512)
 
 /* ---- pending guest exception -------------------------------------------------------------- */
@@ -82,8 +83,8 @@ struct jump_entry {
 struct fault {
 	u8 vector;
 	u8 has_error;
-	u8 soft;      /* INT n, INT3, INTO: pushes the next RIP, checks the gate's DPL */
-	u8 external;  /* interrupt or NMI: sets EXT in nested error codes */
+	u8 soft;     /* INT n, INT3, INTO: pushes the next RIP, checks the gate's DPL */
+	u8 external; /* interrupt or NMI: sets EXT in nested error codes */
 	u32 error;
 	u64 cr2;
 };
@@ -91,40 +92,59 @@ struct fault {
 /* A bounce buffer that must be written back after the instruction (CTX_SLOW blocks only). */
 struct bounce {
 	u8 data[512] __attribute__((aligned(64)));
-	gva_t gva;      /* where it stands for */
-	u16 size;       /* 0: none pending */
-	u8 write;       /* write back after the instruction */
-	u8 direct;      /* a code page was handed out itself: invalidate it after the instruction */
-	gpa_t gpa;      /* of @direct */
+	gva_t gva; /* where it stands for */
+	u16 size;  /* 0: none pending */
+	u8 write;  /* write back after the instruction */
+	u8 direct; /* a code page was handed out itself: invalidate it after the instruction */
+	gpa_t gpa; /* of @direct */
 };
 
 enum helper_result {
-	HELPER_NEXT,    /* done, continue behind the instruction */
-	HELPER_JUMP,    /* done, cpu->rip is set */
-	HELPER_REPEAT,  /* part of a string instruction done, registers say how far; run it again */
-	HELPER_FAULT,   /* cpu->fault is set, cpu->rip unchanged */
-	HELPER_HALT,    /* done (rip must move behind), the processor sleeps until an interrupt */
+	HELPER_NEXT,   /* done, continue behind the instruction */
+	HELPER_JUMP,   /* done, cpu->rip is set */
+	HELPER_REPEAT, /* part of a string instruction done, registers say how far; run it again */
+	HELPER_FAULT,  /* cpu->fault is set, cpu->rip unchanged */
+	HELPER_HALT,   /* done (rip must move behind), the processor sleeps until an interrupt */
 	HELPER_SHUTDOWN,
+};
+
+struct site;
+
+enum cpu_stat {
+	STAT_BLOCKS,
+	STAT_INSNS,
+	STAT_LOOKUPS,
+	STAT_TLB_FILLS,
+	STAT_SLOW,
+	STAT_HELPERS,
+	STAT_FAULTS,
+	STAT_INTERRUPTS,
+	STAT_POLLS,
+	STAT_LINKS,
+	STAT_SIGNALS,
+	STAT_HALTS,
+	STAT_COUNT
 };
 
 struct cpu {
 	/* -- first 256 bytes: in 8-bit reach of rbp. Offsets are asserted in lower.c. */
 	u64 gpr[16];
-	u64 page_base;     /* linear address of the guest page whose code runs */
-	u32 exit_request;  /* any thread: nonzero makes translated code leave at its next poll */
-	u32 saved_flags;   /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
+	u64 page_base;        /* linear address of the guest page whose code runs */
+	u32 exit_request;     /* any thread: nonzero makes translated code leave at its next poll */
+	u32 saved_flags;      /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
 	u64 fs_base, gs_base; /* == sys.seg[].base; kept here for translated code */
 	u64 save_rax, save_rcx;
 	u64 host_rsp;
-	u64 code_base;     /* executable address of the code cache */
-	u32 ctx;           /* current CTX_*, kept up to date by cpu_update_ctx() */
-	u32 exit_code;     /* why translated code left: enum block_exit */
+	u64 code_base; /* executable address of the code cache */
+	u32 ctx;       /* current CTX_*, kept up to date by cpu_update_ctx() */
+	u32 exit_code; /* why translated code left: enum block_exit */
 	u64 exit_arg;
 	u64 scratch[4];
 	/* -- end of the 8-bit reach (approximately) */
 
-	u64 rip;           /* valid outside translated code */
-	u64 rflags;        /* all bits; arithmetic ones valid outside translated code. DF lives here only */
+	u64 rip;    /* valid outside translated code */
+	u64 rflags; /* all bits; arithmetic ones valid outside translated code. DF lives here only
+		     */
 
 	/* Segments, tables, control and debug registers, MSRs. gpr, rip, rflags, xsave inside are
 	 * unused while running; seg[FS/GS].base is mirrored in fs_base/gs_base (write both through
@@ -134,22 +154,22 @@ struct cpu {
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
 	u64 dr[8];
 	struct x86_msrs msr;
-	u64 pdpte[4];      /* PAE: loaded with CR3 */
+	u64 pdpte[4]; /* PAE: loaded with CR3 */
 	u8 cpl;
 	u8 intr_shadow;
 	u8 nmi_masked;
-	u8 activity;       /* enum x86_activity */
+	u8 activity; /* enum x86_activity */
 
 	struct fault fault;
 	u8 fault_pending;
 	u8 fpu_loaded;
-	s64 tsc_offset;    /* guest TSC = host TSC + tsc_offset */
+	s64 tsc_offset; /* guest TSC = host TSC + tsc_offset */
 
 	struct cpu_vm *vm;
 	unsigned index;
 
 	/* any thread */
-	u32 requests;      /* enum cpu_request; whoever sets one also sets exit_request */
+	u32 requests; /* enum cpu_request; whoever sets one also sets exit_request */
 	u8 sipi_vector;
 
 	struct bounce bounce;
@@ -159,17 +179,19 @@ struct cpu {
 	struct tlb tlb[TLB_KINDS];
 	struct jump_entry jc[JC_ENTRIES];
 
-	u32 jc_key;      /* jump_entry.ctx that matches now: epoch << 16 | ctx */
-	u32 jc_epoch;    /* 1..65535 */
-	u32 in_code;     /* any thread reads: enum code_presence (code.h) */
+	u32 jc_key;        /* jump_entry.ctx that matches now: epoch << 16 | ctx */
+	u32 jc_epoch;      /* 1..65535 */
+	struct site *link; /* run.c: a direct exit that waits for its target */
+	u8 fault_delivered;
+	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
 };
 
 /* ---- guest RAM ------------------------------------------------------------------------------ */
 
-#define CPU_SLOTS 32
+#define CPU_SLOTS          32
 /* ram_slot.info[page]: */
-#define PAGE_HAS_CODE  0x80000000u /* translations were made from this page */
+#define PAGE_HAS_CODE      0x80000000u            /* translations were made from this page */
 #define PAGE_WRITER(index) (1u << ((index) % 31)) /* that processor may hold a write tag for it */
 
 struct ram_slot {
@@ -180,6 +202,9 @@ struct ram_slot {
 	u32 *info; /* one per page, atomically changed, lazily touched */
 };
 
+struct code_cache;
+struct site;
+
 struct cpu_vm {
 	struct cpu_vm_config config;
 	struct ram_slot slots[CPU_SLOTS];
@@ -188,9 +213,10 @@ struct cpu_vm {
 	struct cpu_cpuid *cpuid;
 	size_t cpuid_count;
 	u64 tsc_hz;
-	u64 xcr0_mask;       /* components the guest may enable: x87|SSE|AVX(|AVX-512) the host has */
-	u32 xsave_bytes;     /* standard-format size for xcr0_mask */
+	u64 xcr0_mask;   /* components the guest may enable: x87|SSE|AVX(|AVX-512) the host has */
+	u32 xsave_bytes; /* standard-format size for xcr0_mask */
 	struct code_cache *code; /* translate.c */
+	struct cpu_bus bus;      /* the caller's; config.bus wraps it (vm.c) */
 };
 
 /* hva of @gpa if RAM for a whole page-bounded access, else NULL; @slot may be NULL. Inline: hot. */
@@ -210,14 +236,16 @@ static inline u8 *ram_ptr(const struct cpu_vm *vm, gpa_t gpa, const struct ram_s
 
 /* ---- mmu.c (hot) ---------------------------------------------------------------------------- */
 
-#define ACCESS_R 1
-#define ACCESS_W 2
-#define ACCESS_X 4
-#define ACCESS_SYSTEM 8 /* implicit supervisor access (descriptor tables, TSS), whatever the CPL */
-#define ACCESS_PROBE 16 /* no fault is recorded, accessed and dirty are not set */
+#define ACCESS_R      1
+#define ACCESS_W      2
+#define ACCESS_X      4
+#define ACCESS_SYSTEM 8  /* implicit supervisor access (descriptor tables, TSS), whatever the CPL \
+			  */
+#define ACCESS_PROBE  16 /* no fault is recorded, accessed and dirty are not set */
 
 /* Translates a linear address under the current mode. False: cpu->fault is set (#PF with the
- * right error code and CR2, or #GP/#SS for a non-canonical one). Sets A and D as the access says. */
+ * right error code and CR2, or #GP/#SS for a non-canonical one). Sets A and D as the access says.
+ */
 bool mmu_translate(struct cpu *cpu, gva_t gva, unsigned access, gpa_t *gpa);
 /* Slow path of an inline check: makes the access legal in the TLB of the current context. Returns
  * the host address of @gva; NULL with cpu->fault_pending 0: not direct (MMIO, ROM, page-crossing,
@@ -243,7 +271,7 @@ void tlb_revoke_write(struct cpu *cpu, const void *host);
 
 /* ---- event.c (hot) --------------------------------------------------------------------------- */
 
-void fault(struct cpu *cpu, unsigned vector);                   /* without error code */
+void fault(struct cpu *cpu, unsigned vector); /* without error code */
 void fault_error(struct cpu *cpu, unsigned vector, u32 error);
 void fault_page(struct cpu *cpu, gva_t gva, u32 error);
 /* Delivers cpu->fault (clears fault_pending) through the IDT at cpu->rip (for soft events: the RIP
@@ -253,20 +281,25 @@ bool event_deliver(struct cpu *cpu);
 /* Takes @vector as an external interrupt, or NMI with vector 2. False: shutdown. */
 bool event_interrupt(struct cpu *cpu, unsigned vector);
 
-/* ---- seg.c, sys.c, ... (helpers) -------------------------------------------------------------- */
+/* ---- seg.c, sys.c, ... (helpers) --------------------------------------------------------------
+ */
 
 /* Executes @insn (decoded at cpu->rip) in C. All kinds that the rows send to helpers. */
 enum helper_result helper_execute(struct cpu *cpu, const struct insn *insn);
 void seg_set_base(struct cpu *cpu, enum x86_seg seg, u64 base);
-/* Recomputes cpu->ctx (mode, CPL, AC, FPU bits, TF; keeps CTX_STEP). After anything it depends on. */
+/* Recomputes cpu->ctx (mode, CPL, AC, FPU bits, TF; keeps CTX_STEP). After anything it depends on.
+ */
 void cpu_update_ctx(struct cpu *cpu);
 
-/* ---- fpu.c ------------------------------------------------------------------------------------ */
+/* ---- fpu.c ------------------------------------------------------------------------------------
+ */
 
 void fpu_enter(struct cpu *cpu); /* guest FPU state into the registers; saves nothing of the host */
-void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default control words. No-op if not loaded */
+void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default control words. No-op if
+				    not loaded */
 
-/* ---- translate.c: called by mmu.c after a write to a page with PAGE_HAS_CODE ------------------- */
+/* ---- translate.c: called by mmu.c after a write to a page with PAGE_HAS_CODE -------------------
+ */
 
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes);
 /* After anything that changes address translation: the jump cache is stale. */

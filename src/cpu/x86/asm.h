@@ -21,8 +21,8 @@
 #define ST 5  /* rbp: struct cpu */
 
 struct code_buf {
-	u8 *p;     /* where the next byte is written */
-	u8 *base;  /* writable view of the code cache */
+	u8 *p;    /* where the next byte is written */
+	u8 *base; /* writable view of the code cache */
 	u8 *limit;
 };
 
@@ -115,8 +115,8 @@ static inline void e_mov_imm(struct code_buf *b, unsigned dst, u64 v)
 	}
 }
 /* lea dst, [base + index * scale + disp]; index may be REG_NONE; w: 64-bit result */
-static inline void e_lea(struct code_buf *b, unsigned w, unsigned dst, unsigned base, unsigned index,
-			 unsigned scale, s32 disp)
+static inline void e_lea(struct code_buf *b, unsigned w, unsigned dst, unsigned base,
+			 unsigned index, unsigned scale, s32 disp)
 {
 	bool sib = index != REG_NONE || (base & 7) == 4;
 	unsigned mod = disp == 0 && (base & 7) != 5 ? 0 : disp >= -128 && disp <= 127 ? 1 : 2;
@@ -129,7 +129,11 @@ static inline void e_lea(struct code_buf *b, unsigned w, unsigned dst, unsigned 
 	e8(b, 0x8d);
 	e8(b, mod << 6 | (dst & 7) << 3 | (sib ? 4 : base & 7));
 	if (sib)
-		e8(b, (scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0) << 6 |
+		e8(b, (scale == 8   ? 3
+		       : scale == 4 ? 2
+		       : scale == 2
+			       ? 1
+			       : 0) << 6 |
 			      (index != REG_NONE ? index & 7 : 4) << 3 | (base & 7));
 	if (mod == 1)
 		e8(b, disp);

@@ -39,9 +39,11 @@ void insn_contract_hide(struct insn_contract *c, unsigned isa)
 	c->hidden[isa] = 1;
 	for (unsigned i = 0; i < ARRAY_LEN(c->decoder); i++) {
 		if (isa == ZYDIS_ISA_SET_LZCNT)
-			ZydisDecoderEnableMode(&c->decoder[i], ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
+			ZydisDecoderEnableMode(&c->decoder[i], ZYDIS_DECODER_MODE_LZCNT,
+					       ZYAN_FALSE);
 		if (isa == ZYDIS_ISA_SET_BMI1)
-			ZydisDecoderEnableMode(&c->decoder[i], ZYDIS_DECODER_MODE_TZCNT, ZYAN_FALSE);
+			ZydisDecoderEnableMode(&c->decoder[i], ZYDIS_DECODER_MODE_TZCNT,
+					       ZYAN_FALSE);
 	}
 }
 
@@ -139,7 +141,7 @@ static u8 address_register(ZydisRegister r)
 	if (r == ZYDIS_REGISTER_NONE)
 		return REG_NONE;
 	if (r == ZYDIS_REGISTER_RIP || r == ZYDIS_REGISTER_EIP || r == ZYDIS_REGISTER_IP)
-		return REG_RIP;
+		return MEM_RIP;
 	n = gpr_number(r);
 	if (n >= 0)
 		return n;
@@ -232,8 +234,8 @@ static u8 fpu_need(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand 
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		rc = ZydisRegisterGetClass(ops[i].reg.value);
-		if (rc == ZYDIS_REGCLASS_XMM || rc == ZYDIS_REGCLASS_YMM || rc == ZYDIS_REGCLASS_ZMM ||
-		    rc == ZYDIS_REGCLASS_MMX)
+		if (rc == ZYDIS_REGCLASS_XMM || rc == ZYDIS_REGCLASS_YMM ||
+		    rc == ZYDIS_REGCLASS_ZMM || rc == ZYDIS_REGCLASS_MMX)
 			need = FPU_SSE;
 		if (rc == ZYDIS_REGCLASS_X87)
 			return FPU_X87;
@@ -290,14 +292,16 @@ static void decode_raw(const ZydisDecodedInstruction *zi, struct insn *insn)
 		insn->modrm_offset = zi->raw.modrm.offset;
 		insn->modrm = insn->bytes[zi->raw.modrm.offset];
 		insn->reg = ((insn->modrm >> 3) & 7) | (insn->rex & 4 ? 8 : 0);
-		insn->rm = zi->raw.modrm.mod == 3 ? (insn->modrm & 7) | (insn->rex & 1 ? 8 : 0) : REG_NONE;
+		insn->rm = zi->raw.modrm.mod == 3 ? (insn->modrm & 7) | (insn->rex & 1 ? 8 : 0)
+						  : REG_NONE;
 	}
 	insn->imm_bytes = zi->raw.imm[0].size / 8;
 	insn->imm2_bytes = zi->raw.imm[1].size / 8;
 	insn->imm_offset = insn->imm_bytes ? zi->raw.imm[0].offset : insn->len;
 	insn->imm = zi->raw.imm[0].value.u;
 	if (insn->imm_bytes && insn->imm_bytes < 8)
-		insn->imm = (s64)(insn->imm << (64 - 8 * insn->imm_bytes)) >> (64 - 8 * insn->imm_bytes);
+		insn->imm = (s64)(insn->imm << (64 - 8 * insn->imm_bytes)) >>
+			    (64 - 8 * insn->imm_bytes);
 	insn->imm2 = zi->raw.imm[1].value.u;
 }
 
@@ -337,15 +341,31 @@ static bool is_far_or_segment(const struct insn *insn)
 		return false;
 	if (insn->map == 0) {
 		switch (insn->opcode) {
-		case 0x06: case 0x07: case 0x0e: case 0x16: case 0x17: case 0x1e: case 0x1f: /* push, pop sreg */
-		case 0x8c: case 0x8e: /* mov sreg */
-		case 0x9a: case 0xca: case 0xcb: case 0xea: /* far call, ret, jmp */ return true;
+		case 0x06:
+		case 0x07:
+		case 0x0e:
+		case 0x16:
+		case 0x17:
+		case 0x1e:
+		case 0x1f: /* push, pop sreg */
+		case 0x8c:
+		case 0x8e: /* mov sreg */
+		case 0x9a:
+		case 0xca:
+		case 0xcb:
+		case 0xea: /* far call, ret, jmp */ return true;
 		case 0xff: return sub == 3 || sub == 5;
 		}
 	} else if (insn->map == 1) {
 		switch (insn->opcode) {
-		case 0x20: case 0x21: case 0x22: case 0x23: /* control and debug registers */
-		case 0xa0: case 0xa1: case 0xa8: case 0xa9: return true;
+		case 0x20:
+		case 0x21:
+		case 0x22:
+		case 0x23: /* control and debug registers */
+		case 0xa0:
+		case 0xa1:
+		case 0xa8:
+		case 0xa9: return true;
 		}
 	}
 	return false;
@@ -394,8 +414,10 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	insn->fpu = fpu_need(&zi, ops);
 	insn->masked = insn->mem.present &&
 		       ((insn->encoding == 2 && zi.avx.mask.reg > ZYDIS_REGISTER_K0) ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS || zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD || zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ);
+			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS ||
+			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
+			zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD ||
+			zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ);
 	if (is_far_or_segment(insn))
 		insn->kind = KIND_HELPER;
 	/* A zero source leaves the destination alone */

@@ -10,7 +10,7 @@
 #include <Zydis/Zydis.h>
 
 struct insn_contract {
-	ZydisDecoder decoder[3]; /* by enum insn_mode */
+	ZydisDecoder decoder[3];                /* by enum insn_mode */
 	u8 hidden[ZYDIS_ISA_SET_MAX_VALUE + 1]; /* 1: instructions of this set are #UD */
 };
 

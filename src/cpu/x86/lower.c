@@ -36,7 +36,7 @@ _Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 4096, "index cod
 #define HOMED(r)   ((HOMED_MASK >> (r)) & 1)
 
 struct stub {
-	u8 *jump;      /* rel32 to be pointed here; NULL: fallen into */
+	u8 *jump; /* rel32 to be pointed here; NULL: fallen into */
 	struct site *site;
 };
 
@@ -236,7 +236,7 @@ static void emit_effective(struct lower *x, s32 add)
 	s64 disp = m->disp + add;
 	unsigned base = REG_NONE, index = REG_NONE;
 
-	if (m->base == REG_RIP) {
+	if (m->base == MEM_RIP) {
 		disp += x->l->guest[x->i] + x->insn->len;
 		e_load(b, T0, OFF(page_base));
 		if (fits32(disp)) {
@@ -294,10 +294,12 @@ static void emit_check(struct lower *x, unsigned size, unsigned access, unsigned
 {
 	struct code_buf *b = x->b;
 	u32 ctx = x->l->block->ctx;
-	unsigned kind = (ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER : ctx & CTX_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+	unsigned kind = (ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER
+			: ctx & CTX_AC                  ? TLB_KERNEL_AC
+							: TLB_KERNEL;
 	size_t tlb = OFF(tlb) + kind * sizeof(struct tlb);
-	size_t tag = tlb + (access & MEM_W ? offsetof(struct tlb_entry, write_tag) :
-					     offsetof(struct tlb_entry, read_tag));
+	size_t tag = tlb + (access & MEM_W ? offsetof(struct tlb_entry, write_tag)
+					   : offsetof(struct tlb_entry, read_tag));
 	struct site *s;
 
 	if (is_slow(x)) {
@@ -343,8 +345,8 @@ enum rm_form { RM_REG, RM_T0, RM_STATE };
 struct operands {
 	unsigned reg, rm, vvvv, op; /* host numbers for the fields */
 	enum rm_form form;
-	size_t state;               /* RM_STATE: struct cpu offset */
-	bool no_rex;                /* AH..DH are among the operands */
+	size_t state; /* RM_STATE: struct cpu offset */
+	bool no_rex;  /* AH..DH are among the operands */
 };
 
 static void encode_legacy(struct lower *x, const struct operands *o)
@@ -352,7 +354,8 @@ static void encode_legacy(struct lower *x, const struct operands *o)
 	const struct insn *insn = x->insn;
 	struct code_buf *b = x->b;
 	unsigned end = insn->has_modrm ? insn->modrm_offset : insn->imm_offset;
-	bool bit_scan = insn->mnemonic == ZYDIS_MNEMONIC_BSF || insn->mnemonic == ZYDIS_MNEMONIC_BSR;
+	bool bit_scan =
+		insn->mnemonic == ZYDIS_MNEMONIC_BSF || insn->mnemonic == ZYDIS_MNEMONIC_BSR;
 	bool p66 = insn->prefixes & PFX_66;
 	u8 rex = 0;
 
@@ -459,9 +462,27 @@ static bool rm_takes_memory(const struct insn *insn)
 			return (op & 7) <= 3;
 		switch (op) {
 		case 0x63: return insn->mnemonic == ZYDIS_MNEMONIC_MOVSXD;
-		case 0x69: case 0x6b: case 0x80: case 0x81: case 0x83: case 0x84: case 0x85:
-		case 0x88: case 0x89: case 0x8a: case 0x8b: case 0xc0: case 0xc1: case 0xc6:
-		case 0xc7: case 0xd0: case 0xd1: case 0xd2: case 0xd3: case 0xf6: case 0xf7:
+		case 0x69:
+		case 0x6b:
+		case 0x80:
+		case 0x81:
+		case 0x83:
+		case 0x84:
+		case 0x85:
+		case 0x88:
+		case 0x89:
+		case 0x8a:
+		case 0x8b:
+		case 0xc0:
+		case 0xc1:
+		case 0xc6:
+		case 0xc7:
+		case 0xd0:
+		case 0xd1:
+		case 0xd2:
+		case 0xd3:
+		case 0xf6:
+		case 0xf7:
 		case 0xfe: return true;
 		case 0xff: return ((insn->modrm >> 3) & 7) <= 1;
 		}
@@ -475,9 +496,9 @@ static bool rm_takes_memory(const struct insn *insn)
 
 /* A general-register operand that lives in memory and goes through a temporary. */
 struct moved {
-	u8 reg;     /* guest register */
-	u8 high;    /* its second byte (AH..BH) */
-	u8 width;   /* bytes */
+	u8 reg;   /* guest register */
+	u8 high;  /* its second byte (AH..BH) */
+	u8 width; /* bytes */
 	u8 temp;
 	u8 store;
 };
@@ -543,10 +564,13 @@ static void store_moves(struct lower *x, const struct moves *mv)
 static void emit_copy(struct lower *x, bool memory)
 {
 	const struct insn *insn = x->insn;
-	struct operands o = { .reg = insn->reg, .rm = insn->rm, .vvvv = insn->vvvv, .op = insn->reg_op };
+	struct operands o = {
+		.reg = insn->reg, .rm = insn->rm, .vvvv = insn->vvvv, .op = insn->reg_op
+	};
 	struct moves mv = { .count = 0 };
 	bool reg_high = is_high_byte(insn, insn->gpr_reg, insn->reg) && !HOMED(insn->reg - 4);
-	bool rm_high = !memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && !HOMED(insn->rm - 4);
+	bool rm_high =
+		!memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && !HOMED(insn->rm - 4);
 	bool legacy_temp = (reg_high || rm_high) && !memory;
 	unsigned home;
 
@@ -743,7 +767,10 @@ static void lower_loop(struct lower *x)
 static unsigned push_bytes(const struct lower *x)
 {
 	if (is_long(x))
-		return x->insn->prefixes & PFX_66 && x->insn->kind != KIND_CALL && x->insn->kind != KIND_RET ? 2 : 8;
+		return x->insn->prefixes & PFX_66 && x->insn->kind != KIND_CALL &&
+				       x->insn->kind != KIND_RET
+			       ? 2
+			       : 8;
 	return x->insn->opsize == 2 ? 2 : 4;
 }
 

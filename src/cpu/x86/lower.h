@@ -17,15 +17,16 @@
 enum block_exit {
 	EXIT_NONE,
 	EXIT_JUMP,   /* exit_arg: RIP to continue at, not in the jump cache (or a poll) */
-	EXIT_SIGNAL, /* a host signal: scratch[2] host pc, scratch[3] its flags, exit_arg the signal */
+	EXIT_SIGNAL, /* a host signal: scratch[2] host pc, scratch[3] its flags, exit_arg the signal
+		      */
 	EXIT_SITE = 16,
 };
 
 enum site_kind {
-	SITE_LINK,   /* direct exit to @guest_off in the same page, @patch may be bound to a block */
-	SITE_POLL,   /* exit request seen; continue at @guest_off */
-	SITE_MEM,    /* slow path of an access check */
-	SITE_SLOW,   /* access of a CTX_SLOW block */
+	SITE_LINK, /* direct exit to @guest_off in the same page, @patch may be bound to a block */
+	SITE_POLL, /* exit request seen; continue at @guest_off */
+	SITE_MEM,  /* slow path of an access check */
+	SITE_SLOW, /* access of a CTX_SLOW block */
 	SITE_HELPER, /* the instruction at @guest_off is executed in C */
 	SITE_UD,     /* ... raises #UD */
 	SITE_FPU,    /* ... raises #NM or #UD as the control bits say */
@@ -39,18 +40,18 @@ struct block;
 /* A place where translated code can leave. */
 struct site {
 	struct block *block;
-	u8 kind;       /* enum site_kind */
-	u8 form;       /* enum flags_form at the exit */
+	u8 kind; /* enum site_kind */
+	u8 form; /* enum flags_form at the exit */
 	u8 access, size_hi;
-	u16 size;      /* SITE_MEM, SITE_SLOW: bytes */
-	u8 seg;        /* SITE_SLOW: enum x86_seg */
-	u8 insn;       /* index of the guest instruction in the block */
-	s32 guest_off; /* page-relative; a link's target may be outside 0..4095 never */
-	u32 patch;     /* cache offset of the rel32 field (LINK), resume address (MEM) */
-	u32 stub;      /* cache offset of the unresolved exit (LINK) */
-	u32 tag_off;   /* SITE_MEM: struct cpu offset of the tag column of the TLB */
-	struct block *to;       /* LINK: bound to */
-	struct site *next_in;   /* next site bound to the same block */
+	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
+	u8 seg;               /* SITE_SLOW: enum x86_seg */
+	u8 insn;              /* index of the guest instruction in the block */
+	s32 guest_off;        /* page-relative; a link's target may be outside 0..4095 never */
+	u32 patch;            /* cache offset of the rel32 field (LINK), resume address (MEM) */
+	u32 stub;             /* cache offset of the unresolved exit (LINK) */
+	u32 tag_off;          /* SITE_MEM: struct cpu offset of the tag column of the TLB */
+	struct block *to;     /* LINK: bound to */
+	struct site *next_in; /* next site bound to the same block */
 };
 
 struct host_map {
@@ -59,21 +60,21 @@ struct host_map {
 };
 
 struct block {
-	gpa_t page;          /* guest physical page */
-	gpa_t page2;         /* second page of a page-crossing instruction, or ~0 */
-	u16 off;             /* of the first instruction in the page */
+	gpa_t page;  /* guest physical page */
+	gpa_t page2; /* second page of a page-crossing instruction, or ~0 */
+	u16 off;     /* of the first instruction in the page */
 	u8 insns;
 	u8 valid;
 	u32 ctx;
-	u64 lines;           /* 64-byte lines of the page whose bytes it depends on */
+	u64 lines; /* 64-byte lines of the page whose bytes it depends on */
 	u64 lines2;
-	u32 code;            /* cache offset of the first byte */
+	u32 code; /* cache offset of the first byte */
 	u32 code_end;
-	u32 entry_host;      /* entry with the flags in EFLAGS */
-	u32 entry_saved;     /* entry with the flags in cpu->saved_flags */
-	u8 prefers;          /* FLAGS_HOST, FLAGS_SAVED or FLAGS_DEAD: which entry is the straight one */
+	u32 entry_host;  /* entry with the flags in EFLAGS */
+	u32 entry_saved; /* entry with the flags in cpu->saved_flags */
+	u8 prefers; /* FLAGS_HOST, FLAGS_SAVED or FLAGS_DEAD: which entry is the straight one */
 	u32 sites, site_count; /* index of the first site */
-	struct site *in;     /* sites bound to this block */
+	struct site *in;       /* sites bound to this block */
 	struct block *hash_next;
 	struct block *page_next, *page2_next;
 	struct host_map *map; /* insns entries */
@@ -82,8 +83,8 @@ struct block {
 
 /* The common code at the start of the cache. Offsets from the cache's base. */
 struct thunks {
-	u32 enter;       /* void enter(struct cpu *, void *code) */
-	u32 exit_host;   /* flags in EFLAGS: saves them, then */
+	u32 enter;     /* void enter(struct cpu *, void *code) */
+	u32 exit_host; /* flags in EFLAGS: saves them, then */
 	u32 exit_saved;
 	u32 mem;         /* slow path of a check: calls soft_mem_slow() */
 	u32 slow;        /* called: one access of a CTX_SLOW block */
@@ -93,15 +94,15 @@ struct thunks {
 struct lowering {
 	struct code_buf *buf;
 	const struct thunks *thunks;
-	struct block *block;       /* page, off, ctx set by the caller; the rest is filled here */
-	const struct insn *insns;  /* @count decoded instructions */
+	struct block *block;      /* page, off, ctx set by the caller; the rest is filled here */
+	const struct insn *insns; /* @count decoded instructions */
 	unsigned count;
 	u16 guest[BLOCK_MAX_INSNS + 1]; /* page offset of each instruction and of the end */
 	u8 live_after[BLOCK_MAX_INSNS]; /* FL_* the successors of each may read */
 	u8 live_taken[BLOCK_MAX_INSNS]; /* FL_* live at a branch's target */
-	struct site *sites;        /* room for BLOCK_MAX_SITES */
+	struct site *sites;             /* room for BLOCK_MAX_SITES */
 	unsigned site_count;
-	u32 first_site;            /* global index of sites[0] */
+	u32 first_site; /* global index of sites[0] */
 };
 
 /* Writes the thunks; @mem and @slow are the C functions behind them. */

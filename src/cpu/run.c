@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One processor's life: take what is pending, find the block at RIP, run it, see why it left.
+ *
+ * Hot: everything here is compiled for general registers only, because the guest's vector state
+ * stays in the host's registers across the loop. What needs more calls fpu_leave() first; the
+ * next entry into translated code loads it again.
+ */
+#include "cpu/run.h"
+
+#include "cpu/code.h"
+
+typedef void enter_fn(struct cpu *cpu, const u8 *code);
+
+/* ---- between C and translated code ------------------------------------------------------------
+ */
+
+static void flags_to_saved(struct cpu *cpu)
+{
+	u32 f = cpu->rflags;
+
+	/* LAHF order has SF ZF AF PF CF where RFLAGS has them */
+	cpu->saved_flags = (f & 0xd5) << 8 | (f & FLAG_OF ? 1 : 0);
+}
+
+static void flags_from_saved(struct cpu *cpu)
+{
+	u32 s = cpu->saved_flags;
+
+	cpu->rflags = (cpu->rflags & ~FLAGS_ARITH) | (s >> 8 & 0xd5) | (s & 1 ? FLAG_OF : 0);
+}
+
+static u64 wrap_rip(const struct cpu *cpu, u64 rip)
+{
+	return cpu_64bit(cpu) ? rip : (u32)rip;
+}
+
+/* RIP of page offset @off of the page that runs. */
+static u64 rip_at(const struct cpu *cpu, s32 off)
+{
+	u64 linear = cpu->page_base + off;
+
+	return cpu_64bit(cpu) ? linear : (u32)(linear - cpu->seg[SEG_CS].base);
+}
+
+static gva_t linear_pc(const struct cpu *cpu)
+{
+	return cpu_64bit(cpu) ? cpu->rip : (u32)(cpu->rip + cpu->seg[SEG_CS].base);
+}
+
+static struct site *site_of(struct cpu *cpu, u32 exit_code)
+{
+	return &cpu->vm->code->sites[exit_code - EXIT_SITE];
+}
+
+/* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
+ * the block: with a fault pending, or for a CTX_SLOW run of the instruction. */
+void *soft_mem_slow(struct cpu *cpu)
+{
+	struct site *s = site_of(cpu, cpu->exit_code);
+	u64 tag = *(u64 *)((u8 *)cpu + s->tag_off + cpu->scratch[1]);
+	gva_t gva = cpu->scratch[0] + tag;
+	void *p;
+
+	cpu->stats[STAT_TLB_FILLS]++;
+	p = mmu_fill(cpu, gva, s->size, s->access);
+	cpu->scratch[2] = cpu->code_base + s->patch;
+	return p;
+}
+
+static bool segment_access(struct cpu *cpu, const struct site *s, u64 offset, gva_t *linear)
+{
+	if (!(cpu->ctx & CTX_NONFLAT)) {
+		*linear = offset;
+		return true;
+	}
+	return seg_check(cpu, s->seg, offset, s->size, s->access, linear);
+}
+
+/* One access of a CTX_SLOW block, called by the thunk. */
+void *soft_access_slow(struct cpu *cpu)
+{
+	struct site *s = site_of(cpu, cpu->exit_code);
+	gva_t gva;
+	void *p = NULL;
+
+	cpu->stats[STAT_SLOW]++;
+	if (segment_access(cpu, s, cpu->scratch[0], &gva))
+		p = access_slow(cpu, gva, s->size, s->access);
+	if (p && !cpu->fpu_loaded)
+		fpu_enter(cpu);
+	return p;
+}
+
+/* ---- finding code -----------------------------------------------------------------------------
+ */
+
+static struct jump_entry *jump_slot(struct cpu *cpu, gva_t pc)
+{
+	return &cpu->jc[(pc ^ pc >> 10) & (JC_ENTRIES - 1)];
+}
+
+/* The block at @pc in @ctx, translated if need be. NULL: a fault is pending. */
+static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct block *block;
+	gpa_t page, page2;
+	u8 *host, *host2;
+
+	for (;;) {
+		if (!mmu_fetch_page(cpu, pc & PAGE_MASK, &page, &host))
+			return NULL;
+		code_lock(code);
+		block = code_find(code, page, pc & ~PAGE_MASK, ctx);
+		code_unlock(code);
+		cpu->stats[STAT_LOOKUPS]++;
+		if (block && block->page2 != ~0ull) {
+			if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &page2, &host2))
+				return NULL;
+			if (page2 != block->page2)
+				block = NULL;
+		}
+		if (block)
+			return block;
+		fpu_leave(cpu);
+		block = translate(cpu, pc, page, host, ctx);
+		if (block)
+			return block;
+		if (cpu->fault_pending)
+			return NULL;
+		code_leave(cpu, CODE_OUT);
+		code_flush(cpu->vm, cpu);
+		code_enter(cpu);
+	}
+}
+
+static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
+{
+	struct jump_entry *e = jump_slot(cpu, pc);
+
+	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
+		return;
+	e->pc = pc;
+	e->code = block->entry_saved;
+	e->ctx = cpu->jc_key;
+}
+
+/* ---- what the outside wants --------------------------------------------------------------------
+ */
+
+void cpu_request(struct cpu *cpu, unsigned requests)
+{
+	__atomic_fetch_or(&cpu->requests, requests, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
+}
+
+void cpu_request_clear(struct cpu *cpu, unsigned requests)
+{
+	__atomic_fetch_and(&cpu->requests, ~requests, __ATOMIC_SEQ_CST);
+}
+
+void cpu_set_sipi_vector(struct cpu *cpu, u8 vector)
+{
+	__atomic_store_n(&cpu->sipi_vector, vector, __ATOMIC_RELEASE);
+}
+
+static bool interrupts_open(const struct cpu *cpu)
+{
+	return cpu->rflags & FLAG_IF && !cpu->intr_shadow;
+}
+
+bool cpu_has_work(struct cpu *cpu)
+{
+	u32 r = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
+
+	if (r & (CPU_REQ_STOP | CPU_REQ_INIT))
+		return true;
+	switch (cpu->activity) {
+	case X86_WAIT_SIPI: return r & CPU_REQ_SIPI;
+	case X86_HALTED: return r & CPU_REQ_NMI || (r & CPU_REQ_INTR && cpu->rflags & FLAG_IF);
+	case X86_SHUTDOWN: return false;
+	default: return true;
+	}
+}
+
+static bool take_interrupt(struct cpu *cpu)
+{
+	int vector;
+
+	if (!interrupts_open(cpu))
+		return true;
+	cpu_request_clear(cpu, CPU_REQ_INTR);
+	fpu_leave(cpu);
+	code_leave(cpu, CODE_OUT);
+	vector = cpu->vm->config.bus.interrupt_ack(cpu->vm->config.bus.opaque, cpu->index);
+	code_enter(cpu);
+	if (vector < 0)
+		return true;
+	/* there may be more behind it: asked again when interrupts are open */
+	__atomic_fetch_or(&cpu->requests, CPU_REQ_INTR, __ATOMIC_SEQ_CST);
+	cpu->stats[STAT_INTERRUPTS]++;
+	cpu->activity = X86_RUNNING;
+	return event_interrupt(cpu, vector);
+}
+
+static void take_sipi(struct cpu *cpu)
+{
+	u8 vector = __atomic_load_n(&cpu->sipi_vector, __ATOMIC_ACQUIRE);
+
+	cpu->seg[SEG_CS].selector = vector << 8;
+	cpu->seg[SEG_CS].base = (u64)vector << 12;
+	cpu->rip = 0;
+	cpu->activity = X86_RUNNING;
+	cpu_update_ctx(cpu);
+}
+
+/* Takes pending requests. False: leave with *@exit. */
+static bool take_requests(struct cpu *cpu, enum cpu_exit *exit)
+{
+	u32 r;
+
+	__atomic_store_n(&cpu->exit_request, 0, __ATOMIC_SEQ_CST);
+	r = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
+	if (r & CPU_REQ_STOP) {
+		*exit = CPU_EXIT_STOPPED;
+		return false;
+	}
+	if (r & CPU_REQ_INIT) {
+		cpu_request_clear(cpu, CPU_REQ_INIT | CPU_REQ_SIPI);
+		fpu_leave(cpu);
+		cpu_reset(cpu, true);
+	}
+	if (cpu->activity == X86_WAIT_SIPI) {
+		if (r & CPU_REQ_SIPI && !(r & CPU_REQ_INIT)) {
+			cpu_request_clear(cpu, CPU_REQ_SIPI);
+			take_sipi(cpu);
+		} else {
+			*exit = CPU_EXIT_HALTED;
+			return false;
+		}
+	}
+	*exit = CPU_EXIT_SHUTDOWN;
+	if (r & CPU_REQ_NMI && !cpu->nmi_masked && !cpu->intr_shadow) {
+		cpu_request_clear(cpu, CPU_REQ_NMI);
+		cpu->activity = X86_RUNNING;
+		if (!event_interrupt(cpu, VEC_NMI))
+			return false;
+	}
+	if (r & CPU_REQ_INTR && !take_interrupt(cpu))
+		return false;
+	if (cpu->activity == X86_HALTED) {
+		*exit = CPU_EXIT_HALTED;
+		return false;
+	}
+	return true;
+}
+
+/* ---- why translated code left -------------------------------------------------------------------
+ */
+
+enum next { NEXT_RUN, NEXT_SLOW, NEXT_SHUTDOWN, NEXT_ERROR };
+
+static enum next deliver(struct cpu *cpu)
+{
+	cpu->stats[STAT_FAULTS]++;
+	cpu->fault_delivered = 1;
+	return event_deliver(cpu) ? NEXT_RUN : NEXT_SHUTDOWN;
+}
+
+static enum next run_helper(struct cpu *cpu, const struct insn *insn)
+{
+	cpu->stats[STAT_HELPERS]++;
+	switch (helper_execute(cpu, insn)) {
+	case HELPER_NEXT: cpu->rip = wrap_rip(cpu, cpu->rip + insn->len); return NEXT_RUN;
+	case HELPER_JUMP:
+	case HELPER_REPEAT: return NEXT_RUN;
+	case HELPER_FAULT: return deliver(cpu);
+	case HELPER_HALT:
+		cpu->rip = wrap_rip(cpu, cpu->rip + insn->len);
+		cpu->activity = X86_HALTED;
+		cpu->stats[STAT_HALTS]++;
+		return NEXT_RUN;
+	default: return NEXT_SHUTDOWN;
+	}
+}
+
+/* #UD or #NM, APM vol. 2 table 8-10: a disabled feature is invalid, a lazily saved one unavailable.
+ */
+static void fault_fpu(struct cpu *cpu, const struct insn *insn)
+{
+	bool ud;
+
+	switch (insn->fpu) {
+	case FPU_X87: ud = insn->isa == ZYDIS_ISA_SET_PENTIUMMMX && cpu->cr0 & CR0_EM; break;
+	case FPU_SSE: ud = cpu->cr0 & CR0_EM || !(cpu->cr4 & CR4_OSFXSR); break;
+	case FPU_AVX: ud = !(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & 6) != 6; break;
+	default: ud = !(cpu->cr4 & CR4_OSXSAVE) || (cpu->xcr0 & 0xe6) != 0xe6; break;
+	}
+	fault(cpu, ud ? VEC_UD : VEC_NM);
+}
+
+static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct block *to;
+	gpa_t page = s->block->page;
+
+	if (s->block->page2 != ~0ull || (s->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
+		return;
+	/* same page, so the same physical page and the same context */
+	code_lock(code);
+	to = code_find(code, page, pc & ~PAGE_MASK, s->block->ctx);
+	if (to) {
+		code_bind(code, s, to);
+		cpu->stats[STAT_LINKS]++;
+	}
+	code_unlock(code);
+}
+
+static enum next leave_site(struct cpu *cpu, struct site *s)
+{
+	cpu->rip = rip_at(cpu, s->guest_off);
+	switch (s->kind) {
+	case SITE_LINK: cpu->link = s; return NEXT_RUN;
+	case SITE_POLL: cpu->stats[STAT_POLLS]++; return NEXT_RUN;
+	case SITE_NEXT: return NEXT_RUN;
+	case SITE_MEM: return cpu->fault_pending ? deliver(cpu) : NEXT_SLOW;
+	case SITE_SLOW: return deliver(cpu);
+	case SITE_HELPER: return run_helper(cpu, s->block->last);
+	case SITE_UD: fault(cpu, VEC_UD); return deliver(cpu);
+	case SITE_FPU: fault_fpu(cpu, s->block->last); return deliver(cpu);
+	}
+	return NEXT_ERROR;
+}
+
+/* A host signal inside a block is a guest exception: the silicon refused the instruction. */
+static enum next leave_signal(struct cpu *cpu)
+{
+	struct block *b = code_block_at(cpu->vm->code, cpu->scratch[2]);
+	u32 off;
+	int i;
+
+	cpu->stats[STAT_SIGNALS]++;
+	if (!b)
+		return NEXT_ERROR;
+	off = cpu->scratch[2] - cpu->code_base - b->code;
+	for (i = b->insns - 1; i > 0 && b->map[i].host > off; i--)
+		;
+	if (b->map[i].guest & 0x8000)
+		cpu->rflags = (cpu->rflags & ~FLAGS_ARITH) | (cpu->scratch[3] & FLAGS_ARITH);
+	cpu->rip = rip_at(cpu, b->map[i].guest & 0xfff);
+	switch (cpu->exit_arg) {
+	case SIGNAL_DE: fault(cpu, VEC_DE); break;
+	case SIGNAL_XM: fault(cpu, VEC_XM); break;
+	case SIGNAL_MF: fault(cpu, VEC_MF); break;
+	case SIGNAL_GP: fault_error(cpu, VEC_GP, 0); break;
+	case SIGNAL_UD: fault(cpu, VEC_UD); break;
+	default: return NEXT_ERROR;
+	}
+	return deliver(cpu);
+}
+
+static enum next leave_block(struct cpu *cpu)
+{
+	u32 code = cpu->exit_code;
+
+	flags_from_saved(cpu);
+	if (unlikely(cpu->bounce.size || cpu->bounce.direct))
+		access_commit(cpu);
+	switch (code) {
+	case EXIT_JUMP: cpu->rip = wrap_rip(cpu, cpu->exit_arg); return NEXT_RUN;
+	case EXIT_SIGNAL: return leave_signal(cpu);
+	default: return leave_site(cpu, site_of(cpu, code));
+	}
+}
+
+/* ---- the loop
+ * ------------------------------------------------------------------------------------ */
+
+static u32 block_ctx(const struct cpu *cpu, bool slow)
+{
+	u32 ctx = cpu->ctx & 0xffff;
+
+	if (cpu->intr_shadow)
+		ctx |= CTX_STEP;
+	if (slow || (ctx & CTX_NONFLAT) || (ctx & CTX_MODE_MASK) == CTX_16)
+		ctx |= CTX_SLOW;
+	return ctx;
+}
+
+static void enter_block(struct cpu *cpu, const struct block *block)
+{
+	struct code_cache *code = cpu->vm->code;
+	enter_fn *enter = (enter_fn *)(code->rx + code->thunks.enter);
+
+	cpu->page_base = linear_pc(cpu) & PAGE_MASK;
+	cpu->code_base = (u64)(uintptr_t)code->rx;
+	cpu->intr_shadow = 0;
+	flags_to_saved(cpu);
+	if (!cpu->fpu_loaded)
+		fpu_enter(cpu);
+	enter(cpu, code->rx + block->entry_saved);
+}
+
+/* #DB after an instruction that started with TF set, APM vol. 2 section 13.1.4. */
+static enum next trap_step(struct cpu *cpu)
+{
+	cpu->dr[6] |= BIT(14);
+	fault(cpu, VEC_DB);
+	return deliver(cpu);
+}
+
+static enum next run_one(struct cpu *cpu, bool slow)
+{
+	u32 ctx = block_ctx(cpu, slow);
+	gva_t pc = linear_pc(cpu);
+	struct site *link = cpu->link;
+	u64 flushes = cpu->vm->code->flushes;
+	struct block *block;
+	enum next next;
+
+	cpu->link = NULL;
+	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
+	block = find_block(cpu, pc, ctx);
+	if (!block)
+		return deliver(cpu);
+	if (link && flushes == cpu->vm->code->flushes)
+		bind_link(cpu, link, pc);
+	remember_jump(cpu, pc, block);
+	enter_block(cpu, block);
+	next = leave_block(cpu);
+	if (ctx & CTX_TF && next == NEXT_RUN && !cpu->fault_delivered)
+		next = trap_step(cpu);
+	cpu->fault_delivered = 0;
+	return next;
+}
+
+static enum cpu_exit run_loop(struct cpu *cpu)
+{
+	enum next next = NEXT_RUN;
+	enum cpu_exit exit = CPU_EXIT_ERROR;
+
+	for (;;) {
+		if (next == NEXT_RUN &&
+		    unlikely(cpu->requests || cpu->exit_request || cpu->activity)) {
+			cpu->link = NULL; /* the request may have changed everything */
+			if (!take_requests(cpu, &exit))
+				return exit;
+		}
+		next = run_one(cpu, next == NEXT_SLOW);
+		if (unlikely(next == NEXT_SHUTDOWN)) {
+			cpu->activity = X86_SHUTDOWN;
+			return CPU_EXIT_SHUTDOWN;
+		}
+		if (unlikely(next == NEXT_ERROR))
+			return CPU_EXIT_ERROR;
+		/* an invalidation waits for processors to pass here */
+		if (unlikely(__atomic_load_n(&cpu->vm->code->exclusive, __ATOMIC_RELAXED))) {
+			cpu->link = NULL;
+			code_leave(cpu, CODE_OUT);
+			code_enter(cpu);
+		}
+	}
+}
+
+enum cpu_exit cpu_run_hot(struct cpu *cpu)
+{
+	enum cpu_exit exit;
+
+	code_enter(cpu);
+	exit = run_loop(cpu);
+	fpu_leave(cpu);
+	cpu->link = NULL;
+	code_leave(cpu, CODE_OUT);
+	return exit;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making translated blocks: decode along the fall-through path, ask how far the flags live, lower.
+ *
+ * A block ends at an unconditional transfer, at an instruction that C executes, at the end of the
+ * page, or after BLOCK_MAX_INSNS. Conditional branches leave it on their taken side. An instruction
+ * that crosses into the next page is a block of its own, bound to both physical pages, never
+ * chained to and never in the jump cache, because its meaning depends on two mappings.
+ *
+ * The page is marked as holding code before its bytes are read: a write that comes later finds the
+ * mark and invalidates. Bytes that were only looked at to find out about the flags count as read.
+ */
+#include "base/log.h"
+#include "cpu/code.h"
+#include "cpu/run.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LOOKAHEAD_INSNS 6
+#define MAX_BRANCHES    4
+
+static void *pool_new(size_t count, size_t size)
+{
+	void *p = mmap(NULL, count * size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int code_memory(struct code_cache *code, GError **error)
+{
+	void *rw, *rx;
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+	code->fd = memfd_create("lodge-code", MFD_CLOEXEC | MFD_EXEC);
+	if (code->fd < 0 && errno == EINVAL)
+		code->fd = memfd_create("lodge-code", MFD_CLOEXEC);
+	if (code->fd < 0 || ftruncate(code->fd, code->bytes)) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
+			    "cannot create the code cache of %zu bytes: %s", code->bytes,
+			    g_strerror(errno));
+		return -1;
+	}
+	rw = mmap(NULL, code->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, code->fd, 0);
+	rx = mmap(NULL, code->bytes, PROT_READ | PROT_EXEC, MAP_SHARED, code->fd, 0);
+	if (rw == MAP_FAILED || rx == MAP_FAILED) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
+			    "cannot map the code cache (is execution of memory files forbidden, "
+			    "vm.memfd_noexec?): %s",
+			    g_strerror(errno));
+		return -1;
+	}
+	code->buf.base = code->buf.p = rw;
+	code->buf.limit = code->buf.base + code->bytes;
+	code->rx = rx;
+	return 0;
+}
+
+int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error)
+{
+	struct code_cache *code = g_new0(struct code_cache, 1);
+	size_t blocks;
+
+	code->vm = vm;
+	vm->code = code;
+	code->bytes = bytes ? bytes : CODE_CACHE_DEFAULT;
+	if (code_memory(code, error))
+		return -1;
+	blocks = code->bytes / 128;
+	code->block_max = blocks;
+	code->site_max = blocks * 8;
+	code->map_max = blocks * 8;
+	code->insn_max = blocks;
+	code->blocks = pool_new(code->block_max, sizeof(*code->blocks));
+	code->sites = pool_new(code->site_max, sizeof(*code->sites));
+	code->maps = pool_new(code->map_max, sizeof(*code->maps));
+	code->insns = pool_new(code->insn_max, sizeof(*code->insns));
+	code->hash = pool_new(CODE_HASH, sizeof(*code->hash));
+	code->pages = pool_new(CODE_HASH, sizeof(*code->pages));
+	if (!code->blocks || !code->sites || !code->maps || !code->insns || !code->hash ||
+	    !code->pages) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), ENOMEM,
+			    "no address space for the tables of the code cache");
+		return -1;
+	}
+	insn_contract_init(&code->contract);
+	lower_thunks(&code->buf, &code->thunks);
+	code->start = code->buf.p;
+	return 0;
+}
+
+void code_cache_free(struct code_cache *code)
+{
+	if (!code)
+		return;
+	munmap(code->buf.base, code->bytes);
+	munmap(code->rx, code->bytes);
+	close(code->fd);
+	munmap(code->blocks, code->block_max * sizeof(*code->blocks));
+	munmap(code->sites, code->site_max * sizeof(*code->sites));
+	munmap(code->maps, code->map_max * sizeof(*code->maps));
+	munmap(code->insns, code->insn_max * sizeof(*code->insns));
+	munmap(code->hash, CODE_HASH * sizeof(*code->hash));
+	munmap(code->pages, CODE_HASH * sizeof(*code->pages));
+	g_free(code);
+}
+
+void code_flush(struct cpu_vm *vm, struct cpu *self)
+{
+	struct code_cache *code = vm->code;
+	unsigned spins = 0;
+
+	code_exclusive_begin(vm, self);
+	/* a parked processor returns into a block: wait until it has */
+	for (unsigned i = 0; i < vm->config.cpus; i++) {
+		struct cpu *other = vm->cpus[i];
+
+		while (other && other != self &&
+		       __atomic_load_n(&other->in_code, __ATOMIC_SEQ_CST) != CODE_OUT) {
+			code_exclusive_end(vm, self);
+			if (++spins % 16 == 0)
+				usleep(50);
+			code_exclusive_begin(vm, self);
+		}
+	}
+	code_lock(code);
+	log_debug("cpu", "code cache full: %u blocks forgotten", code->block_count);
+	code->flushes++;
+	code->buf.p = code->start;
+	code->block_count = code->site_count = code->map_count = code->insn_count = 0;
+	memset(code->hash, 0, CODE_HASH * sizeof(*code->hash));
+	memset(code->pages, 0, CODE_HASH * sizeof(*code->pages));
+	for (unsigned i = 0; i < vm->config.cpus; i++)
+		if (vm->cpus[i])
+			code_jumps_flush(vm->cpus[i]);
+	code_unlock(code);
+	code_exclusive_end(vm, self);
+}
+
+static enum insn_mode ctx_mode(u32 ctx)
+{
+	switch (ctx & CTX_MODE_MASK) {
+	case CTX_64: return INSN_64;
+	case CTX_32: return INSN_32;
+	default: return INSN_16;
+	}
+}
+
+static u64 lines_of(unsigned off, unsigned bytes)
+{
+	unsigned first = off / 64, last = (off + bytes - 1) / 64;
+
+	if (last > 63)
+		last = 63;
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+/* Which arithmetic flags may the code at page offset @off read before it writes them? */
+static u8 look_ahead(struct code_cache *code, enum insn_mode mode, const u8 *host, s32 off,
+		     u64 *lines)
+{
+	u8 open = FL_ALL, live = 0;
+	s32 start = off;
+	struct insn insn;
+
+	if (off < 0 || off >= (s32)PAGE_SIZE)
+		return FL_ALL;
+	for (unsigned i = 0; i < LOOKAHEAD_INSNS && open; i++) {
+		int n;
+
+		if (off >= (s32)PAGE_SIZE)
+			break;
+		n = insn_decode(&code->contract, mode, host + off, MIN(15, PAGE_SIZE - off), &insn);
+		if (n <= 0)
+			break;
+		off += n;
+		if (!insn.allowed || insn_needs_helper(&insn) || insn.kind == KIND_UD)
+			break;
+		live |= insn.flags_read & open;
+		open &= ~insn.flags_written;
+		if (insn.kind == KIND_JCC || insn.kind == KIND_LOOP || insn_ends_block(&insn))
+			break;
+	}
+	*lines |= lines_of(start, off > start ? off - start : 1);
+	return live | open;
+}
+
+static s32 target_of(const struct lowering *l, unsigned i)
+{
+	return (s32)l->guest[i] + l->insns[i].len + (s32)l->insns[i].imm;
+}
+
+/* Fills live_after and live_taken at the block's ends. */
+static void find_live_flags(struct code_cache *code, struct lowering *l, const u8 *host,
+			    bool crossing)
+{
+	enum insn_mode mode = ctx_mode(l->block->ctx);
+	u64 *lines = &l->block->lines;
+
+	if (crossing || l->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)) {
+		memset(l->live_after, FL_ALL, sizeof(l->live_after));
+		memset(l->live_taken, FL_ALL, sizeof(l->live_taken));
+		return;
+	}
+	for (unsigned i = 0; i < l->count; i++) {
+		const struct insn *insn = &l->insns[i];
+
+		l->live_after[i] = FL_ALL;
+		l->live_taken[i] = FL_ALL;
+		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP ||
+		    (insn->kind == KIND_JMP && !insn->has_modrm))
+			l->live_taken[i] = look_ahead(code, mode, host, target_of(l, i), lines);
+	}
+	if (!insn_ends_block(&l->insns[l->count - 1]))
+		l->live_after[l->count - 1] =
+			look_ahead(code, mode, host, l->guest[l->count], lines);
+}
+
+static void make_invalid(struct insn *insn)
+{
+	memset(insn, 0, sizeof(*insn));
+	insn->kind = KIND_UD;
+	insn->len = 1;
+	insn->rm = insn->reg = insn->mem.base = insn->mem.index = REG_NONE;
+}
+
+/* Decodes an instruction whose bytes continue in the next page. False: fault. */
+static bool decode_crossing(struct cpu *cpu, struct block *block, gva_t pc, const u8 *host,
+			    struct insn *insn)
+{
+	struct code_cache *code = cpu->vm->code;
+	unsigned first = PAGE_SIZE - block->off;
+	u8 bytes[15];
+	u8 *host2;
+
+	if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &block->page2, &host2))
+		return false;
+	code_mark_page(cpu, block->page2);
+	memcpy(bytes, host + block->off, first);
+	memcpy(bytes + first, host2, sizeof(bytes) - first);
+	if (insn_decode(&code->contract, ctx_mode(block->ctx), bytes, sizeof(bytes), insn) <= 0)
+		make_invalid(insn);
+	block->lines2 = 1;
+	return true;
+}
+
+/* Decodes the block's instructions. Returns how many, 0 with a fault pending. */
+static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *insns, gva_t pc,
+			     const u8 *host)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct block *block = l->block;
+	enum insn_mode mode = ctx_mode(block->ctx);
+	unsigned max = block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF) ? 1 : BLOCK_MAX_INSNS;
+	unsigned off = block->off, n = 0, branches = 0;
+
+	while (n < max && off < PAGE_SIZE) {
+		struct insn *insn = &insns[n];
+		int len = insn_decode(&code->contract, mode, host + off, MIN(15, PAGE_SIZE - off),
+				      insn);
+
+		if (len < 0 && n)
+			break;
+		if (len < 0 && !decode_crossing(cpu, block, pc, host, insn))
+			return 0;
+		if (len == 0)
+			make_invalid(insn);
+		l->guest[n++] = off;
+		off += insn->len;
+		if (len < 0 || insn_ends_block(insn))
+			break;
+		if (insn->kind == KIND_JCC && ++branches == MAX_BRANCHES)
+			break;
+	}
+	l->guest[n] = off;
+	block->lines = lines_of(block->off, MIN(off, PAGE_SIZE) - block->off);
+	return n;
+}
+
+struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct insn insns[BLOCK_MAX_INSNS];
+	struct block fresh = { .page = page, .page2 = ~0ull, .off = pc & ~PAGE_MASK, .ctx = ctx };
+	struct lowering l = { .buf = &code->buf, .thunks = &code->thunks, .insns = insns };
+	struct block *block;
+	u32 writes;
+
+	code_mark_page(cpu, page);
+	l.block = &fresh;
+	do {
+		/* a write that lands while the bytes are being read is noticed here or, once
+		 * the block is in the tables, invalidates it */
+		if (l.count)
+			code_unlock(code);
+		writes = __atomic_load_n(&code->writes, __ATOMIC_ACQUIRE);
+		l.count = decode_block(cpu, &l, insns, pc, host);
+		if (!l.count)
+			return NULL;
+		code_lock(code);
+	} while (writes != code->writes);
+	if (!code_has_room(code)) {
+		code_unlock(code);
+		return NULL;
+	}
+	block = &code->blocks[code->block_count];
+	*block = fresh;
+	l.block = block;
+	find_live_flags(code, &l, host, block->page2 != ~0ull);
+	l.sites = code->sites + code->site_count;
+	l.first_site = code->site_count;
+	block->sites = code->site_count;
+	block->map = code->maps + code->map_count;
+	while ((uintptr_t)code->buf.p & 15)
+		e8(&code->buf, 0xcc);
+	lower_block(&l);
+	if (insn_needs_helper(&insns[l.count - 1])) {
+		block->last = &code->insns[code->insn_count++];
+		*block->last = insns[l.count - 1];
+	} else {
+		block->last = NULL;
+	}
+	if (insns[block->insns - 1].fpu) { /* SITE_FPU wants to know which kind */
+		block->last = &code->insns[code->insn_count++];
+		*block->last = insns[block->insns - 1];
+	}
+	code->site_count += block->site_count;
+	code->map_count += block->insns;
+	code->block_count++;
+	block->valid = 1;
+	code_insert(code, block);
+	code_unlock(code);
+	cpu->stats[STAT_BLOCKS]++;
+	cpu->stats[STAT_INSNS] += block->insns;
+	return block;
+}

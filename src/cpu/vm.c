@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making and unmaking a software computer's processors.
+ */
+#include "base/log.h"
+#include "cpu/code.h"
+#include "cpu/run.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+
+/* ---- the bus, wrapped --------------------------------------------------------------------------
+ */
+
+/* A device may hold its lock while another thread of it writes guest memory and so waits for this
+ * processor to leave the code: a processor inside a device access counts as parked. */
+
+struct parked {
+	struct cpu *cpu;
+	u32 presence;
+};
+
+static struct parked park(struct cpu_vm *vm, unsigned index)
+{
+	struct parked p = { vm->cpus[index], vm->cpus[index]->in_code };
+
+	if (p.presence == CODE_IN)
+		code_leave(p.cpu, CODE_PARKED);
+	return p;
+}
+
+static void unpark(struct parked p)
+{
+	if (p.presence == CODE_IN)
+		code_enter(p.cpu);
+}
+
+static void bus_mmio(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write)
+{
+	struct cpu_vm *vm = opaque;
+	struct parked p = park(vm, index);
+
+	vm->bus.mmio(vm->bus.opaque, index, gpa, data, size, write);
+	unpark(p);
+}
+
+static void bus_pio(void *opaque, unsigned index, u16 port, u32 *data, unsigned size, bool write)
+{
+	struct cpu_vm *vm = opaque;
+	struct parked p = park(vm, index);
+
+	vm->bus.pio(vm->bus.opaque, index, port, data, size, write);
+	unpark(p);
+}
+
+static bool bus_msr(void *opaque, unsigned index, u32 msr, u64 *data, bool write)
+{
+	struct cpu_vm *vm = opaque;
+	struct parked p = park(vm, index);
+	bool ok = vm->bus.msr && vm->bus.msr(vm->bus.opaque, index, msr, data, write);
+
+	unpark(p);
+	return ok;
+}
+
+static int bus_ack(void *opaque, unsigned index)
+{
+	struct cpu_vm *vm = opaque;
+	struct parked p = park(vm, index);
+	int vector = vm->bus.interrupt_ack ? vm->bus.interrupt_ack(vm->bus.opaque, index) : -1;
+
+	unpark(p);
+	return vector;
+}
+
+static u64 bus_cr8(void *opaque, unsigned index, u64 value, bool write)
+{
+	struct cpu_vm *vm = opaque;
+	struct parked p = park(vm, index);
+	u64 cr8 = vm->bus.cr8 ? vm->bus.cr8(vm->bus.opaque, index, value, write) : 0;
+
+	unpark(p);
+	return cr8;
+}
+
+/* ---- time
+ * ---------------------------------------------------------------------------------------- */
+
+/* The host's TSC frequency by CPUID (hypervisor or crystal leaf), else by measuring 20 ms. */
+static u64 host_tsc_hz(void)
+{
+	struct timespec a, b;
+	u64 t0, t1, ns;
+	u32 eax, ebx, ecx, edx, max;
+
+	__asm__ volatile("cpuid" : "=a"(max), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(0), "c"(0));
+	__asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(1), "c"(0));
+	if (ecx & BIT(31)) {
+		__asm__ volatile("cpuid"
+				 : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx)
+				 : "a"(0x40000000), "c"(0));
+		if (eax >= 0x40000010 && eax < 0x40010000) {
+			__asm__ volatile("cpuid"
+					 : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx)
+					 : "a"(0x40000010), "c"(0));
+			if (eax)
+				return eax * 1000ull;
+		}
+	}
+	if (max >= 0x15) {
+		__asm__ volatile("cpuid"
+				 : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx)
+				 : "a"(0x15), "c"(0));
+		if (eax && ebx && ecx)
+			return (u64)ecx * ebx / eax;
+	}
+	clock_gettime(CLOCK_MONOTONIC_RAW, &a);
+	t0 = __builtin_ia32_rdtsc();
+	do {
+		clock_gettime(CLOCK_MONOTONIC_RAW, &b);
+		ns = (b.tv_sec - a.tv_sec) * 1000000000ll + (b.tv_nsec - a.tv_nsec);
+	} while (ns < 20000000);
+	t1 = __builtin_ia32_rdtsc();
+	return (unsigned __int128)(t1 - t0) * 1000000000 / ns / 1000 * 1000;
+}
+
+/* ---- the shared part
+ * ------------------------------------------------------------------------------ */
+
+struct cpu_vm *cpu_vm_new(const struct cpu_vm_config *config, GError **error)
+{
+	struct cpu_vm *vm;
+	int ret;
+
+	ret = signals_install();
+	if (ret) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), -ret,
+			    "cannot install signal handlers: %s", g_strerror(-ret));
+		return NULL;
+	}
+	vm = g_new0(struct cpu_vm, 1);
+	vm->config = *config;
+	vm->bus = config->bus;
+	vm->config.bus = (struct cpu_bus){ .opaque = vm,
+					   .mmio = bus_mmio,
+					   .pio = bus_pio,
+					   .msr = bus_msr,
+					   .interrupt_ack = bus_ack,
+					   .cr8 = bus_cr8 };
+	vm->cpus = g_new0(struct cpu *, config->cpus);
+	vm->tsc_hz = config->tsc_hz ? config->tsc_hz : host_tsc_hz();
+	if (cpuid_init(vm, error) || code_cache_new(vm, config->code_cache_bytes, error)) {
+		cpu_vm_free(vm);
+		return NULL;
+	}
+	cpuid_apply_contract(vm, &vm->code->contract);
+	return vm;
+}
+
+void cpu_vm_free(struct cpu_vm *vm)
+{
+	if (!vm)
+		return;
+	code_cache_free(vm->code);
+	for (unsigned i = 0; i < CPU_SLOTS; i++)
+		if (vm->slots[i].info)
+			munmap(vm->slots[i].info, (vm->slots[i].bytes >> PAGE_SHIFT) * sizeof(u32));
+	g_free(vm->cpuid);
+	g_free(vm->cpus);
+	g_free(vm);
+}
+
+void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes)
+{
+	while (bytes) {
+		u64 n = MIN(bytes, PAGE_SIZE - (gpa & ~PAGE_MASK));
+		const struct ram_slot *slot;
+
+		if (ram_ptr(vm, gpa, &slot) &&
+		    __atomic_load_n(&slot->info[(gpa - slot->gpa) >> PAGE_SHIFT],
+				    __ATOMIC_SEQ_CST) &
+			    PAGE_HAS_CODE)
+			code_written(vm, gpa, n);
+		gpa += n;
+		bytes -= n;
+	}
+}
+
+u64 cpu_vm_tsc_hz(const struct cpu_vm *vm)
+{
+	return vm->tsc_hz;
+}
+
+const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count)
+{
+	*count = vm->cpuid_count;
+	return vm->cpuid;
+}
+
+/* ---- one processor
+ * -------------------------------------------------------------------------------- */
+
+struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
+{
+	struct cpu *cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (cpu == MAP_FAILED) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
+			    "no memory for processor %u", index);
+		return NULL;
+	}
+	cpu->vm = vm;
+	cpu->index = index;
+	cpu->jc_epoch = 1;
+	__atomic_store_n(&vm->cpus[index], cpu, __ATOMIC_RELEASE);
+	tlb_flush_all(cpu);
+	cpu_reset(cpu, false);
+	return cpu;
+}
+
+void cpu_free(struct cpu *cpu)
+{
+	if (!cpu)
+		return;
+	cpu->vm->cpus[cpu->index] = NULL;
+	munmap(cpu, sizeof(*cpu));
+}
+
+enum cpu_exit cpu_run(struct cpu *cpu)
+{
+	enum cpu_exit exit;
+
+	if (signals_thread_start(cpu)) {
+		log_error("cpu", "no alternate signal stack for processor %u", cpu->index);
+		return CPU_EXIT_ERROR;
+	}
+	if (cpu->vm->config.step)
+		cpu->ctx |= CTX_STEP;
+	exit = cpu_run_hot(cpu);
+	if (exit == CPU_EXIT_ERROR)
+		log_error("cpu", "processor %u: internal error at rip %#llx", cpu->index,
+			  (unsigned long long)cpu->rip);
+	return exit;
+}
