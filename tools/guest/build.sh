@@ -237,6 +237,7 @@ build_debian() {
 		--customize-hook="$here/debian-setup.sh \"\$1\"" \
 		bookworm "$scratch/root.tar" >&2
 	say "writing the disk image"
+	cd "$scratch"
 	PATH=$PATH:/usr/sbin:/sbin $root_command sh -c '
 		set -e
 		mkdir root
