@@ -19,6 +19,7 @@
 
 #include "cpu/arch.h"
 #include "cpu/cpu.h"
+#include "cpu/features.h"
 #include "cpu/x86/insn.h"
 
 #define CPU_RBP_BIAS 128
@@ -36,7 +37,7 @@ struct tlb_entry {
 	u64 read_tag;
 	u64 write_tag;
 	u64 exec_tag;
-	u64 host; /* host address of the page; the low bit TLB_GLOBAL says the G bit was set */
+	u64 host; /* host address of the page */
 };
 #define TLB_INVALID(index) ((((u64)(index)) ^ 1) << PAGE_SHIFT)
 
@@ -45,8 +46,13 @@ enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
-	u8 global[TLB_ENTRIES];   /* 1: survives a CR3 write */
-	gva_t large_lo, large_hi; /* span covered by large pages put in as fragments, for INVLPG */
+	/* A bit an entry, mmu.c only: has some valid tag; survives a CR3 write; is a fragment of a
+	 * large page, all of which INVLPG must drop. Flushing costs what is in use, not the size.
+	 */
+	u64 used[TLB_ENTRIES / 64];
+	u64 global[TLB_ENTRIES / 64];
+	u64 large[TLB_ENTRIES / 64];
+	u8 shift[TLB_ENTRIES]; /* log2 of the guest's page size, for fragments */
 };
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
@@ -91,12 +97,13 @@ struct fault {
 
 /* A bounce buffer that must be written back after the instruction (CTX_SLOW blocks only). */
 struct bounce {
-	u8 data[512] __attribute__((aligned(64)));
-	gva_t gva; /* where it stands for */
-	u16 size;  /* 0: none pending */
-	u8 write;  /* write back after the instruction */
-	u8 direct; /* a code page was handed out itself: invalidate it after the instruction */
-	gpa_t gpa; /* of @direct */
+	u8 data[512 + 64] __attribute__((aligned(64))); /* used from @gva modulo 64 */
+	gva_t gva;                                      /* where it stands for */
+	u16 size;                                       /* 0: none pending */
+	u8 write;                                       /* write back after the instruction */
+	u8 direct;  /* a code page was handed out itself: invalidate it after the instruction */
+	gpa_t gpa;  /* of @direct, and of the first page's part */
+	gpa_t gpa2; /* of the second page's part, if the access crosses */
 };
 
 enum helper_result {
@@ -185,6 +192,9 @@ struct cpu {
 	u8 fault_delivered;
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
+
+	/* fpu.c: a private copy of a guest's XSAVE or FXSAVE area while it is checked */
+	u8 fpu_area[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 };
 
 /* ---- guest RAM ------------------------------------------------------------------------------ */
@@ -217,7 +227,20 @@ struct cpu_vm {
 	u32 xsave_bytes; /* standard-format size for xcr0_mask */
 	struct code_cache *code; /* translate.c */
 	struct cpu_bus bus;      /* the caller's; config.bus wraps it (vm.c) */
+
+	/* cpuid.c: fixed after cpuid_init() */
+	u64 features[FEATURE_WORDS]; /* bits by enum cpu_feature: what the guest is offered */
+	u8 vendor_amd; /* AMD or Hygon; else Intel's choices are made where the manuals differ */
+	u8 maxphyaddr;
+	u32 mxcsr_mask; /* bits of MXCSR that exist on the host */
+	u64 arch_caps;  /* IA32_ARCH_CAPABILITIES, if offered */
+	u64 tsc_base;   /* host TSC at which the guest's TSC and kvm-clock read 0 */
 };
+
+static inline bool vm_has(const struct cpu_vm *vm, enum cpu_feature feature)
+{
+	return vm->features[feature / 64] >> (feature % 64) & 1;
+}
 
 /* hva of @gpa if RAM for a whole page-bounded access, else NULL; @slot may be NULL. Inline: hot. */
 static inline u8 *ram_ptr(const struct cpu_vm *vm, gpa_t gpa, const struct ram_slot **slot)
@@ -236,12 +259,13 @@ static inline u8 *ram_ptr(const struct cpu_vm *vm, gpa_t gpa, const struct ram_s
 
 /* ---- mmu.c (hot) ---------------------------------------------------------------------------- */
 
-#define ACCESS_R      1
-#define ACCESS_W      2
-#define ACCESS_X      4
-#define ACCESS_SYSTEM 8  /* implicit supervisor access (descriptor tables, TSS), whatever the CPL \
-			  */
-#define ACCESS_PROBE  16 /* no fault is recorded, accessed and dirty are not set */
+#define ACCESS_R 1
+#define ACCESS_W 2
+#define ACCESS_X 4
+#define ACCESS_SYSTEM                                                                            \
+	8               /* implicit supervisor access (descriptor tables, TSS), whatever the CPL \
+			 */
+#define ACCESS_PROBE 16 /* no fault is recorded, accessed and dirty are not set */
 
 /* Translates a linear address under the current mode. False: cpu->fault is set (#PF with the
  * right error code and CR2, or #GP/#SS for a non-canonical one). Sets A and D as the access says.
@@ -263,6 +287,11 @@ bool mem_read(struct cpu *cpu, gva_t gva, void *data, unsigned size, unsigned ac
 bool mem_write(struct cpu *cpu, gva_t gva, const void *data, unsigned size, unsigned access);
 /* Checks that a write of @size at @gva would succeed (both pages). */
 bool mem_probe(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
+/* Atomically sets @bits in a byte of a system structure (accessed and busy bits). */
+bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access);
+/* Makes every tag of a new processor invalid (zeroed memory is not). */
+void tlb_init(struct cpu *cpu);
+/* Each of these also drops the jump cache. */
 void tlb_flush_all(struct cpu *cpu);
 void tlb_flush_nonglobal(struct cpu *cpu);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
