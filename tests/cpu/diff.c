@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The random differential tester: short straight programs run natively, translated and stepped; all
+ * three must agree on registers, flags, vector state, memory and exceptions.
+ *
+ *   cpu-diff [--cases N] [--seed S] [--only SEED] [--length N] [--faults] [--legacy-sse ...]
+ *
+ * Every memory operand's registers are loaded right before it, so that the address is known: most
+ * land inside the four data pages, many across a page boundary (which the guest's physical memory
+ * does not have: its pages are scattered). With --faults one data page is missing or read-only.
+ * A failure prints the case's seed; --only SEED runs that case and prints everything.
+ */
+#include "machine.h"
+#include "native.h"
+
+#include "cpu/run.h"
+#include "cpu/x86/decode.h"
+#include "cpu/x86/lower.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MAX_INSNS 12
+
+static struct insn_contract contract;
+static u64 rng_state;
+
+static u64 rnd(void)
+{
+	u64 z = rng_state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+static u64 below(u64 n)
+{
+	return rnd() % n;
+}
+
+/* ---- programs --------------------------------------------------------------------------------- */
+
+struct program {
+	u8 bytes[1024];
+	unsigned len;
+	unsigned starts[MAX_INSNS * 4];
+	unsigned count;
+};
+
+static void put_mov_imm64(struct program *p, unsigned reg, u64 v)
+{
+	p->starts[p->count++] = p->len;
+	p->bytes[p->len++] = 0x48 | (reg >= 8);
+	p->bytes[p->len++] = 0xb8 | (reg & 7);
+	memcpy(p->bytes + p->len, &v, 8);
+	p->len += 8;
+}
+
+static u64 random_value(void)
+{
+	static const u64 special[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
+				       0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~0ull };
+
+	switch (below(4)) {
+	case 0: return special[below(ARRAY_LEN(special))];
+	case 1: return rnd() & 0xff;
+	default: return rnd();
+	}
+}
+
+/* An address for an access of @size: anywhere in the data pages, often across a page end. */
+static u64 data_address(unsigned size)
+{
+	u64 room = DATA_PAGES * PAGE_SIZE - 1024;
+
+	if (below(4) == 0)
+		return DATA_GVA + PAGE_SIZE * (1 + below(DATA_PAGES - 1)) - below(size + 1) ;
+	if (below(2))
+		return DATA_GVA + 512 + (below(room) & ~63ull);
+	return DATA_GVA + 512 + below(room);
+}
+
+static bool uses_reg(const struct insn *i, unsigned r)
+{
+	return i->mem.base == r || i->mem.index == r;
+}
+
+static void random_bytes(u8 *b)
+{
+	unsigned n = 0;
+	static const u8 simd_prefix[] = { 0, 0x66, 0xf3, 0xf2 };
+
+	for (unsigned i = 0; i < 15; i++)
+		b[i] = rnd();
+	switch (below(8)) {
+	case 0:
+	case 1: /* one-byte map */
+		if (below(6) == 0)
+			b[n++] = 0x66;
+		if (below(10) == 0)
+			b[n++] = 0xf0;
+		if (below(2))
+			b[n++] = 0x40 | (rnd() & 15);
+		break;
+	case 2:
+	case 3: /* 0F, 0F38, 0F3A */
+		if (below(2) && simd_prefix[below(4)])
+			b[n++] = simd_prefix[1 + below(3)];
+		if (below(2))
+			b[n++] = 0x40 | (rnd() & 15);
+		b[n++] = 0x0f;
+		if (below(4) == 0)
+			b[n++] = below(2) ? 0x38 : 0x3a;
+		break;
+	case 4: /* VEX */
+		if (below(2)) {
+			b[n++] = 0xc5;
+		} else {
+			b[n++] = 0xc4;
+			b[n++] = (rnd() & 0xe0) | (1 + below(3));
+		}
+		break;
+	case 5: /* EVEX */
+		b[n++] = 0x62;
+		b[n++] = (rnd() & 0xf0) | (1 + below(3));
+		b[n++] = rnd() | 4;
+		if (below(2))
+			b[n + 0] = (b[n] & 0xf8);
+		break;
+	case 6: /* x87 */
+		b[n++] = 0xd8 | below(8);
+		break;
+	default: break;
+	}
+}
+
+static bool wanted(const struct insn *i)
+{
+	if (!i->allowed || insn_needs_helper(i))
+		return false;
+	switch (i->kind) {
+	case KIND_COPY:
+	case KIND_MOV:
+	case KIND_LEA:
+	case KIND_BT:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_CMPXCHG8B:
+	case KIND_NOP:
+	case KIND_JCC:
+	case KIND_LOOP:
+	case KIND_LEAVE:
+	case KIND_CLFLUSH: break;
+	default: return false;
+	}
+	if (i->mnemonic == ZYDIS_MNEMONIC_RDRAND || i->mnemonic == ZYDIS_MNEMONIC_RDSEED)
+		return false;
+	if (i->mem.present && (i->mem.seg == SEG_FS || i->mem.seg == SEG_GS))
+		return false;
+	if (i->masked)
+		return false;
+	return !(i->mem.present && i->mem.access && i->addrsize != 8);
+}
+
+/* Appends one instruction with whatever loads its address needs. */
+static void put_random_insn(struct program *p)
+{
+	struct insn i;
+	u8 b[15];
+	u64 target;
+
+	do {
+		random_bytes(b);
+	} while (insn_decode(&contract, INSN_64, b, 15, &i) <= 0 || !wanted(&i));
+
+	if (i.kind == KIND_JCC || i.kind == KIND_LOOP) {
+		/* over the next instruction: patched when that one is known */
+		b[0] = i.kind == KIND_JCC ? 0x70 | (rnd() & 15) : 0xe0 | (rnd() & 3);
+		p->starts[p->count++] = p->len;
+		p->bytes[p->len++] = b[0];
+		p->bytes[p->len++] = 10;
+		put_mov_imm64(p, below(16), random_value());
+		return;
+	}
+	if (i.kind == KIND_PUSH || i.kind == KIND_POP)
+		put_mov_imm64(p, RSP, data_address(8));
+	if (i.kind == KIND_LEAVE)
+		put_mov_imm64(p, RBP, data_address(8));
+	if (i.mem.present && i.mem.access) {
+		target = data_address(i.mem.size ? i.mem.size : 8);
+		if (i.kind == KIND_BT && !i.imm_bytes && !uses_reg(&i, i.reg))
+			put_mov_imm64(p, i.reg, (rnd() & 0x7fff) - 0x4000);
+		else if (i.kind == KIND_BT && !i.imm_bytes)
+			return;
+		if (i.kind == KIND_BT)
+			target = DATA_GVA + 2 * PAGE_SIZE + below(64);
+		if ((i.kind == KIND_PUSH || i.kind == KIND_POP) && uses_reg(&i, RSP))
+			return;
+		if (i.mem.base == MEM_RIP) {
+			s32 d = target - (CODE_GVA + p->len + i.len);
+
+			memcpy(b + i.modrm_offset + 1, &d, 4);
+		} else if (i.mem.base == REG_NONE) {
+			u64 index = 0;
+			s32 d;
+
+			if (i.mem.index != REG_NONE) {
+				index = rnd() & 0xffff;
+				put_mov_imm64(p, i.mem.index, index);
+			}
+			d = target - index * i.mem.scale;
+			if (!i.has_modrm) { /* moffs */
+				memcpy(b + i.len - 8, &target, 8);
+			} else {
+				memcpy(b + i.modrm_offset + 2, &d, 4);
+			}
+		} else if (i.mem.index == i.mem.base) {
+			u64 v = target - i.mem.disp;
+
+			if (v % (i.mem.scale + 1))
+				v -= v % (i.mem.scale + 1);
+			put_mov_imm64(p, i.mem.base, v / (i.mem.scale + 1));
+		} else {
+			u64 index = 0;
+
+			if (i.mem.index != REG_NONE) {
+				index = (s64)(s32)rnd();
+				put_mov_imm64(p, i.mem.index, index);
+			}
+			put_mov_imm64(p, i.mem.base, target - i.mem.disp - index * i.mem.scale);
+		}
+	}
+	p->starts[p->count++] = p->len;
+	memcpy(p->bytes + p->len, b, i.len);
+	p->len += i.len;
+}
+
+static void make_program(struct program *p, unsigned insns)
+{
+	p->len = p->count = 0;
+	for (unsigned k = 0; k < insns; k++)
+		put_random_insn(p);
+	p->bytes[p->len] = 0xcc;
+}
+
+/* ---- cases --------------------------------------------------------------------------------------- */
+
+struct outcome {
+	u64 gpr[16], rip, rflags, cr2;
+	int vector;
+	u8 xsave[X86_XSAVE_BYTES];
+	u8 data[DATA_PAGES * PAGE_SIZE];
+};
+
+static u8 *native_data, *native_code;
+static u64 xcr0;
+
+static void random_xsave(u8 *x)
+{
+	memset(x, 0, X86_XSAVE_BYTES);
+	*(u16 *)x = 0x37f;
+	*(u32 *)(x + 24) = 0x1f80;
+	*(u32 *)(x + 28) = 0xffff;
+	for (unsigned i = 160; i < 416; i += 4)
+		*(u32 *)(x + i) = below(4) ? rnd() : 0x3f800000;
+	for (unsigned i = 576; i < 832; i++)
+		x[i] = rnd();
+	*(u64 *)(x + 512) = 7 & xcr0;
+	if (below(8) == 0)
+		*(u32 *)(x + 24) = 0x1f80 & ~(rnd() & 0x1f80);
+}
+
+/* Bytes of the image that are the same whichever way the code ran. */
+static void clean_xsave(u8 *x)
+{
+	u64 bv = *(u64 *)(x + 512);
+
+	memset(x + 8, 0, 16);      /* FIP, FDP */
+	memset(x + 6, 0, 2);       /* FOP */
+	memset(x + 28, 0, 4);
+	memset(x + 464, 0, 48);
+	for (int i = 0; i < 8; i++)
+		memset(x + 32 + 16 * i + 10, 0, 6);
+	if (!(bv & 1)) {
+		memset(x, 0, 24);
+		memset(x + 32, 0, 128);
+		*(u16 *)x = 0x37f;
+	}
+	if (!(bv & 2))
+		memset(x + 160, 0, 256);
+	if (!(bv & 4))
+		memset(x + 576, 0, 256);
+	for (int c = 5; c < 8; c++) {
+		u32 size, off, d;
+
+		__asm__ volatile("cpuid" : "=a"(size), "=b"(off), "=d"(d) : "a"(13), "c"(c) : );
+		if (!(bv >> c & 1) && off + size <= X86_XSAVE_BYTES)
+			memset(x + off, 0, size);
+	}
+	memset(x + 512, 0, 64);
+}
+
+static void run_native(const struct native_state *start, const struct program *p, struct outcome *o)
+{
+	static struct native_state s;
+
+	s = *start;
+	memcpy(native_code, p->bytes, p->len + 1);
+	native_run(&s);
+	memcpy(o->gpr, s.gpr, sizeof(o->gpr));
+	o->rip = s.rip;
+	o->rflags = s.rflags & FLAGS_ARITH;
+	o->vector = s.vector;
+	o->cr2 = s.vector == VEC_PF ? s.cr2 : 0;
+	memcpy(o->xsave, s.xsave, sizeof(o->xsave));
+	clean_xsave(o->xsave);
+}
+
+static void run_guest(struct machine *m, const struct native_state *start, const struct program *p,
+		      struct outcome *o)
+{
+	static struct x86_state s;
+
+	s = m->state;
+	memcpy(s.gpr, start->gpr, sizeof(s.gpr));
+	s.rip = CODE_GVA;
+	s.rflags = 2 | (start->rflags & FLAGS_ARITH);
+	s.xcr0 = xcr0;
+	memcpy(s.xsave, start->xsave, sizeof(s.xsave));
+	memcpy(m->code, p->bytes, p->len + 1);
+	cpu_vm_memory_written(m->vm, machine_gpa(m, m->code), p->len + 1);
+	o->vector = machine_run(m, &s);
+	memcpy(o->gpr, s.gpr, sizeof(o->gpr));
+	o->rip = s.rip;
+	o->rflags = s.rflags & FLAGS_ARITH;
+	o->cr2 = o->vector == VEC_PF ? s.cr2 : 0;
+	memcpy(o->xsave, s.xsave, sizeof(o->xsave));
+	clean_xsave(o->xsave);
+	for (int i = 0; i < DATA_PAGES; i++)
+		memcpy(o->data + i * PAGE_SIZE, m->data[i], PAGE_SIZE);
+}
+
+static bool differs(const struct outcome *a, const struct outcome *b, bool flags, char *why)
+{
+	static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+
+	if (a->vector != b->vector)
+		return sprintf(why, "vector %d, should be %d (rip %#llx)", b->vector, a->vector,
+			       (unsigned long long)b->rip);
+	if (a->rip != b->rip)
+		return sprintf(why, "rip %#llx, should be %#llx", (unsigned long long)b->rip,
+			       (unsigned long long)a->rip);
+	for (int i = 0; i < 16; i++)
+		if (a->gpr[i] != b->gpr[i])
+			return sprintf(why, "%s %#llx, should be %#llx", names[i],
+				       (unsigned long long)b->gpr[i], (unsigned long long)a->gpr[i]);
+	if (flags && a->rflags != b->rflags)
+		return sprintf(why, "rflags %#llx, should be %#llx", (unsigned long long)b->rflags,
+			       (unsigned long long)a->rflags);
+	if (a->cr2 != b->cr2)
+		return sprintf(why, "cr2 %#llx, should be %#llx", (unsigned long long)b->cr2,
+			       (unsigned long long)a->cr2);
+	for (unsigned i = 0; i < sizeof(a->data); i++)
+		if (a->data[i] != b->data[i])
+			return sprintf(why, "data+%#x %#x, should be %#x", i, b->data[i], a->data[i]);
+	for (unsigned i = 0; i < sizeof(a->xsave); i++)
+		if (a->xsave[i] != b->xsave[i])
+			return sprintf(why, "xsave+%u %#x, should be %#x", i, b->xsave[i], a->xsave[i]);
+	return false;
+}
+
+static void print_program(const struct program *p)
+{
+	for (unsigned i = 0; i < p->count; i++) {
+		unsigned end = i + 1 < p->count ? p->starts[i + 1] : p->len;
+		struct insn insn;
+
+		printf("  %#llx:", (unsigned long long)CODE_GVA + p->starts[i]);
+		for (unsigned k = p->starts[i]; k < end; k++)
+			printf(" %02x", p->bytes[k]);
+		if (insn_decode(&contract, INSN_64, p->bytes + p->starts[i], 15, &insn) > 0)
+			printf("   %s", ZydisMnemonicGetString(insn.mnemonic));
+		printf("\n");
+	}
+}
+
+enum fault_mode { FAULT_NONE, FAULT_ABSENT, FAULT_READONLY };
+
+static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsigned length, bool faults,
+		     bool verbose)
+{
+	static struct outcome want, got;
+	static struct native_state start;
+	static u8 data[DATA_PAGES * PAGE_SIZE];
+	struct machine *machines[] = { fast, step };
+	enum fault_mode mode = FAULT_NONE;
+	unsigned page = 0;
+	struct program p;
+	char why[200];
+
+	rng_state = seed;
+	make_program(&p, 1 + below(length));
+	for (int i = 0; i < 16; i++)
+		start.gpr[i] = random_value();
+	start.rip = CODE_GVA;
+	start.rflags = 2 | (rnd() & FLAGS_ARITH);
+	random_xsave(start.xsave);
+	for (unsigned i = 0; i < sizeof(data); i += 8)
+		*(u64 *)(data + i) = random_value();
+	if (faults) {
+		mode = 1 + below(2);
+		page = below(DATA_PAGES);
+	}
+	if (verbose)
+		print_program(&p);
+
+	memcpy(native_data, data, sizeof(data));
+	if (mode)
+		mprotect(native_data + page * PAGE_SIZE, PAGE_SIZE,
+			 mode == FAULT_ABSENT ? PROT_NONE : PROT_READ);
+	run_native(&start, &p, &want);
+	if (mode)
+		mprotect(native_data + page * PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE);
+	memcpy(want.data, native_data, sizeof(data));
+	for (int k = 0; k < 2; k++) {
+		struct machine *m = machines[k];
+		u64 pte = *m->data_pte[page];
+
+		for (int i = 0; i < DATA_PAGES; i++)
+			memcpy(m->data[i], data + i * PAGE_SIZE, PAGE_SIZE);
+		if (mode)
+			*m->data_pte[page] = mode == FAULT_ABSENT ? pte & ~1ull : pte & ~2ull;
+		run_guest(m, &start, &p, &got);
+		*m->data_pte[page] = pte;
+		if (differs(&want, &got, want.vector == -1 || k == 1, why)) {
+			printf("# case %#llx, %s: %s\n", (unsigned long long)seed, k ? "stepped" : "translated",
+			       why);
+			if (!verbose)
+				print_program(&p);
+			return false;
+		}
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "cases", 1, 0, 'n' }, { "seed", 1, 0, 's' },
+						 { "only", 1, 0, 'o' },	 { "length", 1, 0, 'l' },
+						 { "faults", 0, 0, 'f' }, { 0 } };
+	static struct machine fast, step;
+	u64 cases = 20000, seed = 1, only = 0, failed = 0;
+	unsigned length = MAX_INSNS;
+	bool faults = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'n': cases = strtoull(optarg, NULL, 0); break;
+		case 's': seed = strtoull(optarg, NULL, 0); break;
+		case 'o': only = strtoull(optarg, NULL, 0); break;
+		case 'l': length = strtoul(optarg, NULL, 0); break;
+		case 'f': faults = true; break;
+		default: return 2;
+		}
+	}
+	machine_init(&fast, false);
+	machine_init(&step, true);
+	xcr0 = fast.vm->xcr0_mask;
+	native_init(xcr0);
+	native_data = mmap((void *)DATA_GVA, DATA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	native_code = mmap((void *)CODE_GVA, CODE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	insn_contract_init(&contract);
+	cpuid_apply_contract(fast.vm, &contract);
+	if (only)
+		return !run_case(&fast, &step, only, length, faults, true);
+	for (u64 i = 0; i < cases && failed < 10; i++)
+		failed += !run_case(&fast, &step, seed * 0x100000000ull + i, length, faults, false);
+	printf("1..1\n%s 1 - %llu random programs, seed %llu%s\n", failed ? "not ok" : "ok",
+	       (unsigned long long)cases, (unsigned long long)seed, faults ? ", with page faults" : "");
+	machine_free(&fast);
+	machine_free(&step);
+	return failed != 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The smallest guest that can run 64-bit code at the same addresses as this process: page tables,
+ * an IDT whose handlers halt, four pages of data and one of code.
+ */
+#ifndef LODGE_TESTS_CPU_MACHINE_H
+#define LODGE_TESTS_CPU_MACHINE_H
+
+#include "cpu/cpu.h"
+
+#define DATA_GVA  0x10000000ull
+#define DATA_PAGES 4
+#define CODE_GVA  0x20000000ull
+#define CODE_PAGES 2
+#define IDT_GVA   0x30000000ull
+#define HANDLER_GVA 0x30010000ull /* vector v halts at HANDLER_GVA + 16 * v */
+#define IST_GVA   0x30020000ull
+#define IST_TOP   (IST_GVA + 0x1000)
+#define RAM_BYTES (4 * MIB)
+
+struct machine {
+	struct cpu_vm *vm;
+	struct cpu *cpu;
+	u8 *ram;
+	u8 *data[DATA_PAGES]; /* host addresses; guest physical pages are not adjacent */
+	u8 *code;
+	u64 *data_pte[DATA_PAGES];
+	struct x86_state state; /* template */
+};
+
+void machine_init(struct machine *m, bool step);
+void machine_free(struct machine *m);
+gpa_t machine_gpa(const struct machine *m, const void *host);
+
+/* Runs until a handler halts. @s goes in and comes out; the vector, or -1 for the INT3 behind the
+ * code. On an exception s->rip, rflags and gpr[RSP] are those of the interrupted code. */
+int machine_run(struct machine *m, struct x86_state *s);
+
+#endif
