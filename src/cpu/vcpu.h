@@ -295,6 +295,9 @@ void tlb_init(struct cpu *cpu);
 void tlb_flush_all(struct cpu *cpu);
 void tlb_flush_nonglobal(struct cpu *cpu);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
+/* Loads the four PDPTEs of legacy PAE paging from CR3 (APM vol. 2 section 5.2.3). False: a reserved
+ * bit is set: the caller raises #GP(0). */
+bool mmu_load_pdptes(struct cpu *cpu);
 /* Drops the write tags of the page at host address @host (it got code). */
 void tlb_revoke_write(struct cpu *cpu, const void *host);
 
@@ -313,6 +316,10 @@ bool event_interrupt(struct cpu *cpu, unsigned vector);
 /* ---- seg.c, sys.c, ... (helpers) --------------------------------------------------------------
  */
 
+/* Linear address of the explicit memory operand for an access of @size bytes (MEM_R, MEM_W), with
+ * the checks of the mode. False: a fault is pending. */
+bool insn_linear(struct cpu *cpu, const struct insn *insn, unsigned size, unsigned access,
+		 gva_t *linear);
 /* Executes @insn (decoded at cpu->rip) in C. All kinds that the rows send to helpers. */
 enum helper_result helper_execute(struct cpu *cpu, const struct insn *insn);
 void seg_set_base(struct cpu *cpu, enum x86_seg seg, u64 base);
@@ -320,10 +327,28 @@ void seg_set_base(struct cpu *cpu, enum x86_seg seg, u64 base);
  */
 void cpu_update_ctx(struct cpu *cpu);
 
+/* ---- string.c, msr.c, cpuid.c -------------------------------------------------------------------
+ */
+
+/* MOVS STOS LODS SCAS CMPS with their prefixes, in page-sized pieces (hot). */
+enum helper_result string_execute(struct cpu *cpu, const struct insn *insn);
+/* RDMSR and WRMSR without the privilege check (cold). False: the caller raises #GP(0). */
+bool msr_read(struct cpu *cpu, u32 index, u64 *value);
+bool msr_write(struct cpu *cpu, u32 index, u64 value);
+/* What CPUID answers: eax, ebx, ecx, edx (hot). */
+void cpuid_query(const struct cpu *cpu, u32 leaf, u32 subleaf, u32 out[4]);
+/* Guest TSC now (hot). */
+static inline u64 cpu_tsc(const struct cpu *cpu)
+{
+	return __builtin_ia32_rdtsc() + cpu->tsc_offset;
+}
+
 /* ---- fpu.c ------------------------------------------------------------------------------------
  */
 
 void fpu_enter(struct cpu *cpu); /* guest FPU state into the registers; saves nothing of the host */
+/* FXSAVE, XSAVE and their kin, XGETBV, XSETBV (hot). */
+enum helper_result fpu_execute(struct cpu *cpu, const struct insn *insn);
 void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default control words. No-op if
 				    not loaded */
 

@@ -215,7 +215,7 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 	cpu->index = index;
 	cpu->jc_epoch = 1;
 	__atomic_store_n(&vm->cpus[index], cpu, __ATOMIC_RELEASE);
-	tlb_flush_all(cpu);
+	tlb_init(cpu);
 	cpu_reset(cpu, false);
 	return cpu;
 }

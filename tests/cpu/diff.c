@@ -41,7 +41,8 @@ static u64 below(u64 n)
 	return rnd() % n;
 }
 
-/* ---- programs --------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------
+ */
 
 struct program {
 	u8 bytes[1024];
@@ -61,8 +62,21 @@ static void put_mov_imm64(struct program *p, unsigned reg, u64 v)
 
 static u64 random_value(void)
 {
-	static const u64 special[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
-				       0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~0ull };
+	static const u64 special[] = { 0,
+				       1,
+				       2,
+				       0x7f,
+				       0x80,
+				       0xff,
+				       0x7fff,
+				       0x8000,
+				       0xffff,
+				       0x7fffffff,
+				       0x80000000,
+				       0xffffffff,
+				       0x7fffffffffffffff,
+				       0x8000000000000000,
+				       ~0ull };
 
 	switch (below(4)) {
 	case 0: return special[below(ARRAY_LEN(special))];
@@ -77,7 +91,7 @@ static u64 data_address(unsigned size)
 	u64 room = DATA_PAGES * PAGE_SIZE - 1024;
 
 	if (below(4) == 0)
-		return DATA_GVA + PAGE_SIZE * (1 + below(DATA_PAGES - 1)) - below(size + 1) ;
+		return DATA_GVA + PAGE_SIZE * (1 + below(DATA_PAGES - 1)) - below(size + 1);
 	if (below(2))
 		return DATA_GVA + 512 + (below(room) & ~63ull);
 	return DATA_GVA + 512 + below(room);
@@ -130,9 +144,7 @@ static void random_bytes(u8 *b)
 		if (below(2))
 			b[n + 0] = (b[n] & 0xf8);
 		break;
-	case 6: /* x87 */
-		b[n++] = 0xd8 | below(8);
-		break;
+	case 6: /* x87 */ b[n++] = 0xd8 | below(8); break;
 	default: break;
 	}
 }
@@ -246,7 +258,8 @@ static void make_program(struct program *p, unsigned insns)
 	p->bytes[p->len] = 0xcc;
 }
 
-/* ---- cases --------------------------------------------------------------------------------------- */
+/* ---- cases
+ * --------------------------------------------------------------------------------------- */
 
 struct outcome {
 	u64 gpr[16], rip, rflags, cr2;
@@ -278,8 +291,8 @@ static void clean_xsave(u8 *x)
 {
 	u64 bv = *(u64 *)(x + 512);
 
-	memset(x + 8, 0, 16);      /* FIP, FDP */
-	memset(x + 6, 0, 2);       /* FOP */
+	memset(x + 8, 0, 16); /* FIP, FDP */
+	memset(x + 6, 0, 2);  /* FOP */
 	memset(x + 28, 0, 4);
 	memset(x + 464, 0, 48);
 	for (int i = 0; i < 8; i++)
@@ -296,7 +309,7 @@ static void clean_xsave(u8 *x)
 	for (int c = 5; c < 8; c++) {
 		u32 size, off, d;
 
-		__asm__ volatile("cpuid" : "=a"(size), "=b"(off), "=d"(d) : "a"(13), "c"(c) : );
+		__asm__ volatile("cpuid" : "=a"(size), "=b"(off), "=d"(d) : "a"(13), "c"(c) :);
 		if (!(bv >> c & 1) && off + size <= X86_XSAVE_BYTES)
 			memset(x + off, 0, size);
 	}
@@ -345,8 +358,10 @@ static void run_guest(struct machine *m, const struct native_state *start, const
 
 static bool differs(const struct outcome *a, const struct outcome *b, bool flags, char *why)
 {
-	static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const names[] = {
+		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+		"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"
+	};
 
 	if (a->vector != b->vector)
 		return sprintf(why, "vector %d, should be %d (rip %#llx)", b->vector, a->vector,
@@ -357,7 +372,8 @@ static bool differs(const struct outcome *a, const struct outcome *b, bool flags
 	for (int i = 0; i < 16; i++)
 		if (a->gpr[i] != b->gpr[i])
 			return sprintf(why, "%s %#llx, should be %#llx", names[i],
-				       (unsigned long long)b->gpr[i], (unsigned long long)a->gpr[i]);
+				       (unsigned long long)b->gpr[i],
+				       (unsigned long long)a->gpr[i]);
 	if (flags && a->rflags != b->rflags)
 		return sprintf(why, "rflags %#llx, should be %#llx", (unsigned long long)b->rflags,
 			       (unsigned long long)a->rflags);
@@ -366,10 +382,12 @@ static bool differs(const struct outcome *a, const struct outcome *b, bool flags
 			       (unsigned long long)a->cr2);
 	for (unsigned i = 0; i < sizeof(a->data); i++)
 		if (a->data[i] != b->data[i])
-			return sprintf(why, "data+%#x %#x, should be %#x", i, b->data[i], a->data[i]);
+			return sprintf(why, "data+%#x %#x, should be %#x", i, b->data[i],
+				       a->data[i]);
 	for (unsigned i = 0; i < sizeof(a->xsave); i++)
 		if (a->xsave[i] != b->xsave[i])
-			return sprintf(why, "xsave+%u %#x, should be %#x", i, b->xsave[i], a->xsave[i]);
+			return sprintf(why, "xsave+%u %#x, should be %#x", i, b->xsave[i],
+				       a->xsave[i]);
 	return false;
 }
 
@@ -390,8 +408,8 @@ static void print_program(const struct program *p)
 
 enum fault_mode { FAULT_NONE, FAULT_ABSENT, FAULT_READONLY };
 
-static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsigned length, bool faults,
-		     bool verbose)
+static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsigned length,
+		     bool faults, bool verbose)
 {
 	static struct outcome want, got;
 	static struct native_state start;
@@ -437,8 +455,8 @@ static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsig
 		run_guest(m, &start, &p, &got);
 		*m->data_pte[page] = pte;
 		if (differs(&want, &got, want.vector == -1 || k == 1, why)) {
-			printf("# case %#llx, %s: %s\n", (unsigned long long)seed, k ? "stepped" : "translated",
-			       why);
+			printf("# case %#llx, %s: %s\n", (unsigned long long)seed,
+			       k ? "stepped" : "translated", why);
 			if (!verbose)
 				print_program(&p);
 			return false;
@@ -449,8 +467,8 @@ static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsig
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "cases", 1, 0, 'n' }, { "seed", 1, 0, 's' },
-						 { "only", 1, 0, 'o' },	 { "length", 1, 0, 'l' },
+	static const struct option options[] = { { "cases", 1, 0, 'n' },  { "seed", 1, 0, 's' },
+						 { "only", 1, 0, 'o' },   { "length", 1, 0, 'l' },
 						 { "faults", 0, 0, 'f' }, { 0 } };
 	static struct machine fast, step;
 	u64 cases = 20000, seed = 1, only = 0, failed = 0;
@@ -474,8 +492,9 @@ int main(int argc, char **argv)
 	native_init(xcr0);
 	native_data = mmap((void *)DATA_GVA, DATA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	native_code = mmap((void *)CODE_GVA, CODE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	native_code =
+		mmap((void *)CODE_GVA, CODE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	insn_contract_init(&contract);
 	cpuid_apply_contract(fast.vm, &contract);
 	if (only)
@@ -483,7 +502,8 @@ int main(int argc, char **argv)
 	for (u64 i = 0; i < cases && failed < 10; i++)
 		failed += !run_case(&fast, &step, seed * 0x100000000ull + i, length, faults, false);
 	printf("1..1\n%s 1 - %llu random programs, seed %llu%s\n", failed ? "not ok" : "ok",
-	       (unsigned long long)cases, (unsigned long long)seed, faults ? ", with page faults" : "");
+	       (unsigned long long)cases, (unsigned long long)seed,
+	       faults ? ", with page faults" : "");
 	machine_free(&fast);
 	machine_free(&step);
 	return failed != 0;

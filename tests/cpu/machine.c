@@ -62,7 +62,8 @@ static void make_idt(struct machine *m)
 
 	for (u64 v = 0; v < 32; v++) {
 		u64 h = HANDLER_GVA + 16 * v;
-		u64 low = (h & 0xffff) | 8ull << 16 | 1ull << 32 | 0x8e00ull << 32 | (h >> 16 & 0xffff) << 48;
+		u64 low = (h & 0xffff) | 8ull << 16 | 1ull << 32 | 0x8e00ull << 32 |
+			  (h >> 16 & 0xffff) << 48;
 		u64 high = h >> 32;
 
 		memcpy(idt + 16 * v, &low, 8);
@@ -74,9 +75,15 @@ static void make_idt(struct machine *m)
 
 void machine_init(struct machine *m, bool step)
 {
-	struct cpu_vm_config config = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1, .step = step,
-					.lapic_hz = 1000000000,
-					.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack } };
+	struct cpu_vm_config config = {
+		.cpus = 1,
+		.sockets = 1,
+		.cores = 1,
+		.threads = 1,
+		.step = step,
+		.lapic_hz = 1000000000,
+		.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack }
+	};
 	static const gpa_t scattered[DATA_PAGES] = { 0x300000, 0x320000, 0x310000, 0x340000 };
 	GError *error = NULL;
 	struct x86_state *s = &m->state;
@@ -136,7 +143,8 @@ gpa_t machine_gpa(const struct machine *m, const void *host)
 
 int machine_run(struct machine *m, struct x86_state *s)
 {
-	static const u32 with_error = BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17);
+	static const u32 with_error =
+		BIT(8) | BIT(10) | BIT(11) | BIT(12) | BIT(13) | BIT(14) | BIT(17);
 	enum cpu_exit exit;
 	int vector, frame;
 	u64 *stack;

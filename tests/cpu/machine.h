@@ -8,15 +8,15 @@
 
 #include "cpu/cpu.h"
 
-#define DATA_GVA  0x10000000ull
-#define DATA_PAGES 4
-#define CODE_GVA  0x20000000ull
-#define CODE_PAGES 2
-#define IDT_GVA   0x30000000ull
+#define DATA_GVA    0x10000000ull
+#define DATA_PAGES  4
+#define CODE_GVA    0x20000000ull
+#define CODE_PAGES  2
+#define IDT_GVA     0x30000000ull
 #define HANDLER_GVA 0x30010000ull /* vector v halts at HANDLER_GVA + 16 * v */
-#define IST_GVA   0x30020000ull
-#define IST_TOP   (IST_GVA + 0x1000)
-#define RAM_BYTES (4 * MIB)
+#define IST_GVA     0x30020000ull
+#define IST_TOP     (IST_GVA + 0x1000)
+#define RAM_BYTES   (4 * MIB)
 
 struct machine {
 	struct cpu_vm *vm;

@@ -23,8 +23,9 @@ static u64 components;
 static struct sigaction before[NSIG];
 
 /* enum x86_gpr order */
-static const int greg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-			      REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+static const int greg[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+			      REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+			      REG_R12, REG_R13, REG_R14, REG_R15 };
 
 static int vector_of(int signo, const ucontext_t *uc)
 {
@@ -69,7 +70,8 @@ static void handler(int signo, siginfo_t *info, void *context)
 		g[REG_RIP] = running->rip;
 		g[REG_EFL] = (g[REG_EFL] & ~FLAGS_USER) | (running->rflags & FLAGS_USER);
 		memcpy(sw, fp + 464, sizeof(sw));
-		memcpy(fp, running->xsave, bytes < sizeof(running->xsave) ? bytes : sizeof(running->xsave));
+		memcpy(fp, running->xsave,
+		       bytes < sizeof(running->xsave) ? bytes : sizeof(running->xsave));
 		memcpy(fp + 464, sw, sizeof(sw));
 		*(u64 *)(fp + 512) = components & *(u64 *)(sw + 2);
 		return;
@@ -91,7 +93,8 @@ static void handler(int signo, siginfo_t *info, void *context)
 void native_init(u64 xcr0)
 {
 	static const int signals[] = { SIGUSR1, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-	struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct sigaction action = { .sa_sigaction = handler,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	size_t bytes = 1 << 17;
 	stack_t ss = { .ss_size = bytes };
 

@@ -12,7 +12,7 @@ struct native_state {
 	u64 gpr[16];
 	u64 rip;
 	u64 rflags;
-	int vector;   /* -1: reached the INT3 behind the code; else the exception */
+	int vector; /* -1: reached the INT3 behind the code; else the exception */
 	u64 cr2;
 	u8 xsave[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 };

@@ -257,6 +257,7 @@ static void decode_prefixes(enum insn_mode mode, struct insn *insn)
 {
 	unsigned i;
 
+	insn->mem.seg = SEG_DS;
 	for (i = 0; i < insn->len; i++) {
 		u8 b = insn->bytes[i];
 
@@ -272,8 +273,14 @@ static void decode_prefixes(enum insn_mode mode, struct insn *insn)
 			insn->prefixes |= PFX_66;
 		else if (b == 0x67)
 			insn->prefixes |= PFX_67;
-		else if (b != 0x26 && b != 0x2e && b != 0x36 && b != 0x3e && b != 0x64 && b != 0x65)
+		else if (b == 0x64)
+			insn->mem.seg = SEG_FS;
+		else if (b == 0x65)
+			insn->mem.seg = SEG_GS;
+		else if (b != 0x26 && b != 0x2e && b != 0x36 && b != 0x3e)
 			break;
+		else if (mode != INSN_64) /* ES CS SS DS: ignored in 64-bit mode */
+			insn->mem.seg = (b >> 3) & 3;
 	}
 	insn->opcode_offset = i;
 	if (i && mode == INSN_64 && (insn->bytes[i - 1] & 0xf0) == 0x40)
