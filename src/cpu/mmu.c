@@ -21,7 +21,7 @@
  * slot->info, then looks whether the page holds code; the translator first marks the page, then
  * looks for writers to revoke. A write without a tag (commit_ram()) stores first and then looks.
  */
-#include "cpu/vcpu.h"
+#include "cpu/helper.h"
 
 #define PTE_P         BIT(0)
 #define PTE_W         BIT(1)
@@ -508,8 +508,7 @@ bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 	return true;
 }
 
-/* ---- accesses without a tag --------------------------------------------------------------------
- */
+/* ---- accesses without a tag ------------------------------------------------------------------ */
 
 /* The one or two pages that an access touches. */
 struct span {
@@ -679,8 +678,7 @@ void access_commit(struct cpu *cpu)
 	b->direct = 0;
 }
 
-/* ---- accessors of the helpers ------------------------------------------------------------------
- */
+/* ---- accessors of the helpers ---------------------------------------------------------------- */
 
 /* Host address if the TLB allows the access at once. */
 static void *tlb_hit(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
@@ -743,4 +741,26 @@ bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access)
 		commit_ram(cpu, part.slot, part.gpa, 1);
 	}
 	return true;
+}
+
+bool mem_ref(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, struct mem_ref *ref)
+{
+	struct part part;
+
+	ref->slot = NULL;
+	ref->host = tlb_hit(cpu, gva, size, access);
+	if (ref->host || (gva & ~PAGE_MASK) + size > PAGE_SIZE)
+		return true;
+	if (!part_find(cpu, gva, size, access, &part))
+		return false;
+	ref->host = part.host;
+	ref->gpa = part.gpa;
+	ref->slot = part.slot;
+	return true;
+}
+
+void mem_ref_written(struct cpu *cpu, const struct mem_ref *ref, s64 offset, unsigned size)
+{
+	if (ref->slot)
+		commit_ram(cpu, ref->slot, ref->gpa + offset, size);
 }
