@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The guest's CPUID contract: computed once when the computer is made, never looked up on the host
- * again. The features come from the list in features.h; everything else is written leaf by leaf
+ * again. The features come from the list in feature.h; everything else is written leaf by leaf
  * here, and a leaf that is not here reads as zero.
  *
  * Leaf numbers and fields: SDM vol. 2A "CPUID", APM vol. 3 appendix E; the hypervisor leaves from

@@ -16,8 +16,8 @@
  * Names are those of /proc/cpuinfo where it has one, so that "features_off" reads like
  * clearcpuid=. "never offered" bits need no row.
  */
-#ifndef LODGE_CPU_FEATURES_H
-#define LODGE_CPU_FEATURES_H
+#ifndef LODGE_CPU_FEATURE_H
+#define LODGE_CPU_FEATURE_H
 
 #include "base/types.h"
 

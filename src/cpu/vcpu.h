@@ -19,7 +19,7 @@
 
 #include "cpu/arch.h"
 #include "cpu/cpu.h"
-#include "cpu/features.h"
+#include "cpu/feature.h"
 #include "cpu/x86/insn.h"
 
 #define CPU_RBP_BIAS 128
