@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest RAM. See memory.h for the layout; nothing here touches a page of it.
+ */
+#include "machine/memory.h"
+
+#include "accel/accel.h"
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Guest RAM is never executed by the host. Kernels before 6.3 do not know the flag that says so. */
+static int open_memfd(void)
+{
+	int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("guest-ram", MFD_CLOEXEC);
+	return fd;
+}
+
+int guest_memory_init(struct guest_memory *mem, u64 bytes, GError **error)
+{
+	int err;
+
+	*mem = (struct guest_memory){ .fd = -1, .hva = NULL, .bytes = bytes };
+	if (bytes < MEM_BYTES_MIN || bytes > MEM_BYTES_MAX || bytes % PAGE_SIZE) {
+		g_set_error(error, VM_ERROR, EINVAL,
+			    "guest memory of %llu bytes is not a multiple of 4 KiB between 2 MiB "
+			    "and 1 TiB",
+			    (unsigned long long)bytes);
+		return -EINVAL;
+	}
+	mem->low_bytes = bytes > MEM_LOW_MAX ? MEM_LOW_SPLIT : bytes;
+	mem->high_bytes = bytes - mem->low_bytes;
+
+	mem->fd = open_memfd();
+	if (mem->fd < 0 || ftruncate(mem->fd, bytes) < 0)
+		goto fail;
+	mem->hva =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	if (mem->hva == MAP_FAILED) {
+		mem->hva = NULL;
+		goto fail;
+	}
+	/* Advice only: a host without huge pages for shared memory says no, and that is fine. */
+	madvise(mem->hva, bytes, MADV_HUGEPAGE);
+	madvise(mem->hva, bytes, MADV_DONTDUMP);
+	return 0;
+fail:
+	err = errno;
+	g_set_error(error, VM_ERROR, err, "cannot provide %llu MiB of guest memory: %s",
+		    (unsigned long long)(bytes / MIB), g_strerror(err));
+	guest_memory_destroy(mem);
+	return -err;
+}
+
+int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
+			struct accel_vm *accel_vm, GError **error)
+{
+	const struct {
+		gpa_t gpa;
+		u64 bytes, offset;
+	} ranges[] = {
+		{ 0, MEM_VIDEO_HOLE_START, 0 },
+		{ MEM_VIDEO_HOLE_END, mem->low_bytes - MEM_VIDEO_HOLE_END, MEM_VIDEO_HOLE_END },
+		{ MEM_HIGH_BASE, mem->high_bytes, mem->low_bytes },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {
+		int err;
+
+		if (!ranges[i].bytes)
+			continue;
+		err = accel->memory_slot(accel_vm, i, ranges[i].gpa, ranges[i].bytes,
+					 mem->hva + ranges[i].offset, 0);
+		if (err) {
+			g_set_error(error, VM_ERROR, -err,
+				    "the %s engine refuses guest memory at 0x%llx: %s", accel->name,
+				    (unsigned long long)ranges[i].gpa, g_strerror(-err));
+			return err;
+		}
+	}
+	mem->accel = accel;
+	mem->accel_vm = accel_vm;
+	return 0;
+}
+
+void guest_memory_destroy(struct guest_memory *mem)
+{
+	if (mem->hva)
+		munmap(mem->hva, mem->bytes);
+	if (mem->fd >= 0)
+		close(mem->fd);
+	mem->hva = NULL;
+	mem->fd = -1;
+}
+
+static bool inside(gpa_t gpa, u64 bytes, gpa_t start, gpa_t end)
+{
+	return gpa >= start && gpa < end && bytes <= end - gpa;
+}
+
+void *guest_memory_ptr(const struct guest_memory *mem, gpa_t gpa, u64 bytes)
+{
+	if (!bytes)
+		return NULL;
+	if (inside(gpa, bytes, MEM_VIDEO_HOLE_END, mem->low_bytes) ||
+	    inside(gpa, bytes, 0, MEM_VIDEO_HOLE_START))
+		return mem->hva + gpa;
+	if (inside(gpa, bytes, MEM_HIGH_BASE, MEM_HIGH_BASE + mem->high_bytes))
+		return mem->hva + mem->low_bytes + (gpa - MEM_HIGH_BASE);
+	return NULL;
+}
+
+void guest_memory_populate(const struct guest_memory *mem, gpa_t gpa, u64 bytes)
+{
+	gpa_t start = ALIGN_DOWN(gpa, PAGE_SIZE);
+	u64 length = ALIGN_UP(gpa + bytes, PAGE_SIZE) - start;
+	u8 *p = guest_memory_ptr(mem, start, length);
+
+	if (p)
+		madvise(p, length, MADV_POPULATE_WRITE);
+}
+
+int vm_mem_read(struct vm *vm, gpa_t gpa, void *buf, u64 bytes)
+{
+	void *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+
+	if (!p)
+		return bytes ? -EFAULT : 0;
+	memcpy(buf, p, bytes);
+	return 0;
+}
+
+int vm_mem_write(struct vm *vm, gpa_t gpa, const void *buf, u64 bytes)
+{
+	void *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+
+	if (!p)
+		return bytes ? -EFAULT : 0;
+	memcpy(p, buf, bytes);
+	vm_mem_written(vm, gpa, bytes);
+	return 0;
+}
+
+int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes)
+{
+	void *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+
+	if (!p)
+		return bytes ? -EFAULT : 0;
+	memset(p, 0, bytes);
+	vm_mem_written(vm, gpa, bytes);
+	return 0;
+}
+
+void *vm_mem_ptr(struct vm *vm, gpa_t gpa, u64 bytes)
+{
+	return guest_memory_ptr(&vm->memory, gpa, bytes);
+}
+
+void vm_mem_written(struct vm *vm, gpa_t gpa, u64 bytes)
+{
+	if (vm->memory.accel)
+		vm->memory.accel->memory_written(vm->memory.accel_vm, gpa, bytes);
+}

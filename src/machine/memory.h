@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest RAM: one memfd, mapped once, shown to the guest in up to three ranges.
+ *
+ *   guest physical            memfd offset
+ *   0 .. 0xa0000              0                    conventional memory
+ *   0xa0000 .. 0xc0000        -                    legacy video hole (not RAM)
+ *   0xc0000 .. low_bytes      0xc0000
+ *   4 GiB .. 4 GiB + high     low_bytes            what does not fit below the PCI hole
+ *
+ * Everything that is not a processor reaches RAM through the functions below and nothing else:
+ * they check bounds, so DMA can hit RAM only, and they tell the accelerator about writes, so
+ * translated code and dirty logs stay right. A pointer from vm_mem_ptr() is good for the one
+ * request that asked for it; nobody keeps it.
+ */
+#ifndef LODGE_MACHINE_MEMORY_H
+#define LODGE_MACHINE_MEMORY_H
+
+#include "base/types.h"
+#include <glib.h>
+
+struct accel;
+struct accel_vm;
+struct vm;
+
+#define MEM_VIDEO_HOLE_START 0xa0000ull
+#define MEM_VIDEO_HOLE_END   0xc0000ull
+#define MEM_LOW_MAX          0xb0000000ull /* RAM below the PCI hole never reaches further */
+#define MEM_LOW_SPLIT        0x80000000ull /* where it ends when it does not all fit */
+#define MEM_HIGH_BASE        0x100000000ull
+#define MEM_BYTES_MIN        (2 * MIB)
+#define MEM_BYTES_MAX        (1ull << 40)
+
+struct guest_memory {
+	int fd;
+	u8 *hva;
+	u64 bytes, low_bytes, high_bytes;
+	const struct accel *accel;
+	struct accel_vm *accel_vm;
+};
+
+/* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM that
+ * costs nothing until touched. -errno with @error set. */
+int guest_memory_init(struct guest_memory *mem, u64 bytes, GError **error);
+/* Hands the ranges to the accelerator; later writes are reported to it. */
+int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
+			struct accel_vm *accel_vm, GError **error);
+void guest_memory_destroy(struct guest_memory *mem);
+
+/* All of the following: any thread. 0, or -EFAULT if any byte of the range is not RAM (then
+ * nothing was transferred). */
+int vm_mem_read(struct vm *vm, gpa_t gpa, void *buf, u64 bytes);
+int vm_mem_write(struct vm *vm, gpa_t gpa, const void *buf, u64 bytes);
+int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes);
+
+/* A host pointer to @bytes (> 0) of RAM at @gpa for the length of one request, or NULL if any
+ * byte is not RAM. Who writes through it calls vm_mem_written() when the bytes are there and
+ * before the guest is told. */
+void *vm_mem_ptr(struct vm *vm, gpa_t gpa, u64 bytes);
+void vm_mem_written(struct vm *vm, gpa_t gpa, u64 bytes);
+
+/* The same on a guest_memory that may not belong to a machine yet. */
+void *guest_memory_ptr(const struct guest_memory *mem, gpa_t gpa, u64 bytes);
+/* Has the host provide the pages of a range in one go: far cheaper than a fault for each. */
+void guest_memory_populate(const struct guest_memory *mem, gpa_t gpa, u64 bytes);
+
+#endif

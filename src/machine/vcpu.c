@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vCPU threads. See vcpu.h.
+ */
+#include "machine/vcpu.h"
+
+#include "accel/accel.h"
+#include "machine/vm.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLL_MAX_NS   100000
+#define POLL_START_NS 10000
+
+static u64 host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static void futex_wait(u32 *word, u32 value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake(struct vcpu *vcpu)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&vcpu->asleep, __ATOMIC_RELAXED) &&
+	    __atomic_exchange_n(&vcpu->asleep, 0, __ATOMIC_SEQ_CST))
+		syscall(SYS_futex, &vcpu->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Raises enum accel_event bits. */
+static void raise_events(struct vcpu *vcpu, unsigned events)
+{
+	vcpu->vm->accel->raise(vcpu->accel, events);
+	wake(vcpu);
+}
+
+void vcpu_set_interrupt(struct vcpu *vcpu, bool deliverable)
+{
+	if (deliverable)
+		raise_events(vcpu, ACCEL_EVENT_INTR);
+	else
+		vcpu->vm->accel->clear(vcpu->accel, ACCEL_EVENT_INTR);
+}
+
+void vcpu_nmi(struct vcpu *vcpu)
+{
+	raise_events(vcpu, ACCEL_EVENT_NMI);
+}
+
+void vcpu_init(struct vcpu *vcpu)
+{
+	raise_events(vcpu, ACCEL_EVENT_INIT);
+}
+
+void vcpu_sipi(struct vcpu *vcpu, u8 vector)
+{
+	vcpu->vm->accel->sipi_vector(vcpu->accel, vector);
+	raise_events(vcpu, ACCEL_EVENT_SIPI);
+}
+
+void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state)
+{
+	vcpu->vm->accel->get_state(vcpu->accel, state);
+}
+
+int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state)
+{
+	return vcpu->vm->accel->set_state(vcpu->accel, state);
+}
+
+static bool wanted(struct vcpu *vcpu)
+{
+	return __atomic_load_n(&vcpu->pause, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&vcpu->quit, __ATOMIC_RELAXED) ||
+	       vcpu->vm->accel->has_work(vcpu->accel);
+}
+
+static bool poll_for_work(struct vcpu *vcpu, u64 start)
+{
+	if (!vcpu->poll_ns)
+		return wanted(vcpu);
+	do {
+		if (wanted(vcpu))
+			return true;
+		for (int i = 0; i < 32; i++)
+			__builtin_ia32_pause();
+	} while (host_ns() - start < vcpu->poll_ns);
+	return false;
+}
+
+/* Polling pays only if the wait is short: it starts after a short sleep, doubles while polling
+ * catches wake-ups or nearly does, and ends with the first long sleep. */
+static void adapt_polling(struct vcpu *vcpu, u64 waited_ns)
+{
+	if (waited_ns > POLL_MAX_NS)
+		vcpu->poll_ns = 0;
+	else if (!vcpu->poll_ns)
+		vcpu->poll_ns = POLL_START_NS;
+	else if (vcpu->poll_ns < POLL_MAX_NS)
+		vcpu->poll_ns *= 2;
+}
+
+static void halt(struct vcpu *vcpu)
+{
+	u64 start = host_ns();
+
+	vcpu->halts++;
+	if (!poll_for_work(vcpu, start)) {
+		for (;;) {
+			__atomic_store_n(&vcpu->asleep, 1, __ATOMIC_SEQ_CST);
+			__atomic_thread_fence(__ATOMIC_SEQ_CST);
+			if (wanted(vcpu))
+				break;
+			futex_wait(&vcpu->asleep, 1);
+		}
+		__atomic_store_n(&vcpu->asleep, 0, __ATOMIC_RELAXED);
+	}
+	adapt_polling(vcpu, host_ns() - start);
+}
+
+/* Stays here while the machine is stopped. False: the thread shall end. */
+static bool park_if_asked(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	bool quit;
+
+	if (!__atomic_load_n(&vcpu->pause, __ATOMIC_ACQUIRE))
+		return !__atomic_load_n(&vcpu->quit, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&vm->run_lock);
+	while (vcpu->pause && !vcpu->quit) {
+		if (!vcpu->parked) {
+			vcpu->parked = true;
+			pthread_cond_broadcast(&vm->run_changed);
+		}
+		pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+	}
+	vcpu->parked = false;
+	quit = vcpu->quit;
+	pthread_mutex_unlock(&vm->run_lock);
+	return !quit;
+}
+
+static void *vcpu_thread(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	struct vm *vm = vcpu->vm;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	pthread_setname_np(pthread_self(), name);
+	prctl(PR_SET_TIMERSLACK, 1);
+	while (park_if_asked(vcpu)) {
+		switch (vm->accel->run(vcpu->accel)) {
+		case ACCEL_EXIT_STOPPED: break;
+		case ACCEL_EXIT_HALTED: halt(vcpu); break;
+		case ACCEL_EXIT_SHUTDOWN: vm_request(vm, VM_REQUEST_CRASH, 0); break;
+		case ACCEL_EXIT_ERROR: vm_request(vm, VM_REQUEST_ERROR, 0); break;
+		}
+	}
+	return NULL;
+}
+
+struct vcpu *vcpu_new(struct vm *vm, unsigned index, GError **error)
+{
+	struct vcpu *vcpu = g_new0(struct vcpu, 1);
+
+	vcpu->vm = vm;
+	vcpu->index = index;
+	vcpu->pause = true;
+	vcpu->accel = vm->accel->vcpu_create(vm->accel_vm, index, error);
+	if (!vcpu->accel) {
+		g_prefix_error(error, "vCPU %u: ", index);
+		g_free(vcpu);
+		return NULL;
+	}
+	return vcpu;
+}
+
+/* Signals that are not about a thread's own fault belong to the main thread. */
+int vcpu_start(struct vcpu *vcpu, GError **error)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGTRAP);
+	sigdelset(&all, SIGSYS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err) {
+		g_set_error(error, VM_ERROR, err, "cannot start the thread of vCPU %u: %s",
+			    vcpu->index, g_strerror(err));
+		return -err;
+	}
+	vcpu->started = true;
+	return 0;
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	if (vcpu->started) {
+		pthread_mutex_lock(&vcpu->vm->run_lock);
+		__atomic_store_n(&vcpu->quit, true, __ATOMIC_RELAXED);
+		pthread_cond_broadcast(&vcpu->vm->run_changed);
+		pthread_mutex_unlock(&vcpu->vm->run_lock);
+		raise_events(vcpu, ACCEL_EVENT_STOP);
+		pthread_join(vcpu->thread, NULL);
+	}
+	vcpu->vm->accel->vcpu_destroy(vcpu->accel);
+	g_free(vcpu);
+}
+
+void vcpus_pause_locked(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		__atomic_store_n(&vm->vcpus[i]->pause, true, __ATOMIC_RELEASE);
+		raise_events(vm->vcpus[i], ACCEL_EVENT_STOP);
+	}
+}
+
+void vcpus_wait_parked_locked(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		while (vm->vcpus[i]->started && !vm->vcpus[i]->parked)
+			pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+}
+
+void vcpus_continue_locked(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		vm->accel->clear(vm->vcpus[i]->accel, ACCEL_EVENT_STOP);
+		__atomic_store_n(&vm->vcpus[i]->pause, false, __ATOMIC_RELEASE);
+	}
+	pthread_cond_broadcast(&vm->run_changed);
+}

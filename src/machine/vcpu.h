@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A virtual processor's thread: runs the accelerator, sleeps on HLT, parks when the machine stops.
+ *
+ * Waking is by a futex word. A sleeper announces itself, looks again whether there is work and
+ * only then sleeps; whoever raises an event does so first and looks at the announcement after, so
+ * no wake-up is lost. A sleeper polls for a short time when its last sleeps were short, because
+ * sleeping and waking cost some 100 us on a nested host.
+ */
+#ifndef LODGE_MACHINE_VCPU_H
+#define LODGE_MACHINE_VCPU_H
+
+#include "base/types.h"
+#include <glib.h>
+#include <pthread.h>
+
+struct accel_vcpu;
+struct device;
+struct vm;
+struct x86_state;
+
+struct vcpu {
+	struct vm *vm;
+	unsigned index;
+	struct accel_vcpu *accel;
+	struct device *lapic;
+	pthread_t thread;
+	bool started;
+	bool pause; /* asked to park; under vm->run_lock, read without */
+	bool parked;
+	bool quit;
+	u32 asleep; /* futex word */
+	u64 poll_ns;
+	u64 halts; /* statistics */
+};
+
+struct vcpu *vcpu_new(struct vm *vm, unsigned index, GError **error);
+int vcpu_start(struct vcpu *vcpu, GError **error); /* starts its thread, parked */
+void vcpu_destroy(struct vcpu *vcpu);              /* ends and joins the thread */
+
+/* Only while the thread is parked: the architectural state. -EINVAL: an impossible one. */
+void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state);
+int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state);
+
+/* Any thread, for its local APIC: an interrupt is deliverable or no longer is, an NMI, INIT, or
+ * start-up message arrived. Wakes the thread if it sleeps. */
+void vcpu_set_interrupt(struct vcpu *vcpu, bool deliverable);
+void vcpu_nmi(struct vcpu *vcpu);
+void vcpu_init(struct vcpu *vcpu);
+void vcpu_sipi(struct vcpu *vcpu, u8 vector);
+
+/* With vm->run_lock held: ask every thread to park, wait until all are, let them go on. */
+void vcpus_pause_locked(struct vm *vm);
+void vcpus_wait_parked_locked(struct vm *vm);
+void vcpus_continue_locked(struct vm *vm);
+
+#endif

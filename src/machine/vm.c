@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine as a whole: its parts in order, its life, and the bus between processors and
+ * devices. See vm.h.
+ */
+#include "machine/vm.h"
+
+#include "accel/accel.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+GQuark vm_error_quark(void)
+{
+	return g_quark_from_static_string("lodge-vm");
+}
+
+/* The bus: what the accelerator calls on a vCPU's thread. */
+
+static void bus_mmio(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write)
+{
+	struct vm *vm = opaque;
+	struct device *lapic = vm->vcpus[index]->lapic;
+
+	/* Each processor sees its own local APIC, wherever it moved it. */
+	if (lapic && (gpa & PAGE_MASK) == vm->irq.lapic->base(lapic))
+		vm->irq.lapic->mmio(lapic, gpa & ~PAGE_MASK, size, data, write);
+	else
+		region_map_access(&vm->mmio, gpa, size, data, write);
+}
+
+static void bus_pio(void *opaque, unsigned index, u16 port, u32 *data, unsigned size, bool write)
+{
+	struct vm *vm = opaque;
+	u64 value = *data;
+
+	region_map_access(&vm->pio, port, size, &value, write);
+	if (!write)
+		*data = value;
+}
+
+static bool bus_msr(void *opaque, unsigned index, u32 msr, u64 *data, bool write)
+{
+	struct vm *vm = opaque;
+	struct device *lapic = vm->vcpus[index]->lapic;
+
+	return lapic && vm->irq.lapic->msr(lapic, msr, data, write);
+}
+
+static int bus_interrupt_ack(void *opaque, unsigned index)
+{
+	struct vm *vm = opaque;
+	struct device *lapic = vm->vcpus[index]->lapic;
+
+	return lapic ? vm->irq.lapic->ack(lapic) : -1;
+}
+
+static u64 bus_cr8(void *opaque, unsigned index, u64 value, bool write)
+{
+	struct vm *vm = opaque;
+	struct device *lapic = vm->vcpus[index]->lapic;
+
+	return lapic ? vm->irq.lapic->cr8(lapic, value, write) : 0;
+}
+
+/* Making and ending. */
+
+static int create_engine(struct vm *vm, const struct vm_config *config, GError **error)
+{
+	const struct accel_config accel = {
+		.vcpus = config->vcpus,
+		.sockets = config->sockets,
+		.cores = config->cores,
+		.threads = config->threads,
+		.step = config->step,
+		.check_blocks = config->check_blocks,
+		.features_off = config->features_off,
+		.bus = { .opaque = vm,
+			 .mmio = bus_mmio,
+			 .pio = bus_pio,
+			 .msr = bus_msr,
+			 .interrupt_ack = bus_interrupt_ack,
+			 .cr8 = bus_cr8 },
+	};
+
+	if (!config->vcpus || config->vcpus > VM_VCPUS_MAX ||
+	    (u64)config->sockets * config->cores * config->threads != config->vcpus) {
+		g_set_error(error, VM_ERROR, EINVAL,
+			    "%u vCPUs do not make a topology of %u sockets, %u cores, %u threads",
+			    config->vcpus, config->sockets, config->cores, config->threads);
+		return -EINVAL;
+	}
+	vm->accel_vm = vm->accel->vm_create(&accel, error);
+	return vm->accel_vm ? 0 : -EIO;
+}
+
+static int create_vcpus(struct vm *vm, unsigned count, GError **error)
+{
+	for (unsigned i = 0; i < count; i++) {
+		vm->vcpus[i] = vcpu_new(vm, i, error);
+		if (!vm->vcpus[i])
+			return -EIO;
+		vm->vcpu_count = i + 1;
+	}
+	return 0;
+}
+
+struct vm *vm_new(const struct vm_config *config, GError **error)
+{
+	struct vm *vm = g_new0(struct vm, 1);
+	pthread_condattr_t attr;
+
+	vm->name = g_strdup(config->name);
+	vm->accel = config->accel;
+	vm->rtc_localtime = config->rtc_localtime;
+	vm->memory.fd = -1;
+	vm->devices = g_ptr_array_new();
+	pthread_mutex_init(&vm->run_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&vm->run_changed, &attr);
+	pthread_condattr_destroy(&attr);
+	region_map_init(&vm->pio);
+	region_map_init(&vm->mmio);
+	irq_router_init(&vm->irq);
+	vm_clock_init(&vm->clock, config->manual_clock);
+
+	if (create_engine(vm, config, error) ||
+	    guest_memory_init(&vm->memory, config->memory_bytes, error) ||
+	    guest_memory_attach(&vm->memory, vm->accel, vm->accel_vm, error) ||
+	    create_vcpus(vm, config->vcpus, error)) {
+		vm_free(vm);
+		return NULL;
+	}
+	return vm;
+}
+
+static void free_devices(struct vm *vm)
+{
+	for (guint i = vm->devices->len; i > 0; i--) {
+		struct device *dev = g_ptr_array_index(vm->devices, i - 1);
+
+		if (dev->tried && dev->type->destroy)
+			dev->type->destroy(dev);
+		for (const struct device_option *o = dev->type->options; o && o->name; o++)
+			if (o->kind == OPTION_STRING)
+				g_free(*(char **)((char *)dev + o->offset));
+		g_free(dev->id);
+		g_free(dev);
+	}
+	g_ptr_array_free(vm->devices, TRUE);
+}
+
+/* Threads end before what they use: processors, clock, devices (which end their I/O), engine. */
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	vm_pause(vm);
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_destroy(vm->vcpus[i]);
+	vm->vcpu_count = 0;
+	vm_clock_destroy(&vm->clock);
+	free_devices(vm);
+	if (vm->accel_vm)
+		vm->accel->vm_destroy(vm->accel_vm);
+	guest_memory_destroy(&vm->memory);
+	irq_router_destroy(&vm->irq);
+	region_map_destroy(&vm->mmio);
+	region_map_destroy(&vm->pio);
+	pthread_cond_destroy(&vm->run_changed);
+	pthread_mutex_destroy(&vm->run_lock);
+	g_free(vm->name);
+	g_free(vm);
+}
+
+/* Life. */
+
+static void set_state(struct vm *vm, enum vm_state state)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->state = state;
+	pthread_cond_broadcast(&vm->run_changed);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+enum vm_state vm_state_get(struct vm *vm)
+{
+	enum vm_state state;
+
+	pthread_mutex_lock(&vm->run_lock);
+	state = vm->state;
+	pthread_mutex_unlock(&vm->run_lock);
+	return state;
+}
+
+/* Calls the optional function at @offset of every realized device's type. */
+static void each_device(struct vm *vm, size_t offset)
+{
+	for (guint i = 0; i < vm->devices->len; i++) {
+		struct device *dev = g_ptr_array_index(vm->devices, i);
+		void (*f)(struct device *) =
+			*(void (*const *)(struct device *))((const char *)dev->type + offset);
+
+		if (f && dev->realized)
+			f(dev);
+	}
+}
+
+static void stop_everything(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vcpus_pause_locked(vm);
+	vcpus_wait_parked_locked(vm);
+	pthread_mutex_unlock(&vm->run_lock);
+	vm_clock_run(&vm->clock, false);
+	each_device(vm, offsetof(struct device_type, quiesce));
+}
+
+static void run_everything(struct vm *vm)
+{
+	each_device(vm, offsetof(struct device_type, resume));
+	vm_clock_run(&vm->clock, true);
+	pthread_mutex_lock(&vm->run_lock);
+	vcpus_continue_locked(vm);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+static int reset_everything(struct vm *vm, GError **error)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vm->accel->vcpu_reset(vm->vcpus[i]->accel, false);
+	each_device(vm, offsetof(struct device_type, reset));
+	return vm->boot ? vm->boot(vm, vm->boot_opaque, error) : 0;
+}
+
+int vm_start(struct vm *vm, bool paused, GError **error)
+{
+	int err = 0;
+
+	if (!vm->clock.manual)
+		err = vm_clock_start_thread(&vm->clock, error);
+	for (unsigned i = 0; i < vm->vcpu_count && !err; i++)
+		err = vcpu_start(vm->vcpus[i], error);
+	if (!err)
+		err = reset_everything(vm, error);
+	if (err)
+		return err;
+	set_state(vm, paused ? VM_PAUSED : VM_RUNNING);
+	if (!paused)
+		run_everything(vm);
+	return 0;
+}
+
+void vm_pause(struct vm *vm)
+{
+	if (vm_state_get(vm) != VM_RUNNING)
+		return;
+	stop_everything(vm);
+	set_state(vm, VM_PAUSED);
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (vm_state_get(vm) != VM_PAUSED)
+		return;
+	set_state(vm, VM_RUNNING);
+	run_everything(vm);
+}
+
+int vm_reset(struct vm *vm, GError **error)
+{
+	bool running = vm_state_get(vm) == VM_RUNNING;
+	int err;
+
+	if (running)
+		stop_everything(vm);
+	err = reset_everything(vm, error);
+	if (!err && running)
+		run_everything(vm);
+	return err;
+}
+
+static const unsigned stopping_requests = BIT(VM_REQUEST_RESET) | BIT(VM_REQUEST_POWEROFF) |
+					  BIT(VM_REQUEST_CRASH) | BIT(VM_REQUEST_EXIT) |
+					  BIT(VM_REQUEST_ERROR) | BIT(VM_REQUEST_QUIT);
+
+void vm_request(struct vm *vm, enum vm_request request, int value)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->requests |= BIT(request);
+	if (request == VM_REQUEST_EXIT)
+		vm->exit_value = value;
+	if (request == VM_REQUEST_RESET)
+		vm->reset_value = value;
+	if (BIT(request) & stopping_requests)
+		vcpus_pause_locked(vm);
+	pthread_cond_broadcast(&vm->run_changed);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+static enum vm_request take_request_locked(struct vm *vm)
+{
+	static const enum vm_request by_urgency[] = {
+		VM_REQUEST_ERROR,     VM_REQUEST_QUIT,     VM_REQUEST_EXIT,
+		VM_REQUEST_CRASH,     VM_REQUEST_POWEROFF, VM_REQUEST_RESET,
+		VM_REQUEST_POWERDOWN, VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(by_urgency); i++) {
+		if (vm->requests & BIT(by_urgency[i])) {
+			vm->requests &= ~BIT(by_urgency[i]);
+			return by_urgency[i];
+		}
+	}
+	return VM_REQUEST_TIMEOUT;
+}
+
+static struct timespec after_ms(int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000l;
+	if (until.tv_nsec >= 1000000000l) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000l;
+	}
+	return until;
+}
+
+bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms)
+{
+	struct timespec until = after_ms(timeout_ms);
+	bool reached;
+
+	pthread_mutex_lock(&vm->run_lock);
+	while (vm->state != state)
+		if (pthread_cond_timedwait(&vm->run_changed, &vm->run_lock, &until))
+			break;
+	reached = vm->state == state;
+	pthread_mutex_unlock(&vm->run_lock);
+	return reached;
+}
+
+enum vm_request vm_wait_request(struct vm *vm, int timeout_ms, int *value)
+{
+	struct timespec until = after_ms(MAX(timeout_ms, 0));
+	enum vm_request request;
+
+	pthread_mutex_lock(&vm->run_lock);
+	while ((request = take_request_locked(vm)) == VM_REQUEST_TIMEOUT) {
+		if (timeout_ms < 0)
+			pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+		else if (pthread_cond_timedwait(&vm->run_changed, &vm->run_lock, &until))
+			break;
+	}
+	if (value)
+		*value = request == VM_REQUEST_RESET ? vm->reset_value : vm->exit_value;
+	pthread_mutex_unlock(&vm->run_lock);
+	return request;
+}
+
+u64 vm_tsc_hz(struct vm *vm)
+{
+	return vm->accel->tsc_hz(vm->accel_vm);
+}
+
+/* The guest's counter is the host's; with a stepped clock it follows that clock. */
+u64 vm_tsc(struct vm *vm)
+{
+	if (vm->clock.manual)
+		return mul_div_u64(vm_clock_now(&vm->clock), vm_tsc_hz(vm), 1000000000);
+	return __builtin_ia32_rdtsc();
+}

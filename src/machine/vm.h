@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One machine: everything hangs off struct vm.
+ *
+ *   vm_new -> devices created and realized -> vm_set_boot -> vm_start
+ *   control thread: vm_wait_request / vm_pause / vm_resume / vm_reset ... vm_free
+ *
+ * The control thread is the one that made the machine; it alone starts, stops and resets it. Any
+ * other thread (a vCPU that hits the reset port, the monitor) asks through vm_request().
+ *
+ * States:   CREATED --start--> RUNNING <--pause/resume--> PAUSED
+ *           reset works in every state and keeps it.
+ */
+#ifndef LODGE_MACHINE_VM_H
+#define LODGE_MACHINE_VM_H
+
+#include "base/types.h"
+#include "machine/clock.h"
+#include "machine/device.h"
+#include "machine/irq.h"
+#include "machine/memory.h"
+#include "machine/region.h"
+#include "machine/vcpu.h"
+#include <glib.h>
+#include <pthread.h>
+
+struct accel;
+struct accel_vm;
+struct pci_bus;
+
+/* Error codes in this domain are errno values. */
+#define VM_ERROR vm_error_quark()
+GQuark vm_error_quark(void);
+
+#define VM_VCPUS_MAX 255
+#define LAPIC_HZ     1000000000ull /* input of the local APIC timers */
+
+enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSED };
+
+/* What the outside or the guest asks of the control thread. */
+enum vm_request {
+	VM_REQUEST_RESET,     /* reset port, keyboard controller, ...; value: enum vm_reset */
+	VM_REQUEST_POWEROFF,  /* ACPI S5 */
+	VM_REQUEST_CRASH,     /* triple fault */
+	VM_REQUEST_EXIT,      /* isa-debug-exit; value: its status */
+	VM_REQUEST_ERROR,     /* the engine failed */
+	VM_REQUEST_QUIT,      /* monitor, signals */
+	VM_REQUEST_POWERDOWN, /* press the power button */
+	VM_REQUEST_PAUSE,
+	VM_REQUEST_RESUME,
+	VM_REQUEST_TIMEOUT, /* vm_wait_request() waited long enough */
+};
+
+enum vm_reset { VM_RESET_GUEST, VM_RESET_HOST };
+
+struct vm_config {
+	const char *name; /* copied */
+	const struct accel *accel;
+	u64 memory_bytes;
+	unsigned vcpus, sockets, cores, threads;
+	bool step, check_blocks;
+	const char *const *features_off;
+	bool manual_clock;  /* tests */
+	bool rtc_localtime; /* the real-time clock shows local time */
+};
+
+struct vm {
+	char *name;
+	const struct accel *accel;
+	struct accel_vm *accel_vm;
+	struct guest_memory memory;
+	struct region_map pio, mmio;
+	struct vm_clock clock;
+	struct irq_router irq;
+	struct vcpu *vcpus[VM_VCPUS_MAX];
+	unsigned vcpu_count;
+	GPtrArray *devices;                  /* struct device *, in order of creation */
+	struct pci_bus *pci;                 /* the root bus, set by the host bridge */
+	void (*power_button)(struct vm *vm); /* set by the power-management device */
+	struct device *power_device;
+
+	/* Called at every reset after the devices', to put the guest's first instruction in place
+	 * (boot/). May be NULL: the processors start at the reset vector. */
+	int (*boot)(struct vm *vm, void *opaque, GError **error);
+	void *boot_opaque;
+
+	pthread_mutex_t run_lock; /* vCPU parking and the fields below */
+	pthread_cond_t run_changed;
+	enum vm_state state;
+	unsigned requests; /* BIT(enum vm_request) */
+	int exit_value, reset_value;
+	bool rtc_localtime;
+};
+
+/* Makes a machine with memory, clock and processors, but no devices. NULL with @error set. */
+struct vm *vm_new(const struct vm_config *config, GError **error);
+void vm_free(struct vm *vm); /* ends its threads first */
+
+/* Control thread only. */
+int vm_start(struct vm *vm, bool paused, GError **error); /* resets, then runs unless @paused */
+void vm_pause(struct vm *vm);                             /* returns when nothing moves any more */
+void vm_resume(struct vm *vm);
+int vm_reset(struct vm *vm, GError **error);
+/* Blocks for up to @timeout_ms (-1: for ever) and returns the most urgent request. */
+enum vm_request vm_wait_request(struct vm *vm, int timeout_ms, int *value);
+
+/* Any thread. A request that ends or restarts the guest stops its processors at once. */
+void vm_request(struct vm *vm, enum vm_request request, int value);
+enum vm_state vm_state_get(struct vm *vm);
+/* Waits up to @timeout_ms for the control thread to bring about @state; false: it has not. */
+bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms);
+
+/* The guest's time-stamp counter now, and its frequency. */
+u64 vm_tsc(struct vm *vm);
+u64 vm_tsc_hz(struct vm *vm);
+
+#endif
