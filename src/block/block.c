@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The block layer's core: finding drivers, checking requests. See block.h.
+ */
+#include "block/block.h"
+
+#include <errno.h>
+#include <string.h>
+
+const struct block_driver *const block_drivers[] = { &block_driver_raw, NULL };
+
+GQuark block_error_quark(void)
+{
+	return g_quark_from_static_string("lodge-block");
+}
+
+struct block *block_open(const struct block_config *config, GError **error)
+{
+	for (unsigned i = 0; block_drivers[i]; i++) {
+		struct block *block;
+
+		if (strcmp(block_drivers[i]->name, config->driver))
+			continue;
+		block = block_drivers[i]->open(config, error);
+		if (block) {
+			block->driver = block_drivers[i];
+			block->readonly = config->readonly;
+			block->discard = config->discard;
+			block->cache = config->cache;
+		}
+		return block;
+	}
+	g_set_error(error, BLOCK_ERROR, ENOTSUP, "there is no disk image driver '%s'",
+		    config->driver);
+	return NULL;
+}
+
+static int check(const struct block *block, const struct block_request *r)
+{
+	if (r->op != BLOCK_READ && r->op != BLOCK_FLUSH && block->readonly)
+		return -EROFS;
+	if (r->op == BLOCK_FLUSH)
+		return 0;
+	if (r->offset % BLOCK_SECTOR || r->bytes % BLOCK_SECTOR)
+		return -EINVAL;
+	return r->offset > block->bytes || r->bytes > block->bytes - r->offset ? -ENOSPC : 0;
+}
+
+void block_submit(struct block *block, struct block_request *request)
+{
+	int err = check(block, request);
+
+	request->progress = 0;
+	request->next = NULL;
+	if (!err && !request->bytes && request->op != BLOCK_FLUSH)
+		request->done(request, 0);
+	else if (!err && request->op == BLOCK_DISCARD && !block->discard)
+		request->done(request, 0); /* a hint that this disk does not take */
+	else if (err)
+		request->done(request, err);
+	else
+		block->driver->submit(block, request);
+}
+
+void block_drain(struct block *block)
+{
+	block->driver->drain(block);
+}
+
+void block_close(struct block *block)
+{
+	if (!block)
+		return;
+	block->driver->drain(block);
+	block->driver->close(block);
+}
