@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lodge-vmm: one guest. Reads a plan, builds the machine, runs it, says how it ended.
+ *
+ *   main thread      control: starts, stops, resets, decides what the guest's end means
+ *   "signals"        SIGTERM, SIGINT, SIGHUP: first the power button, then the end
+ *   "monitor"        commands and events
+ *   "clock", "vcpuN", "console", "disk"   the machine's
+ */
+#include "accel/accel.h"
+#include "base/log.h"
+#include "machine/vm.h"
+#include "vmm/assemble.h"
+#include "vmm/describe.h"
+#include "vmm/monitor.h"
+#include "vmm/plan.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* docs/plan.md */
+enum {
+	EXIT_POWEROFF = 0,
+	EXIT_ERROR = 1,
+	EXIT_USAGE = 2,
+	EXIT_REBOOT = 3,
+	EXIT_CRASH = 4,
+	EXIT_QUIT = 5
+};
+
+struct vmm {
+	struct plan *plan;
+	struct assembly *assembly;
+	struct vm *vm;
+	struct monitor *monitor;
+};
+
+static const char usage[] =
+	"Usage: lodge-vmm --plan FD\n"
+	"       lodge-vmm --describe | --help | --version\n"
+	"\n"
+	"Runs one guest, as the plan on descriptor FD says (docs/plan.md). Started by lodge and "
+	"lodged.\n"
+	"\n"
+	"  --plan FD    read the plan, a JSON object, from this descriptor\n"
+	"  --describe   print machines, device types and drivers as JSON\n"
+	"\n"
+	"Exit status: 0 the guest powered off, 1 error, 3 it reset and reboot is \"destroy\",\n"
+	"4 it crashed, 5 ended by a signal or quit; isa-debug-exit gives (value << 1) | 1.\n";
+
+static void report(GError *error, const char *doing)
+{
+	const char *text = error ? error->message : "unknown error";
+
+	fprintf(stderr, "lodge-vmm: %s: %s\n", doing, text);
+	log_error("vmm", "%s: %s", doing, text);
+	g_clear_error(&error);
+}
+
+static void *signal_thread(void *arg)
+{
+	struct vm *vm = arg;
+	sigset_t set;
+	int number;
+
+	pthread_setname_np(pthread_self(), "signals");
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	for (int n = 0; sigwait(&set, &number) == 0; n++) {
+		log_info("vmm", "signal %d", number);
+		vm_request(vm, n ? VM_REQUEST_QUIT : VM_REQUEST_POWERDOWN, 0);
+	}
+	return NULL;
+}
+
+/* Before any thread starts: all of them inherit the mask. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void start_signal_thread(struct vm *vm)
+{
+	pthread_t thread;
+
+	/* Without it signals stay blocked and only SIGKILL ends the program: worth a warning. */
+	if (pthread_create(&thread, NULL, signal_thread, vm))
+		log_warning("vmm", "cannot start the signal thread");
+	else
+		pthread_detach(thread);
+}
+
+static void shutdown_event(struct vmm *vmm, bool guest, const char *reason)
+{
+	monitor_event(vmm->monitor, "SHUTDOWN",
+		      json_pack("{s:b,s:s}", "guest", guest, "reason", reason));
+}
+
+/* Starts over, or says that this fails: then the run ends with an error. */
+static bool restart(struct vmm *vmm, bool guest, const char *reason)
+{
+	GError *error = NULL;
+
+	if (vm_reset(vmm->vm, &error)) {
+		report(error, "cannot restart the guest");
+		return false;
+	}
+	monitor_event(vmm->monitor, "RESET",
+		      json_pack("{s:b,s:s}", "guest", guest, "reason", reason));
+	return true;
+}
+
+/* The guest ended in some way that the plan says what to do about. -1: goes on. */
+static int ended(struct vmm *vmm, const char *action, const char *reason, int status)
+{
+	bool guest = !g_str_has_prefix(reason, "host-");
+
+	log_info("vmm", "%s", reason);
+	if (!strcmp(action, "restart"))
+		return restart(vmm, guest, reason) ? -1 : EXIT_ERROR;
+	shutdown_event(vmm, guest, reason);
+	return status;
+}
+
+static int handle(struct vmm *vmm, enum vm_request request, int value)
+{
+	const struct plan *plan = vmm->plan;
+
+	switch (request) {
+	case VM_REQUEST_RESET:
+		return ended(vmm, plan->on_reboot,
+			     value == VM_RESET_HOST ? "host-qmp-system-reset" : "guest-reset",
+			     EXIT_REBOOT);
+	case VM_REQUEST_POWEROFF:
+		return ended(vmm, plan->on_poweroff, "guest-shutdown", EXIT_POWEROFF);
+	case VM_REQUEST_CRASH:
+		log_error("vmm", "the guest crashed: triple fault");
+		return ended(vmm, plan->on_crash, "guest-panic", EXIT_CRASH);
+	case VM_REQUEST_EXIT: shutdown_event(vmm, true, "guest-shutdown"); return value;
+	case VM_REQUEST_ERROR:
+		fprintf(stderr, "lodge-vmm: the %s engine failed; the log says why\n",
+			vmm->vm->accel->name);
+		shutdown_event(vmm, false, "host-error");
+		return EXIT_ERROR;
+	case VM_REQUEST_QUIT: shutdown_event(vmm, false, "host-qmp-quit"); return EXIT_QUIT;
+	case VM_REQUEST_POWERDOWN:
+		if (vmm->vm->power_button)
+			vmm->vm->power_button(vmm->vm);
+		monitor_event(vmm->monitor, "POWERDOWN", NULL);
+		return -1;
+	case VM_REQUEST_PAUSE:
+		vm_pause(vmm->vm);
+		monitor_event(vmm->monitor, "STOP", NULL);
+		return -1;
+	case VM_REQUEST_RESUME:
+		vm_resume(vmm->vm);
+		monitor_event(vmm->monitor, "RESUME", NULL);
+		return -1;
+	case VM_REQUEST_TIMEOUT: return -1;
+	}
+	return -1;
+}
+
+static void log_start(const struct vm *vm)
+{
+	struct timespec cpu;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	log_info("vmm", "started with %u vCPUs and %llu MiB after %.1f ms of CPU time",
+		 vm->vcpu_count, (unsigned long long)(vm->memory.bytes / MIB),
+		 cpu.tv_sec * 1e3 + cpu.tv_nsec / 1e6);
+}
+
+static void log_stats(const struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		log_info("vmm", "vCPU %u: halted %llu times", i,
+			 (unsigned long long)vm->vcpus[i]->halts);
+}
+
+static int run(struct vmm *vmm)
+{
+	GError *error = NULL;
+	int status = -1, value;
+
+	if (vm_start(vmm->vm, false, &error)) {
+		report(error, "cannot start the guest");
+		return EXIT_ERROR;
+	}
+	log_start(vmm->vm);
+	start_signal_thread(vmm->vm);
+	while (status < 0) {
+		enum vm_request request = vm_wait_request(vmm->vm, -1, &value);
+
+		status = handle(vmm, request, value);
+	}
+	vm_pause(vmm->vm);
+	if (vmm->plan->cpu_stats)
+		log_stats(vmm->vm);
+	log_info("vmm", "ends with status %d", status);
+	return status;
+}
+
+static int build(struct vmm *vmm, GError **error)
+{
+	const struct accel *accel = engine_find(vmm->plan->engine, error);
+
+	if (!accel)
+		return -1;
+	log_info("vmm", "engine %s: %s", accel->name, vmm->plan->engine_why);
+	vmm->assembly = assemble(vmm->plan, accel, error);
+	if (!vmm->assembly)
+		return -1;
+	vmm->vm = vmm->assembly->vm;
+	if (vmm->plan->monitor_fd >= 0) {
+		vmm->monitor = monitor_new(vmm->vm, vmm->plan->monitor_fd, error);
+		if (!vmm->monitor)
+			return -1;
+	}
+	return 0;
+}
+
+static int run_plan(int fd)
+{
+	struct vmm vmm = { 0 };
+	GError *error = NULL;
+	int status = EXIT_ERROR;
+
+	block_signals();
+	vmm.plan = plan_read(fd, &error);
+	if (!vmm.plan) {
+		report(error, "cannot use the plan");
+		return EXIT_ERROR;
+	}
+	if (vmm.plan->log_fd >= 0)
+		log_open(vmm.plan->log_fd, vmm.plan->log_level);
+	if (build(&vmm, &error))
+		report(error, "cannot build the machine");
+	else
+		status = run(&vmm);
+	monitor_free(vmm.monitor);
+	assembly_free(vmm.assembly);
+	plan_free(vmm.plan);
+	return status;
+}
+
+static int print_description(void)
+{
+	json_t *description = describe();
+
+	json_dumpf(description, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(description);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	char *end;
+	long fd;
+
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	if (argc == 2 && !strcmp(argv[1], "--version")) {
+		puts("lodge-vmm " LODGE_VERSION);
+		return 0;
+	}
+	if (argc == 2 && !strcmp(argv[1], "--describe"))
+		return print_description();
+	if (argc == 3 && !strcmp(argv[1], "--plan")) {
+		fd = strtol(argv[2], &end, 10);
+		if (*argv[2] && !*end && fd >= 0 && fd < 1 << 20)
+			return run_plan(fd);
+	}
+	fputs(usage, stderr);
+	return EXIT_USAGE;
+}

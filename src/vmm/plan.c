@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Parsing the plan by tables: one row for each member of each object. See plan.h.
+ */
+#include "vmm/plan.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum member_kind { STRING, NUMBER, BOOLEAN, FD, OBJECT, ARRAY };
+
+struct member {
+	const char *name;
+	enum member_kind kind;
+	bool required;
+	size_t offset; /* objects and arrays: json_t * */
+	u64 min, max;  /* numbers */
+};
+
+GQuark plan_error_quark(void)
+{
+	return g_quark_from_static_string("lodge-plan");
+}
+
+static int fail(GError **error, const char *where, const char *name, const char *what)
+{
+	g_set_error(error, PLAN_ERROR, EINVAL, "plan: %s%s%s %s", where, *where ? "." : "", name,
+		    what);
+	return -EINVAL;
+}
+
+static int store(const struct member *m, json_t *value, void *base, const char *where,
+		 GError **error)
+{
+	static const char *const wanted[] = {
+		[STRING] = "must be a string",       [NUMBER] = "must be a whole number",
+		[BOOLEAN] = "must be true or false", [FD] = "must be a descriptor number",
+		[OBJECT] = "must be an object",      [ARRAY] = "must be an array",
+	};
+	void *to = (char *)base + m->offset;
+	bool ok = false;
+
+	switch (m->kind) {
+	case STRING:
+		ok = json_is_string(value) &&
+		     strlen(json_string_value(value)) == json_string_length(value);
+		if (ok)
+			*(const char **)to = json_string_value(value);
+		break;
+	case NUMBER:
+		ok = json_is_integer(value) && json_integer_value(value) >= 0;
+		if (ok && ((u64)json_integer_value(value) < m->min ||
+			   (u64)json_integer_value(value) > m->max))
+			return fail(error, where, m->name, "is out of range");
+		if (ok)
+			*(u64 *)to = json_integer_value(value);
+		break;
+	case BOOLEAN:
+		ok = json_is_boolean(value);
+		if (ok)
+			*(bool *)to = json_is_true(value);
+		break;
+	case FD:
+		ok = json_is_integer(value) && json_integer_value(value) >= 0 &&
+		     json_integer_value(value) < 1 << 20;
+		if (ok)
+			*(int *)to = json_integer_value(value);
+		break;
+	case OBJECT:
+		ok = json_is_object(value);
+		if (ok)
+			*(json_t **)to = value;
+		break;
+	case ARRAY:
+		ok = json_is_array(value) && json_array_size(value) <= PLAN_ITEMS_MAX;
+		if (ok)
+			*(json_t **)to = value;
+		break;
+	}
+	return ok ? 0 : fail(error, where, m->name, wanted[m->kind]);
+}
+
+static const struct member *find(const struct member *members, const char *name)
+{
+	for (; members->name; members++)
+		if (!strcmp(members->name, name))
+			return members;
+	return NULL;
+}
+
+/* Stores every member of @object into the struct at @base; @object NULL has no members. */
+static int parse_object(json_t *object, const char *where, const struct member *members, void *base,
+			GError **error)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (object, name, value) {
+		const struct member *m = find(members, name);
+		int err = m ? store(m, value, base, where, error)
+			    : fail(error, where, name, "is not known to this version");
+
+		if (err)
+			return err;
+	}
+	for (; members->name; members++)
+		if (members->required && !json_object_get(object, members->name))
+			return fail(error, where, members->name, "is missing");
+	return 0;
+}
+
+struct sections {
+	u64 version;
+	json_t *engine, *memory, *vcpus, *cpu, *cpu_debug, *clock, *lifecycle, *boot, *backends,
+		*devices, *monitor, *log;
+	json_t *features_off;
+	const char *log_level;
+};
+
+#define S(member_, kind_, required_)                                            \
+	{                                                                       \
+		.name = #member_, .kind = kind_, .required = required_,         \
+		.offset = offsetof(struct sections, member_), .max = UINT64_MAX \
+	}
+#define P(name_, kind_, required_, member_)                                \
+	{                                                                  \
+		.name = name_, .kind = kind_, .required = required_,       \
+		.offset = offsetof(struct plan, member_), .max = INT64_MAX \
+	}
+#define END                  \
+	{                    \
+		.name = NULL \
+	}
+
+static const struct member root_sections[] = {
+	S(version, NUMBER, true), S(engine, OBJECT, true),
+	S(memory, OBJECT, true),  S(vcpus, OBJECT, true),
+	S(cpu, OBJECT, false),    S(cpu_debug, OBJECT, false),
+	S(clock, OBJECT, false),  S(lifecycle, OBJECT, false),
+	S(boot, OBJECT, true),    S(backends, ARRAY, false),
+	S(devices, ARRAY, true),  S(monitor, OBJECT, false),
+	S(log, OBJECT, false),    END,
+};
+static const struct member root_members[] = {
+	P("name", STRING, true, name),
+	P("uuid", STRING, true, uuid),
+	P("machine", STRING, true, machine),
+	END,
+};
+static const struct member engine_members[] = {
+	P("name", STRING, true, engine),
+	P("why", STRING, true, engine_why),
+	END,
+};
+static const struct member memory_members[] = { P("bytes", NUMBER, true, memory_bytes), END };
+static const struct member vcpus_members[] = {
+	P("count", NUMBER, true, vcpus),
+	P("sockets", NUMBER, true, sockets),
+	P("cores", NUMBER, true, cores),
+	P("threads", NUMBER, true, threads),
+	END,
+};
+static const struct member cpu_members[] = { S(features_off, ARRAY, false), END };
+static const struct member cpu_debug_members[] = {
+	P("step", BOOLEAN, false, cpu_step),
+	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
+	P("stats", BOOLEAN, false, cpu_stats),
+	END,
+};
+static const struct member clock_members[] = { P("offset", STRING, false, clock_offset), END };
+static const struct member lifecycle_members[] = {
+	P("poweroff", STRING, false, on_poweroff),
+	P("reboot", STRING, false, on_reboot),
+	P("crash", STRING, false, on_crash),
+	END,
+};
+static const struct member boot_members[] = {
+	P("kernel", FD, false, kernel_fd),    P("initrd", FD, false, initrd_fd),
+	P("cmdline", STRING, false, cmdline), P("classic", BOOLEAN, false, classic),
+	P("kaslr", BOOLEAN, false, kaslr),    END,
+};
+static const struct member monitor_members[] = { P("fd", FD, true, monitor_fd), END };
+static const struct member log_members[] = { P("fd", FD, true, log_fd), END };
+static const struct member log_level_members[] = {
+	{ .name = "level", .kind = STRING, .offset = offsetof(struct sections, log_level) },
+	END,
+};
+
+#define B(name_, kind_, required_, member_)                          \
+	{                                                            \
+		.name = name_, .kind = kind_, .required = required_, \
+		.offset = offsetof(struct plan_backend, member_)     \
+	}
+
+static const struct member backend_members[] = {
+	B("id", STRING, true, id),
+	B("kind", STRING, true, kind),
+	B("driver", STRING, true, driver),
+	B("fd", FD, false, fd),
+	B("fd_in", FD, false, fd_in),
+	B("fd_out", FD, false, fd_out),
+	B("readonly", BOOLEAN, false, readonly),
+	B("discard", BOOLEAN, false, discard),
+	B("cache", STRING, false, cache),
+	END,
+};
+
+/* An object whose members go to two structs: the tables must not share a name. */
+static int parse_split(json_t *object, const char *where, const struct member *a, void *base_a,
+		       const struct member *b, void *base_b, GError **error)
+{
+	json_t *mine = json_object(), *rest = json_object();
+	const char *name;
+	json_t *value;
+	int err;
+
+	json_object_foreach (object, name, value)
+		json_object_set(find(a, name) ? mine : rest, name, value);
+	err = parse_object(mine, where, a, base_a, error);
+	if (!err)
+		err = parse_object(rest, where, b, base_b, error);
+	json_decref(mine);
+	json_decref(rest);
+	return err;
+}
+
+static bool one_of(const char *value, const char *const *allowed)
+{
+	for (; *allowed; allowed++)
+		if (!strcmp(value, *allowed))
+			return true;
+	return false;
+}
+
+static int parse_backends(struct plan *plan, json_t *array, GError **error)
+{
+	static const char *const kinds[] = { "console", "block", "net", NULL };
+	static const char *const caches[] = { "writeback", "none", "writethrough", "unsafe", NULL };
+	json_t *value;
+	size_t i;
+
+	plan->backends = g_new0(struct plan_backend, json_array_size(array) + 1);
+	json_array_foreach (array, i, value) {
+		struct plan_backend *b = &plan->backends[plan->backend_count++];
+
+		*b = (struct plan_backend){
+			.fd = -1, .fd_in = -1, .fd_out = -1, .cache = "writeback"
+		};
+		if (!json_is_object(value))
+			return fail(error, "", "backends", "must hold objects");
+		if (parse_object(value, "backends", backend_members, b, error))
+			return -EINVAL;
+		if (!one_of(b->kind, kinds))
+			return fail(error, "backends", b->id, "is of an unknown kind");
+		if (!one_of(b->cache, caches))
+			return fail(error, "backends", b->id, "has an unknown cache mode");
+		for (unsigned j = 0; j + 1 < plan->backend_count; j++)
+			if (!strcmp(plan->backends[j].id, b->id))
+				return fail(error, "backends", b->id, "is there twice");
+	}
+	return 0;
+}
+
+static int parse_devices(struct plan *plan, json_t *array, GError **error)
+{
+	json_t *value;
+	size_t i;
+
+	plan->devices = g_new0(json_t *, json_array_size(array) + 1);
+	json_array_foreach (array, i, value) {
+		if (!json_is_string(json_object_get(value, "type")))
+			return fail(error, "devices", "type", "is missing or not a string");
+		if (!json_is_string(json_object_get(value, "id")))
+			return fail(error, "devices", "id", "is missing or not a string");
+		plan->devices[plan->device_count++] = value;
+	}
+	return 0;
+}
+
+static int parse_features(struct plan *plan, json_t *array, GError **error)
+{
+	json_t *value;
+	size_t i, n = 0;
+
+	plan->features_off = g_new0(const char *, json_array_size(array) + 1);
+	json_array_foreach (array, i, value) {
+		if (!json_is_string(value))
+			return fail(error, "cpu", "features_off", "must hold strings");
+		plan->features_off[n++] = json_string_value(value);
+	}
+	return 0;
+}
+
+static int check_words(struct plan *plan, const struct sections *s, GError **error)
+{
+	static const char *const actions[] = { "destroy", "restart", NULL };
+	static const char *const offsets[] = { "utc", "localtime", NULL };
+	static const char *const levels[] = { "error", "warning", "info", "debug", NULL };
+
+	if (!one_of(plan->on_poweroff, actions))
+		return fail(error, "lifecycle", "poweroff", "must be destroy or restart");
+	if (!one_of(plan->on_reboot, actions))
+		return fail(error, "lifecycle", "reboot", "must be destroy or restart");
+	if (!one_of(plan->on_crash, actions))
+		return fail(error, "lifecycle", "crash", "must be destroy or restart");
+	if (!one_of(plan->clock_offset, offsets))
+		return fail(error, "clock", "offset", "must be utc or localtime");
+	if (!one_of(s->log_level, levels))
+		return fail(error, "log", "level", "must be error, warning, info or debug");
+	for (unsigned i = 0; levels[i]; i++)
+		if (!strcmp(levels[i], s->log_level))
+			plan->log_level = i;
+	return 0;
+}
+
+static int parse_sections(struct plan *p, struct sections *s, GError **error)
+{
+	if (s->version != 1)
+		return fail(error, "", "version", "must be 1");
+	if (parse_object(s->engine, "engine", engine_members, p, error) ||
+	    parse_object(s->memory, "memory", memory_members, p, error) ||
+	    parse_object(s->vcpus, "vcpus", vcpus_members, p, error) ||
+	    parse_object(s->cpu, "cpu", cpu_members, s, error) ||
+	    parse_object(s->cpu_debug, "cpu_debug", cpu_debug_members, p, error) ||
+	    parse_object(s->clock, "clock", clock_members, p, error) ||
+	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
+	    parse_object(s->boot, "boot", boot_members, p, error))
+		return -EINVAL;
+	if (s->monitor && parse_object(s->monitor, "monitor", monitor_members, p, error))
+		return -EINVAL;
+	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))
+		return -EINVAL;
+	if (parse_features(p, s->features_off, error) || parse_backends(p, s->backends, error) ||
+	    parse_devices(p, s->devices, error))
+		return -EINVAL;
+	return check_words(p, s, error);
+}
+
+struct plan *plan_parse(const char *text, size_t bytes, GError **error)
+{
+	struct sections s = { .log_level = "info" };
+	json_error_t json_error;
+	struct plan *p = g_new0(struct plan, 1);
+	int err;
+
+	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = -1;
+	p->cmdline = "";
+	p->clock_offset = "utc";
+	p->on_poweroff = p->on_crash = "destroy";
+	p->on_reboot = "restart";
+	p->kaslr = true;
+	p->root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
+	if (!json_is_object(p->root)) {
+		g_set_error(error, PLAN_ERROR, EINVAL, "plan: line %d: %s", json_error.line,
+			    p->root ? "not an object" : json_error.text);
+		err = -EINVAL;
+	} else {
+		err = parse_split(p->root, "", root_members, p, root_sections, &s, error);
+	}
+	if (!err)
+		err = parse_sections(p, &s, error);
+	if (err) {
+		plan_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+struct plan *plan_read(int fd, GError **error)
+{
+	GByteArray *text = g_byte_array_new();
+	struct plan *plan = NULL;
+	u8 buffer[16384];
+	ssize_t n;
+
+	while ((n = read(fd, buffer, sizeof(buffer))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || text->len + n > PLAN_BYTES_MAX)
+			break;
+		g_byte_array_append(text, buffer, n);
+	}
+	if (n < 0)
+		g_set_error(error, PLAN_ERROR, errno, "cannot read the plan from descriptor %d: %s",
+			    fd, g_strerror(errno));
+	else if (n > 0)
+		g_set_error(error, PLAN_ERROR, EFBIG, "the plan is larger than 4 MiB");
+	else
+		plan = plan_parse((const char *)text->data, text->len, error);
+	g_byte_array_free(text, TRUE);
+	return plan;
+}
+
+void plan_free(struct plan *plan)
+{
+	if (!plan)
+		return;
+	json_decref(plan->root);
+	g_free(plan->features_off);
+	g_free(plan->backends);
+	g_free(plan->devices);
+	g_free(plan);
+}
