@@ -53,6 +53,23 @@ static struct site *site_of(struct cpu *cpu, u32 exit_code)
 	return &cpu->vm->code->sites[exit_code - EXIT_SITE];
 }
 
+/* What an instruction reports before a page fault of its operand: a pending x87 exception, and the
+ * misalignment of an operand that must be aligned. */
+static void prefer_others(struct cpu *cpu, const struct site *s, gva_t gva)
+{
+	u16 status;
+
+	if (!cpu->fault_pending || cpu->fault.vector != VEC_PF)
+		return;
+	if (s->align && gva & (s->align - 1))
+		fault_error(cpu, VEC_GP, 0);
+	if (!s->x87 || !cpu->fpu_loaded)
+		return;
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	if (status & 0x80)
+		fault(cpu, VEC_MF);
+}
+
 /* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
  * the block: with a fault pending, or for a CTX_SLOW run of the instruction. */
 void *soft_mem_slow(struct cpu *cpu)
@@ -64,6 +81,8 @@ void *soft_mem_slow(struct cpu *cpu)
 
 	cpu->stats[STAT_TLB_FILLS]++;
 	p = mmu_fill(cpu, gva, s->size, s->access);
+	if (unlikely(!p))
+		prefer_others(cpu, s, gva);
 	cpu->scratch[2] = cpu->code_base + s->patch;
 	return p;
 }
@@ -87,6 +106,8 @@ void *soft_access_slow(struct cpu *cpu)
 	cpu->stats[STAT_SLOW]++;
 	if (segment_access(cpu, s, cpu->scratch[0], &gva))
 		p = access_slow(cpu, gva, s->size, s->access);
+	if (unlikely(!p))
+		prefer_others(cpu, s, gva);
 	if (p && !cpu->fpu_loaded)
 		fpu_enter(cpu);
 	return p;

@@ -31,27 +31,17 @@ struct cpu *signals_current(const struct cpu_vm *vm)
 	return current && current->vm == vm ? current : NULL;
 }
 
-static enum signal_cause cause_of(int signo, const siginfo_t *info)
+/* The kernel tells the exception's vector; the signal number alone does not separate x87 from SIMD. */
+static enum signal_cause cause_of(const ucontext_t *uc)
 {
-	switch (signo) {
-	case SIGFPE:
-		if (info->si_code == FPE_INTDIV)
-			return SIGNAL_DE;
-		return current->vm->code ? SIGNAL_XM : SIGNAL_OTHER;
-	case SIGILL: return SIGNAL_UD;
-	case SIGSEGV: return info->si_code == SI_KERNEL ? SIGNAL_GP : SIGNAL_OTHER;
+	switch (uc->uc_mcontext.gregs[REG_TRAPNO]) {
+	case VEC_DE: return SIGNAL_DE;
+	case VEC_UD: return SIGNAL_UD;
+	case VEC_GP: return SIGNAL_GP;
+	case VEC_MF: return SIGNAL_MF;
+	case VEC_XM: return SIGNAL_XM;
 	default: return SIGNAL_OTHER;
 	}
-}
-
-/* An x87 instruction reports through the x87 status word, a SIMD one through MXCSR. */
-static enum signal_cause refine_fpe(const ucontext_t *uc, enum signal_cause cause)
-{
-	const struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
-
-	if (cause != SIGNAL_XM || !fp)
-		return cause;
-	return fp->swd & 0x80 ? SIGNAL_MF : SIGNAL_XM;
 }
 
 static void report(int signo, u64 pc, const siginfo_t *info)
@@ -74,7 +64,7 @@ static void handler(int signo, siginfo_t *info, void *context)
 	enum signal_cause cause;
 
 	if (code && pc - (u64)(uintptr_t)code->rx < code->bytes) {
-		cause = refine_fpe(uc, cause_of(signo, info));
+		cause = cause_of(uc);
 		if (cause != SIGNAL_OTHER) {
 			current->exit_arg = cause;
 			current->scratch[2] = pc;

@@ -66,9 +66,7 @@ static u8 fold_flags(ZydisAccessedFlagsMask m)
 	return f;
 }
 
-/* What an instruction leaves undefined is defined by the silicon, sometimes as "unchanged", and a
- * shift by zero changes nothing: for those the old flags count as read. */
-static bool flags_depend_on_old(const ZydisDecodedInstruction *zi)
+static bool count_may_be_zero(const ZydisDecodedInstruction *zi)
 {
 	switch (zi->mnemonic) {
 	case ZYDIS_MNEMONIC_SHL:
@@ -78,12 +76,29 @@ static bool flags_depend_on_old(const ZydisDecodedInstruction *zi)
 	case ZYDIS_MNEMONIC_ROR:
 	case ZYDIS_MNEMONIC_RCL:
 	case ZYDIS_MNEMONIC_RCR:
-		/* D0 and D1 shift by one, never by zero; C0 and C1 by an immediate */
-		if (zi->opcode == 0xd0 || zi->opcode == 0xd1)
-			return false;
-		if (zi->opcode == 0xc0 || zi->opcode == 0xc1)
-			return (zi->raw.imm[0].value.u & 0x1f) <= 1 || zi->operand_width < 32;
-		return true;
+	case ZYDIS_MNEMONIC_SHLD:
+	case ZYDIS_MNEMONIC_SHRD: break;
+	default: return false;
+	}
+	/* D0 and D1 shift by one; an immediate is known; narrow rotates wrap below their width */
+	if (zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (zi->opcode == 0xd0 || zi->opcode == 0xd1))
+		return false;
+	if (zi->raw.imm[0].size)
+		return (zi->raw.imm[0].value.u & 0x1f) == 0 || zi->operand_width < 32;
+	return true;
+}
+
+/* What these leave undefined, the silicon may leave unchanged. */
+static bool undefined_is_kept(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_SHL:
+	case ZYDIS_MNEMONIC_SHR:
+	case ZYDIS_MNEMONIC_SAR:
+	case ZYDIS_MNEMONIC_ROL:
+	case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR:
 	case ZYDIS_MNEMONIC_SHLD:
 	case ZYDIS_MNEMONIC_SHRD:
 	case ZYDIS_MNEMONIC_BT:
@@ -94,6 +109,8 @@ static bool flags_depend_on_old(const ZydisDecodedInstruction *zi)
 	case ZYDIS_MNEMONIC_BSR:
 	case ZYDIS_MNEMONIC_LZCNT:
 	case ZYDIS_MNEMONIC_TZCNT:
+	case ZYDIS_MNEMONIC_MUL:
+	case ZYDIS_MNEMONIC_IMUL:
 	case ZYDIS_MNEMONIC_DIV:
 	case ZYDIS_MNEMONIC_IDIV: return true;
 	default: return false;
@@ -109,12 +126,12 @@ static void decode_flags(const ZydisDecodedInstruction *zi, struct insn *insn)
 		return;
 	undefined = fold_flags(f->undefined);
 	insn->flags_read = fold_flags(f->tested);
-	insn->flags_written = fold_flags(f->modified | f->set_0 | f->set_1) | undefined;
-	insn->flags_modified = insn->flags_written;
-	if (flags_depend_on_old(zi)) {
-		insn->flags_read |= insn->flags_written;
+	insn->flags_written = fold_flags(f->modified | f->set_0 | f->set_1);
+	insn->flags_modified = insn->flags_written | undefined;
+	if (!undefined_is_kept(zi->mnemonic))
+		insn->flags_written |= undefined;
+	if (count_may_be_zero(zi))
 		insn->flags_written = 0;
-	}
 }
 
 /* Number of a general register in ModRM terms; AH..BH as 4..7 are told by the missing REX. */
@@ -289,6 +306,41 @@ static void decode_prefixes(enum insn_mode mode, struct insn *insn)
 		insn->rex = 0;
 }
 
+/* Alignment that a memory operand must have, or the instruction is #GP(0) before any page fault:
+ * SDM vol. 2 section 2.4, exception types 1, 2 and 4 of the legacy encoding, type 1 of VEX and EVEX. */
+static u8 required_alignment(const ZydisDecodedInstruction *zi, unsigned size)
+{
+	/* the SHA extensions find the page fault first */
+	if (zi->meta.isa_set == ZYDIS_ISA_SET_SHA)
+		return 0;
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_CMPXCHG16B:
+	case ZYDIS_MNEMONIC_CVTPD2PI:
+	case ZYDIS_MNEMONIC_CVTTPD2PI: return size;
+	default: break;
+	}
+	switch (zi->meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_AVX1:
+	case ZYDIS_EXCEPTION_CLASS_E1:
+	case ZYDIS_EXCEPTION_CLASS_E1NF: return size;
+	case ZYDIS_EXCEPTION_CLASS_SSE1:
+	case ZYDIS_EXCEPTION_CLASS_SSE2:
+	case ZYDIS_EXCEPTION_CLASS_SSE4: break;
+	default: return 0;
+	}
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI:
+	case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI:
+	case ZYDIS_MNEMONIC_PCMPISTRM: return 0;
+	default: return size == 16 ? 16 : 0;
+	}
+}
+
 static void decode_raw(const ZydisDecodedInstruction *zi, struct insn *insn)
 {
 	for (unsigned i = 0; i < zi->raw.prefix_count; i++)
@@ -417,8 +469,16 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 			 ops[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN)
 			decode_register(&ops[i], insn);
 	}
-	decode_flags(&zi, insn);
 	insn->fpu = fpu_need(&zi, ops);
+	if (insn->mem.present)
+		insn->align = required_alignment(&zi, insn->mem.size);
+	insn->x87_waits = insn->fpu == FPU_X87 && zi.mnemonic != ZYDIS_MNEMONIC_FNSTSW &&
+			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTCW &&
+			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV && zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
+	/* PREFETCHW of a register is not one of the wide NOPs */
+	if (insn->map == 1 && insn->opcode == 0x0d && insn->rm != REG_NONE)
+		insn->allowed = 0;
+	decode_flags(&zi, insn);
 	insn->masked = insn->mem.present &&
 		       ((insn->encoding == 2 && zi.avx.mask.reg > ZYDIS_REGISTER_K0) ||
 			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS ||

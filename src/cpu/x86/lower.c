@@ -152,6 +152,8 @@ static struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off
 	s->insn = x->i;
 	s->guest_off = guest_off;
 	s->form = x->form;
+	s->align = x->insn->align;
+	s->x87 = x->insn->x87_waits;
 	return s;
 }
 
@@ -500,6 +502,7 @@ struct moved {
 	u8 high;  /* its second byte (AH..BH) */
 	u8 width; /* bytes */
 	u8 temp;
+	u8 loaded;
 	u8 store;
 };
 
@@ -514,36 +517,43 @@ static bool is_high_byte(const struct insn *insn, u8 gpr, unsigned field)
 	       field >= 4 && field < 8;
 }
 
+static void load_moved(struct lower *x, struct moved *m)
+{
+	struct code_buf *b = x->b;
+
+	m->loaded = 1;
+	if (m->width == 1) { /* movzx temp, byte [home] */
+		e_rex(b, 0, m->temp, 0);
+		e8(b, 0x0f);
+		e8(b, 0xb6);
+		e_state(b, m->temp, HOME(m->reg) + m->high);
+	} else {
+		e_load(b, m->temp, HOME(m->reg));
+	}
+}
+
 /* Host number of the register field @field, whose operand is @gpr; loads it into @temp if homed. */
 static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp)
 {
-	const struct insn *insn = x->insn;
-	bool high = is_high_byte(insn, gpr, field);
+	bool high = is_high_byte(x->insn, gpr, field);
 	unsigned reg = high ? field - 4 : field;
 	unsigned width = gpr >> GPR_WIDTH_SHIFT;
-	struct code_buf *b = x->b;
-	struct moved *m;
+	struct moved *m = NULL;
 
 	if (!gpr || !HOMED(reg))
 		return field;
-	for (unsigned i = 0; i < mv->count; i++) {
-		m = &mv->m[i];
-		if (m->reg == reg && m->high == high && m->width == width) {
-			m->store |= !!(gpr & MEM_W);
-			return m->temp;
-		}
+	for (unsigned i = 0; i < mv->count && !m; i++)
+		if (mv->m[i].reg == reg && mv->m[i].high == high && mv->m[i].width == width)
+			m = &mv->m[i];
+	if (!m) {
+		m = &mv->m[mv->count++];
+		*m = (struct moved){ .reg = reg, .high = high, .width = width, .temp = temp };
 	}
-	m = &mv->m[mv->count++];
-	*m = (struct moved){ reg, high, width, temp, !!(gpr & MEM_W) };
-	if (width == 1) { /* movzx temp, byte [home] */
-		e_rex(b, 0, temp, 0);
-		e8(b, 0x0f);
-		e8(b, 0xb6);
-		e_state(b, temp, HOME(reg) + high);
-	} else if (gpr & MEM_R || width < 4) {
-		e_load(b, temp, HOME(reg));
-	}
-	return temp;
+	m->store |= !!(gpr & MEM_W);
+	/* a narrow write keeps the rest of the register */
+	if ((gpr & MEM_R || width < 4) && !m->loaded)
+		load_moved(x, m);
+	return m->temp;
 }
 
 static void store_moves(struct lower *x, const struct moves *mv)
@@ -767,7 +777,7 @@ static void lower_loop(struct lower *x)
 static unsigned push_bytes(const struct lower *x)
 {
 	if (is_long(x))
-		return x->insn->prefixes & PFX_66 && x->insn->kind != KIND_CALL &&
+		return x->insn->prefixes & PFX_66 && !(x->insn->rex & 8) && x->insn->kind != KIND_CALL &&
 				       x->insn->kind != KIND_RET
 			       ? 2
 			       : 8;

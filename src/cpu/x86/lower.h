@@ -42,7 +42,7 @@ struct site {
 	struct block *block;
 	u8 kind; /* enum site_kind */
 	u8 form; /* enum flags_form at the exit */
-	u8 access, size_hi;
+	u8 access, align;
 	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
 	u8 seg;               /* SITE_SLOW: enum x86_seg */
 	u8 insn;              /* index of the guest instruction in the block */
