@@ -31,7 +31,8 @@ struct cpu *signals_current(const struct cpu_vm *vm)
 	return current && current->vm == vm ? current : NULL;
 }
 
-/* The kernel tells the exception's vector; the signal number alone does not separate x87 from SIMD. */
+/* The kernel tells the exception's vector; the signal number alone does not separate x87 from SIMD.
+ */
 static enum signal_cause cause_of(const ucontext_t *uc)
 {
 	switch (uc->uc_mcontext.gregs[REG_TRAPNO]) {

@@ -376,8 +376,9 @@ static bool differs(const struct outcome *a, const struct outcome *b, bool flags
 	};
 
 	if (a->vector != b->vector)
-		return sprintf(why, "vector %d, should be %d (rip %#llx, should be %#llx)", b->vector, a->vector,
-			       (unsigned long long)b->rip, (unsigned long long)a->rip);
+		return sprintf(why, "vector %d, should be %d (rip %#llx, should be %#llx)",
+			       b->vector, a->vector, (unsigned long long)b->rip,
+			       (unsigned long long)a->rip);
 	if (a->rip != b->rip)
 		return sprintf(why, "rip %#llx, should be %#llx", (unsigned long long)b->rip,
 			       (unsigned long long)a->rip);

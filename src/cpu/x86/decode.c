@@ -81,7 +81,8 @@ static bool count_may_be_zero(const ZydisDecodedInstruction *zi)
 	default: return false;
 	}
 	/* D0 and D1 shift by one; an immediate is known; narrow rotates wrap below their width */
-	if (zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (zi->opcode == 0xd0 || zi->opcode == 0xd1))
+	if (zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+	    (zi->opcode == 0xd0 || zi->opcode == 0xd1))
 		return false;
 	if (zi->raw.imm[0].size)
 		return (zi->raw.imm[0].value.u & 0x1f) == 0 || zi->operand_width < 32;
@@ -307,7 +308,8 @@ static void decode_prefixes(enum insn_mode mode, struct insn *insn)
 }
 
 /* Alignment that a memory operand must have, or the instruction is #GP(0) before any page fault:
- * SDM vol. 2 section 2.4, exception types 1, 2 and 4 of the legacy encoding, type 1 of VEX and EVEX. */
+ * SDM vol. 2 section 2.4, exception types 1, 2 and 4 of the legacy encoding, type 1 of VEX and
+ * EVEX. */
 static u8 required_alignment(const ZydisDecodedInstruction *zi, unsigned size)
 {
 	/* the SHA extensions find the page fault first */
@@ -474,7 +476,8 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 		insn->align = required_alignment(&zi, insn->mem.size);
 	insn->x87_waits = insn->fpu == FPU_X87 && zi.mnemonic != ZYDIS_MNEMONIC_FNSTSW &&
 			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTCW &&
-			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV && zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
+			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV &&
+			  zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
 	/* PREFETCHW of a register is not one of the wide NOPs */
 	if (insn->map == 1 && insn->opcode == 0x0d && insn->rm != REG_NONE)
 		insn->allowed = 0;

@@ -63,8 +63,8 @@ struct insn {
 	u8 mandatory; /* 66, F2 or F3 if part of the opcode, else 0 */
 	u8 allowed;   /* 0: the guest's CPUID contract lacks it: #UD */
 	u8 modrm_offset, imm_offset, opcode_offset;
-	u8 align;     /* a memory operand must be aligned to this, or #GP(0); 0: need not */
-	u8 x87_waits; /* reports a pending x87 exception before anything else */
+	u8 align;          /* a memory operand must be aligned to this, or #GP(0); 0: need not */
+	u8 x87_waits;      /* reports a pending x87 exception before anything else */
 	u16 isa;           /* ZydisISASet */
 	u8 flags_read;     /* bits as in LAHF order: FLAGS_ARITH folded, see FL_* */
 	u8 flags_written;  /* certainly overwritten */

@@ -777,8 +777,8 @@ static void lower_loop(struct lower *x)
 static unsigned push_bytes(const struct lower *x)
 {
 	if (is_long(x))
-		return x->insn->prefixes & PFX_66 && !(x->insn->rex & 8) && x->insn->kind != KIND_CALL &&
-				       x->insn->kind != KIND_RET
+		return x->insn->prefixes & PFX_66 && !(x->insn->rex & 8) &&
+				       x->insn->kind != KIND_CALL && x->insn->kind != KIND_RET
 			       ? 2
 			       : 8;
 	return x->insn->opsize == 2 ? 2 : 4;
