@@ -72,6 +72,11 @@ struct accel {
 	void (*clear)(struct accel_vcpu *vcpu, unsigned events);
 	void (*sipi_vector)(struct accel_vcpu *vcpu, u8 vector);
 	bool (*has_work)(struct accel_vcpu *vcpu);
+	/* The guest's TSC is the host's plus this. Get: any thread. Set: only while not running; it
+	 * is how a machine keeps the counters of all processors together, because set_state() can
+	 * only place one at a time. */
+	s64 (*tsc_offset)(struct accel_vcpu *vcpu);
+	void (*set_tsc_offset)(struct accel_vcpu *vcpu, s64 offset);
 };
 
 extern const struct accel accel_soft; /* soft.c */

@@ -5,6 +5,7 @@
  */
 #include "accel/accel.h"
 #include "cpu/cpu.h"
+#include "cpu/vcpu.h" /* the TSC offset */
 
 static int soft_probe(GError **error)
 {
@@ -119,6 +120,16 @@ static bool soft_has_work(struct accel_vcpu *vcpu)
 	return cpu_has_work((struct cpu *)vcpu);
 }
 
+static s64 soft_tsc_offset(struct accel_vcpu *vcpu)
+{
+	return __atomic_load_n(&((struct cpu *)vcpu)->tsc_offset, __ATOMIC_RELAXED);
+}
+
+static void soft_set_tsc_offset(struct accel_vcpu *vcpu, s64 offset)
+{
+	__atomic_store_n(&((struct cpu *)vcpu)->tsc_offset, offset, __ATOMIC_RELAXED);
+}
+
 const struct accel accel_soft = {
 	.name = "soft",
 	.has_lapic = false,
@@ -138,4 +149,6 @@ const struct accel accel_soft = {
 	.clear = soft_clear,
 	.sipi_vector = soft_sipi_vector,
 	.has_work = soft_has_work,
+	.tsc_offset = soft_tsc_offset,
+	.set_tsc_offset = soft_set_tsc_offset,
 };

@@ -71,14 +71,34 @@ void vcpu_sipi(struct vcpu *vcpu, u8 vector)
 	raise_events(vcpu, ACCEL_EVENT_SIPI);
 }
 
-void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state)
+u64 vm_host_tsc(struct vm *vm)
 {
-	vcpu->vm->accel->get_state(vcpu->accel, state);
+	if (vm->clock.manual)
+		return mul_div_u64(vm_clock_now(&vm->clock), vm_tsc_hz(vm), 1000000000);
+	return __builtin_ia32_rdtsc();
 }
 
-int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state)
+u64 vcpu_tsc(struct vcpu *vcpu)
 {
-	return vcpu->vm->accel->set_state(vcpu->accel, state);
+	return vm_host_tsc(vcpu->vm) + vcpu->vm->accel->tsc_offset(vcpu->accel);
+}
+
+void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state, u64 host_tsc)
+{
+	const struct accel *accel = vcpu->vm->accel;
+
+	accel->get_state(vcpu->accel, state);
+	state->tsc = host_tsc + accel->tsc_offset(vcpu->accel);
+}
+
+int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state, u64 host_tsc)
+{
+	const struct accel *accel = vcpu->vm->accel;
+	int err = accel->set_state(vcpu->accel, state);
+
+	if (!err)
+		accel->set_tsc_offset(vcpu->accel, state->tsc - host_tsc);
+	return err;
 }
 
 static bool wanted(struct vcpu *vcpu)

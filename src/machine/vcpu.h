@@ -38,9 +38,15 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, GError **error);
 int vcpu_start(struct vcpu *vcpu, GError **error); /* starts its thread, parked */
 void vcpu_destroy(struct vcpu *vcpu);              /* ends and joins the thread */
 
-/* Only while the thread is parked: the architectural state. -EINVAL: an impossible one. */
-void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state);
-int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state);
+/* Only while the thread is parked: the architectural state. -EINVAL: an impossible one. The time-
+ * stamp counter is taken and placed as of host counter @host_tsc: whoever saves or loads several
+ * processors gives all of them the same, and they keep their distances. */
+void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state, u64 host_tsc);
+int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state, u64 host_tsc);
+
+/* The host's time-stamp counter; in machines with a stepped clock it follows that clock. */
+u64 vm_host_tsc(struct vm *vm);
+u64 vcpu_tsc(struct vcpu *vcpu); /* any thread: the guest's, now */
 
 /* Any thread, for its local APIC: an interrupt is deliverable or no longer is, an NMI, INIT, or
  * start-up message arrived. Wakes the thread if it sleeps. */

@@ -368,11 +368,3 @@ u64 vm_tsc_hz(struct vm *vm)
 {
 	return vm->accel->tsc_hz(vm->accel_vm);
 }
-
-/* The guest's counter is the host's; with a stepped clock it follows that clock. */
-u64 vm_tsc(struct vm *vm)
-{
-	if (vm->clock.manual)
-		return mul_div_u64(vm_clock_now(&vm->clock), vm_tsc_hz(vm), 1000000000);
-	return __builtin_ia32_rdtsc();
-}

@@ -110,8 +110,6 @@ enum vm_state vm_state_get(struct vm *vm);
 /* Waits up to @timeout_ms for the control thread to bring about @state; false: it has not. */
 bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms);
 
-/* The guest's time-stamp counter now, and its frequency. */
-u64 vm_tsc(struct vm *vm);
-u64 vm_tsc_hz(struct vm *vm);
+u64 vm_tsc_hz(struct vm *vm); /* of the guest's time-stamp counters */
 
 #endif

@@ -201,6 +201,7 @@ static const struct state_field clock_fields[] = {
 void state_save_vm(struct vm *vm, GByteArray *out)
 {
 	const struct clock_image clock = { vm_clock_now(&vm->clock) };
+	u64 host_tsc = vm_host_tsc(vm);
 	char id[16];
 
 	g_byte_array_append(out, (const u8 *)magic, sizeof(magic));
@@ -208,7 +209,7 @@ void state_save_vm(struct vm *vm, GByteArray *out)
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		struct x86_state *state = g_new0(struct x86_state, 1);
 
-		vcpu_get_state(vm->vcpus[i], state);
+		vcpu_get_state(vm->vcpus[i], state, host_tsc);
 		snprintf(id, sizeof(id), "vcpu%u", i);
 		save_section(out, id, "vcpu", vcpu_state_fields, state);
 		g_free(state);
@@ -231,7 +232,8 @@ static int load_clock(struct vm *vm, const u8 *data, size_t bytes, GError **erro
 	return err;
 }
 
-static int load_vcpu(struct vm *vm, const char *id, const u8 *data, size_t bytes, GError **error)
+static int load_vcpu(struct vm *vm, const char *id, const u8 *data, size_t bytes, u64 host_tsc,
+		     GError **error)
 {
 	struct x86_state *state;
 	unsigned index;
@@ -241,7 +243,7 @@ static int load_vcpu(struct vm *vm, const char *id, const u8 *data, size_t bytes
 		return bad(error, "saved state of a processor that is not there:", id);
 	state = g_new0(struct x86_state, 1);
 	err = state_load_fields(vcpu_state_fields, state, data, bytes, error);
-	if (!err && vcpu_set_state(vm->vcpus[index], state))
+	if (!err && vcpu_set_state(vm->vcpus[index], state, host_tsc))
 		err = bad(error, "impossible state of", id);
 	g_free(state);
 	return err;
@@ -258,7 +260,8 @@ static struct device *find_device(struct vm *vm, const char *id, const char *typ
 	return NULL;
 }
 
-static int load_section(struct vm *vm, struct reader *r, GHashTable *seen, GError **error)
+static int load_section(struct vm *vm, struct reader *r, u64 host_tsc, GHashTable *seen,
+			GError **error)
 {
 	char id[256], type[256];
 	struct device *dev;
@@ -275,7 +278,7 @@ static int load_section(struct vm *vm, struct reader *r, GHashTable *seen, GErro
 	if (!strcmp(type, "clock"))
 		return load_clock(vm, data, bytes, error);
 	if (!strcmp(type, "vcpu"))
-		return load_vcpu(vm, id, data, bytes, error);
+		return load_vcpu(vm, id, data, bytes, host_tsc, error);
 	dev = find_device(vm, id, type);
 	if (!dev)
 		return bad(error, "saved state of a device that is not there:", id);
@@ -299,6 +302,7 @@ static int finish_devices(struct vm *vm, GHashTable *seen, GError **error)
 int state_load_vm(struct vm *vm, const u8 *data, size_t bytes, GError **error)
 {
 	struct reader r = { data, data + bytes };
+	u64 host_tsc = vm_host_tsc(vm);
 	GHashTable *seen;
 	char head[8];
 	u8 more = 0;
@@ -309,7 +313,7 @@ int state_load_vm(struct vm *vm, const u8 *data, size_t bytes, GError **error)
 		return bad(error, "not saved state of", vm->name);
 	seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	while (!err && get(&r, &more, 1) && more == 1)
-		err = load_section(vm, &r, seen, error);
+		err = load_section(vm, &r, host_tsc, seen, error);
 	if (!err && (more != 0 || r.at != r.end))
 		err = bad(error, "the state is cut or damaged:", vm->name);
 	if (!err)

@@ -239,7 +239,7 @@ static u32 timer_current(const struct lapic *a)
 static void arm_deadline_locked(struct lapic *a)
 {
 	struct vm *vm = a->dev.vm;
-	u64 now = vm_tsc(vm), ns = 0;
+	u64 now = vcpu_tsc(lapic_vcpu(a)), ns = 0;
 
 	if (a->tsc_deadline > now) {
 		u64 delta = a->tsc_deadline - now;
@@ -287,7 +287,7 @@ static void timer_fire(void *opaque)
 
 	pthread_mutex_lock(&a->lock);
 	if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_DEADLINE) {
-		if (a->tsc_deadline && vm_tsc(a->dev.vm) >= a->tsc_deadline) {
+		if (a->tsc_deadline && vcpu_tsc(lapic_vcpu(a)) >= a->tsc_deadline) {
 			a->tsc_deadline = 0;
 			lvt_fire_locked(a, LVT_TIMER);
 		} else if (a->tsc_deadline && !vm_timer_armed(clock, &a->timer)) {

@@ -78,7 +78,7 @@ static void set_segments(struct x86_state *s, u16 code_attr)
 
 static int set_state(struct vm *vm, struct x86_state *s)
 {
-	int err = vcpu_set_state(vm->vcpus[0], s);
+	int err = vcpu_set_state(vm->vcpus[0], s, 0);
 
 	g_free(s);
 	return err;
@@ -89,7 +89,7 @@ static struct x86_state *reset_state(struct vm *vm)
 {
 	struct x86_state *s = g_new0(struct x86_state, 1);
 
-	vcpu_get_state(vm->vcpus[0], s);
+	vcpu_get_state(vm->vcpus[0], s, 0);
 	return s;
 }
 
