@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A domain's life: from text to tree, and back to text. */
+#include "domain/domain.h"
+
+#include "domain/check.h"
+#include "domain/complete.h"
+#include "domain/xml.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+struct domain *domain_parse(const char *text, size_t length, const char *file,
+			    const char *directory, GError **error)
+{
+	xmlDoc *doc = xml_read(text, length, file, error);
+	struct domain *domain;
+
+	if (!doc)
+		return NULL;
+	domain = g_new0(struct domain, 1);
+	domain->doc = doc;
+	domain->file = g_strdup(file);
+	domain->directory = g_strdup(directory);
+	domain->notes = g_ptr_array_new_with_free_func(g_free);
+	if (!domain_check_values(domain, error) || !domain_validate(domain, error)) {
+		domain_free(domain);
+		return NULL;
+	}
+	domain_read(domain);
+	return domain;
+}
+
+/* All of @fd, or as much as makes xml_read() refuse it. */
+static char *read_all(int fd, const char *name, size_t *length, GError **error)
+{
+	GString *text = g_string_new(NULL);
+	char chunk[4096];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0 && text->len <= XML_BYTES_MAX)
+		g_string_append_len(text, chunk, n);
+	if (n < 0) {
+		g_set_error(error, DOMAIN_ERROR, DOMAIN_ERROR_XML, "cannot read %s: %s", name,
+			    g_strerror(errno));
+		g_string_free(text, TRUE);
+		return NULL;
+	}
+	*length = text->len;
+	return g_string_free(text, FALSE);
+}
+
+static char *read_file(const char *path, size_t *length, GError **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text;
+
+	if (fd < 0) {
+		g_set_error(error, DOMAIN_ERROR, DOMAIN_ERROR_XML, "cannot open %s: %s", path,
+			    g_strerror(errno));
+		return NULL;
+	}
+	text = read_all(fd, path, length, error);
+	close(fd);
+	return text;
+}
+
+struct domain *domain_parse_file(const char *path, GError **error)
+{
+	bool from_stdin = !strcmp(path, "-");
+	const char *name = from_stdin ? "standard input" : path;
+	char *text, *absolute, *directory;
+	struct domain *domain;
+	size_t length;
+
+	text = from_stdin ? read_all(STDIN_FILENO, name, &length, error)
+			  : read_file(path, &length, error);
+	if (!text)
+		return NULL;
+	absolute = g_canonicalize_filename(path, NULL);
+	directory = g_path_get_dirname(absolute);
+	domain = domain_parse(text, length, name, directory, error);
+	g_free(directory);
+	g_free(absolute);
+	g_free(text);
+	return domain;
+}
+
+char *domain_format(const struct domain *domain)
+{
+	return xml_write(xmlDocGetRootElement(domain->doc));
+}
+
+void domain_free(struct domain *domain)
+{
+	if (!domain)
+		return;
+	domain_forget(domain);
+	xmlFreeDoc(domain->doc);
+	g_free(domain->file);
+	g_free(domain->directory);
+	g_ptr_array_unref(domain->notes);
+	g_free(domain);
+}

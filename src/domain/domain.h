@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One guest as its owner described it: the domain XML and what Lodge reads out of it.
+ *
+ *                    domain_parse            domain_complete              domain_make_live
+ *   XML text --------------------> domain --------------------> domain -------------------> domain
+ *              well-formed? each    (as      defaults, uuid,    (stored)  comforts left out, (live)
+ *              value by its row?   written)  machine, PCI and             aliases; refused if
+ *              nothing twice?                MAC addresses                something is lacking
+ *
+ * The tree is the truth: everything libvirt defines stays in it whether this version understands
+ * it or not, domain_format() writes it, and the fields of struct domain are a reading of it, made
+ * anew after each step. Change the tree through these functions only.
+ *
+ * A domain belongs to one thread at a time. Messages name FILE:LINE and the element, say what is
+ * wrong and what to write instead; notes say what is worth knowing though nothing is wrong.
+ */
+#ifndef LODGE_DOMAIN_DOMAIN_H
+#define LODGE_DOMAIN_DOMAIN_H
+
+#include "base/types.h"
+
+#include <glib.h>
+
+struct _xmlDoc;
+
+#define DOMAIN_ERROR domain_error_quark()
+enum domain_error {
+	DOMAIN_ERROR_XML,         /* not XML, or not a domain */
+	DOMAIN_ERROR_VALUE,       /* a value that its element does not take, or none */
+	DOMAIN_ERROR_CONFLICT,    /* two elements that cannot both be */
+	DOMAIN_ERROR_UNSUPPORTED, /* right, but beyond this version */
+};
+GQuark domain_error_quark(void);
+
+#define DOMAIN_NAME_MAX  255
+#define DOMAIN_VCPUS_MAX 255
+#define DOMAIN_MACHINE   "lodge-q35-1.0" /* what "q35" is completed to */
+
+struct domain_address {
+	bool set;
+	u8 bus, slot, function;
+};
+
+enum domain_lifecycle { LIFECYCLE_DESTROY, LIFECYCLE_RESTART, LIFECYCLE_PRESERVE };
+enum domain_clock { CLOCK_UTC, CLOCK_LOCALTIME };
+
+struct domain_disk {
+	char *alias, *target, *path, *serial;
+	bool block_device, readonly, shareable, discard;
+	const char *cache; /* a static string: none, writeback, writethrough, directsync, unsafe */
+	unsigned queues;   /* 0: as many as there are vCPUs */
+	unsigned boot_order;
+	struct domain_address address;
+	unsigned line;
+};
+
+/* Ports first..last of the host go to to.. of the guest. */
+struct domain_forward {
+	bool udp;
+	char *address; /* of the host; NULL for every one */
+	u16 first, last, to;
+};
+
+struct domain_interface {
+	char *alias, *mac;
+	GPtrArray *forwards; /* struct domain_forward */
+	unsigned boot_order;
+	struct domain_address address;
+	unsigned line;
+};
+
+enum domain_chardev_kind { CHARDEV_SERIAL, CHARDEV_DEBUGCON };
+enum domain_chardev_type { CHARDEV_PTY, CHARDEV_FILE, CHARDEV_UNIX, CHARDEV_NULL, CHARDEV_STDIO };
+
+struct domain_chardev {
+	enum domain_chardev_kind kind;
+	enum domain_chardev_type type;
+	char *alias, *path;
+	bool append;
+	unsigned port; /* COM1 is 0 */
+	unsigned iobase;
+	unsigned line;
+};
+
+struct domain_controller {
+	char *alias, *model;
+	unsigned index, chassis, port;
+	struct domain_address address;
+	unsigned line;
+};
+
+struct domain_device {
+	char *alias;
+	struct domain_address address;
+	unsigned line;
+};
+
+struct domain {
+	struct _xmlDoc *doc;
+	char *file;       /* as messages name it */
+	char *directory;  /* relative paths begin here; NULL: they are refused */
+	GPtrArray *notes; /* char *: what is worth knowing */
+
+	char *name, *uuid, *machine;
+	u64 memory_kib, current_kib;
+	unsigned vcpus, vcpus_current;
+	struct {
+		unsigned sockets, dies, cores, threads;
+	} topology;
+	struct {
+		const char *mode;   /* custom, host-model, host-passthrough, maximum; NULL */
+		char *model;        /* of custom */
+		GPtrArray *disable; /* char *: names of features the guest must not see */
+		GPtrArray *require; /* char *: names of features it must see */
+	} cpu;
+	char *kernel, *initrd, *cmdline; /* kernel is NULL when the guest boots by other means */
+	enum domain_clock clock;
+	enum domain_lifecycle on_poweroff, on_reboot, on_crash;
+	GPtrArray *disks, *interfaces, *chardevs, *controllers, *rngs; /* of the structs above */
+	struct domain_device *memballoon;                              /* or NULL */
+};
+
+/* --- domain.c --- */
+
+/*
+ * Reads and checks XML. @file names it in messages; relative paths in it are taken from
+ * @directory (NULL refuses them). Both are copied. Free with domain_free().
+ */
+struct domain *domain_parse(const char *text, size_t length, const char *file,
+			    const char *directory, GError **error);
+/* The same for a file, "-" being standard input. */
+struct domain *domain_parse_file(const char *path, GError **error);
+void domain_free(struct domain *domain);
+
+/* The whole XML as libvirt's tools lay it out; the caller frees it. */
+char *domain_format(const struct domain *domain);
+
+/* --- complete.c --- */
+
+/*
+ * Fills in what the owner left open, so that it stays the same from now on: uuid, machine,
+ * defaults, controllers, addresses. Completing twice changes nothing.
+ */
+bool domain_complete(struct domain *domain, GError **error);
+
+/* --- live.c --- */
+
+/*
+ * The completed @domain as this version can run it: a new domain without the comforts that are
+ * lacking, with an alias for every device. @left_out gets one sentence that names them, or NULL
+ * when there are none; the caller frees it. Fails, naming element and line, when the guest asks
+ * for something it cannot do without.
+ */
+struct domain *domain_make_live(const struct domain *domain, char **left_out, GError **error);
+
+/* --- units.c --- */
+
+/* Bytes of @number @unit (KiB when @unit is NULL); false when it is no amount or too large. */
+bool domain_size_bytes(const char *number, const char *unit, u64 *bytes);
+
+#endif
