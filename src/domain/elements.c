@@ -163,7 +163,7 @@ static const struct element elements[] = {
 	{ "clock/timer/catchup",         KIND_TREE,   USE_NOTE },
 	{ "on_poweroff",                 KIND_WORD,   USE_FULL,   "destroy restart !preserve !rename-restart", "use destroy or restart" },
 	{ "on_reboot",                   KIND_WORD,   USE_FULL,   "destroy restart !preserve !rename-restart", "use destroy or restart" },
-	{ "on_crash",                    KIND_WORD,   USE_FULL,   "destroy restart preserve !rename-restart !coredump-destroy !coredump-restart", "use destroy, restart or preserve" },
+	{ "on_crash",                    KIND_WORD,   USE_FULL,   "destroy restart !preserve !rename-restart !coredump-destroy !coredump-restart", "use destroy or restart" },
 	{ "on_lockfailure",              KIND_WORD,   USE_NOTE,   "poweroff restart pause ignore" },
 	{ "pm",                          KIND_TREE,   USE_NOTE },
 	{ "perf",                        KIND_TREE,   USE_HINT },
