@@ -27,7 +27,7 @@ struct cpu_bus {
 	void (*mmio)(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write);
 	void (*pio)(void *opaque, unsigned index, u16 port, u32 *data, unsigned size, bool write);
 	/* MSRs that belong to the interrupt controller (0x1b, 0x6e0, 0x800-0x8ff).
-	 * False: the guest gets #GP. A TSC deadline (0x6e0) is in ticks of the host's TSC. */
+	 * False: the guest gets #GP. */
 	bool (*msr)(void *opaque, unsigned index, u32 msr, u64 *data, bool write);
 	/* The highest pending interrupt that its priority lets through, moved to in-service:
 	 * its vector, or -1. Called only while the processor can take an interrupt. */

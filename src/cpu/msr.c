@@ -260,20 +260,9 @@ static bool is_bus_msr(u32 index)
 	       (index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST);
 }
 
-/* The interrupt controller's clock is the host's TSC: a deadline leaves and comes back in its
- * units. */
 static bool bus_msr(struct cpu *cpu, u32 index, u64 *value, bool write)
 {
-	const struct cpu_bus *bus = &cpu->vm->config.bus;
-	bool deadline = index == MSR_TSC_DEADLINE;
-
-	if (deadline && write && *value)
-		*value -= cpu->tsc_offset;
-	if (!bus->msr(bus->opaque, cpu->index, index, value, write))
-		return false;
-	if (deadline && !write && *value)
-		*value += cpu->tsc_offset;
-	return true;
+	return cpu->vm->config.bus.msr(cpu->vm->config.bus.opaque, cpu->index, index, value, write);
 }
 
 static u64 *mc_bank(struct cpu *cpu, u32 index)

@@ -122,24 +122,6 @@ static void sanitize_xsave(struct cpu *cpu)
 	memset(cpu->xsave + 464, 0, 48);
 }
 
-/* The TSCs of all processors must agree to the tick, and states are put in one after the other:
- * an offset that is nearly a sibling's, or nearly our own, is that one. */
-static s64 restored_tsc_offset(const struct cpu *cpu, u64 tsc)
-{
-	s64 offset = tsc - __builtin_ia32_rdtsc();
-	s64 tolerance = cpu->vm->tsc_hz / 20;
-
-	if (ABS(offset - cpu->tsc_offset) < tolerance)
-		return cpu->tsc_offset;
-	for (unsigned i = 0; i < cpu->vm->config.cpus; i++) {
-		const struct cpu *other = cpu->vm->cpus[i];
-
-		if (other && other != cpu && ABS(offset - other->tsc_offset) < tolerance)
-			return other->tsc_offset;
-	}
-	return offset;
-}
-
 int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
 {
 	if (!state_possible(cpu, s))
@@ -171,7 +153,7 @@ int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
 	cpu->cpl = s->cr0 & CR0_PE ? SEG_ATTR_DPL(s->seg[SEG_SS].attr) : 0;
 	cpu->fault_pending = 0;
 	cpu->bounce.size = cpu->bounce.direct = 0;
-	cpu->tsc_offset = restored_tsc_offset(cpu, s->tsc);
+	cpu->tsc_offset = s->tsc - __builtin_ia32_rdtsc();
 	if (s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA))
 		mmu_load_pdptes(cpu);
 	tlb_flush_all(cpu);
