@@ -47,6 +47,7 @@ static u32 exclusive_id(const struct cpu *self)
 void code_enter(struct cpu *cpu)
 {
 	struct code_cache *code = cpu->vm->code;
+	u32 before = __atomic_load_n(&cpu->in_code, __ATOMIC_RELAXED);
 	unsigned spins = 0;
 	u32 holder;
 
@@ -55,7 +56,7 @@ void code_enter(struct cpu *cpu)
 		holder = __atomic_load_n(&code->exclusive, __ATOMIC_SEQ_CST);
 		if (likely(!holder || holder == exclusive_id(cpu)))
 			return;
-		__atomic_store_n(&cpu->in_code, CODE_OUT, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&cpu->in_code, before, __ATOMIC_SEQ_CST);
 		while (__atomic_load_n(&code->exclusive, __ATOMIC_SEQ_CST))
 			relax(&spins);
 	}

@@ -173,6 +173,8 @@ void cpu_vm_free(struct cpu_vm *vm)
 
 void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes)
 {
+	/* the bytes must be seen by whoever sets PAGE_HAS_CODE after we looked: translate.c */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (bytes) {
 		u64 n = MIN(bytes, PAGE_SIZE - (gpa & ~PAGE_MASK));
 		const struct ram_slot *slot;

@@ -75,9 +75,13 @@ static void make_idt(struct machine *m)
 
 void machine_init(struct machine *m, bool step)
 {
+	machine_init_smp(m, step, 1);
+}
+
+void machine_init_smp(struct machine *m, bool step, unsigned cpus)
+{
 	struct cpu_vm_config config = {
-		.cpus = 1,
-		.sockets = 1,
+		.cpus = cpus, .sockets = cpus,
 		.cores = 1,
 		.threads = 1,
 		.step = step,
@@ -110,9 +114,12 @@ void machine_init(struct machine *m, bool step)
 	make_idt(m);
 	g = map(m, IDT_GVA + 0x2000);
 	memcpy(g, gdt, sizeof(gdt));
-	m->cpu = cpu_new(m->vm, 0, &error);
-	if (!m->cpu)
-		exit(1);
+	for (unsigned i = 0; i < cpus; i++) {
+		m->cpus[i] = cpu_new(m->vm, i, &error);
+		if (!m->cpus[i])
+			exit(1);
+	}
+	m->cpu = m->cpus[0];
 	cpu_get_state(m->cpu, s);
 	s->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
 	s->cr3 = 0x1000;
@@ -131,7 +138,8 @@ void machine_init(struct machine *m, bool step)
 
 void machine_free(struct machine *m)
 {
-	cpu_free(m->cpu);
+	for (unsigned i = 0; i < ARRAY_LEN(m->cpus); i++)
+		cpu_free(m->cpus[i]);
 	cpu_vm_free(m->vm);
 	munmap(m->ram, RAM_BYTES);
 }

@@ -20,7 +20,8 @@
 
 struct machine {
 	struct cpu_vm *vm;
-	struct cpu *cpu;
+	struct cpu *cpu;     /* the first of */
+	struct cpu *cpus[4];
 	u8 *ram;
 	u8 *data[DATA_PAGES]; /* host addresses; guest physical pages are not adjacent */
 	u8 *code;
@@ -29,6 +30,7 @@ struct machine {
 };
 
 void machine_init(struct machine *m, bool step);
+void machine_init_smp(struct machine *m, bool step, unsigned cpus);
 void machine_free(struct machine *m);
 gpa_t machine_gpa(const struct machine *m, const void *host);
 
