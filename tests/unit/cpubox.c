@@ -240,8 +240,11 @@ enum helper_result box_exec(struct box *b, const char *hex)
 
 	len = insn_decode(&b->vm->code->contract, cpu->ctx & CTX_MODE_MASK, bytes,
 			  parse(hex, bytes), &insn);
-	g_assert_cmpint(len, >, 0);
 	cpu->fault_pending = 0;
+	if (len <= 0 || !insn.allowed) { /* as the translator does */
+		fault(cpu, VEC_UD);
+		return HELPER_FAULT;
+	}
 	result = helper_execute(cpu, &insn);
 	g_assert_cmpint(cpu->fault_pending, ==, result == HELPER_FAULT);
 	fpu_leave(cpu);
