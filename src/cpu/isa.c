@@ -43,6 +43,10 @@ static const struct isa_bit bits[] = {
 	ISA(CMOV, 1, 0, EDX, 15),
 	ISA(PAUSE, BASE, 0, 0, 0),
 	ISA(PREFETCH_NOP, BASE, 0, 0, 0),
+	ISA(RDPMC, BASE, 0, 0, 0),
+	/* of these only the hypercalls have rows, and a KVM guest may use either */
+	ISA(VTX, BASE, 0, 0, 0),
+	ISA(SVM, BASE, 0, 0, 0),
 	ISA(X87, 1, 0, EDX, 0),
 	ISA(FCMOV, 1, 0, EDX, 15),
 	ISA(PENTIUMMMX, 1, 0, EDX, 23),
