@@ -84,6 +84,9 @@ void *soft_mem_slow(struct cpu *cpu)
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);
 	cpu->scratch[2] = cpu->code_base + s->patch;
+	/* the faulting element may be switched off: look closer */
+	if (unlikely(!p && s->masked))
+		cpu->fault_pending = 0;
 	return p;
 }
 
@@ -104,7 +107,11 @@ void *soft_access_slow(struct cpu *cpu)
 	void *p = NULL;
 
 	cpu->stats[STAT_SLOW]++;
-	if (segment_access(cpu, s, cpu->scratch[0], &gva))
+	if (!segment_access(cpu, s, cpu->scratch[0], &gva))
+		return NULL;
+	if (s->masked)
+		p = masked_access(cpu, s->block->last, gva);
+	else
 		p = access_slow(cpu, gva, s->size, s->access);
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);
@@ -291,8 +298,14 @@ static enum next deliver(struct cpu *cpu)
 
 static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 {
+	enum helper_result result;
+
 	cpu->stats[STAT_HELPERS]++;
-	switch (helper_execute(cpu, insn)) {
+	if (insn->kind == KIND_HELPER)
+		result = helper_execute(cpu, insn);
+	else
+		result = vector_execute(cpu, insn);
+	switch (result) {
 	case HELPER_NEXT: cpu->rip = wrap_rip(cpu, cpu->rip + insn->len); return NEXT_RUN;
 	case HELPER_JUMP:
 	case HELPER_REPEAT: return NEXT_RUN;
@@ -389,6 +402,8 @@ static enum next leave_block(struct cpu *cpu)
 	flags_from_saved(cpu);
 	if (unlikely(cpu->bounce.size || cpu->bounce.direct))
 		access_commit(cpu);
+	if (unlikely(cpu->masked.pending))
+		masked_commit(cpu);
 	switch (code) {
 	case EXIT_JUMP: cpu->rip = wrap_rip(cpu, cpu->exit_arg); return NEXT_RUN;
 	case EXIT_SIGNAL: return leave_signal(cpu);

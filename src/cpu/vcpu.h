@@ -106,6 +106,13 @@ struct bounce {
 	gpa_t gpa2; /* of the second page's part, if the access crosses */
 };
 
+/* A masked store that went through the bounce buffer (vector.c). */
+struct masked {
+	gva_t gva;
+	u64 active; /* bit i: element i */
+	u8 size, count, pending;
+};
+
 enum helper_result {
 	HELPER_NEXT,   /* done, continue behind the instruction */
 	HELPER_JUMP,   /* done, cpu->rip is set */
@@ -192,6 +199,7 @@ struct cpu {
 	u8 fault_delivered;
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
+	struct masked masked;
 
 	/* fpu.c: a private copy of a guest's XSAVE or FXSAVE area while it is checked */
 	u8 fpu_area[X86_XSAVE_BYTES] __attribute__((aligned(64)));
@@ -342,6 +350,15 @@ static inline u64 cpu_tsc(const struct cpu *cpu)
 {
 	return __builtin_ia32_rdtsc() + cpu->tsc_offset;
 }
+
+/* ---- vector.c (hot) -----------------------------------------------------------------------------
+ */
+
+/* Gathers, scatters, byte-masked stores, x87 environment. */
+enum helper_result vector_execute(struct cpu *cpu, const struct insn *insn);
+/* access_slow() and access_commit() for an operand whose mask may switch elements off. */
+void *masked_access(struct cpu *cpu, const struct insn *insn, gva_t gva);
+void masked_commit(struct cpu *cpu);
 
 /* ---- fpu.c ------------------------------------------------------------------------------------
  */

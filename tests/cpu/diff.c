@@ -26,6 +26,7 @@
 #define MAX_INSNS 12
 
 static struct insn_contract contract;
+static u64 xcr0;
 static u64 rng_state;
 
 static u64 rnd(void)
@@ -151,9 +152,12 @@ static void random_bytes(u8 *b)
 
 static bool wanted(const struct insn *i)
 {
-	if (!i->allowed || insn_needs_helper(i))
+	if (!i->allowed ||
+	    (insn_needs_helper(i) && i->kind != KIND_GATHER && i->kind != KIND_MASKMOV))
 		return false;
 	switch (i->kind) {
+	case KIND_GATHER:
+	case KIND_MASKMOV:
 	case KIND_COPY:
 	case KIND_MOV:
 	case KIND_LEA:
@@ -172,9 +176,30 @@ static bool wanted(const struct insn *i)
 		return false;
 	if (i->mem.present && (i->mem.seg == SEG_FS || i->mem.seg == SEG_GS))
 		return false;
-	if (i->masked)
-		return false;
 	return !(i->mem.present && i->mem.access && i->addrsize != 8);
+}
+
+/* Loads vector register @reg from the small numbers at INDEXES: vmovdqu32 zmm or vmovdqu ymm. */
+#define INDEXES (DATA_GVA + 2 * PAGE_SIZE + 0x400)
+static void put_load_indexes(struct program *p, unsigned reg)
+{
+	u8 evex[] = { 0x62, 0x61 | (reg & 8 ? 0 : 0x80) | (reg & 16 ? 0 : 0x10),
+		      0x7e, 0x48,
+		      0x6f, 0x04 | (reg & 7) << 3,
+		      0x25 };
+	u8 vex[] = { 0xc5, reg & 8 ? 0x7e : 0xfe, 0x6f, 0x04 | (reg & 7) << 3, 0x25 };
+	u32 address = INDEXES;
+
+	p->starts[p->count++] = p->len;
+	if (xcr0 & 0x80) {
+		memcpy(p->bytes + p->len, evex, sizeof(evex));
+		p->len += sizeof(evex);
+	} else {
+		memcpy(p->bytes + p->len, vex, sizeof(vex));
+		p->len += sizeof(vex);
+	}
+	memcpy(p->bytes + p->len, &address, 4);
+	p->len += 4;
 }
 
 /* Appends one instruction with whatever loads its address needs. */
@@ -199,10 +224,20 @@ static void put_random_insn(struct program *p)
 	}
 	if (i.kind == KIND_PUSH || i.kind == KIND_POP)
 		put_mov_imm64(p, RSP, data_address(8));
-	if (i.kind == KIND_LEAVE)
+	if (i.kind == KIND_MASKMOV) {
+		if (i.addrsize != 8)
+			return;
+		put_mov_imm64(p, RDI, data_address(16));
+	}
+	if (i.kind == KIND_GATHER) {
+		if (i.mem.base == REG_NONE || i.addrsize != 8)
+			return;
+		put_load_indexes(p, i.mem.index);
+		put_mov_imm64(p, i.mem.base, data_address(512) - i.mem.disp);
+	} else if (i.kind == KIND_LEAVE)
 		put_mov_imm64(p, RBP, data_address(8));
-	if (i.mem.present && i.mem.access) {
-		target = data_address(i.mem.size ? i.mem.size : 8);
+	if (i.mem.present && i.mem.access && i.kind != KIND_GATHER) {
+		target = data_address(i.mem.size ? i.mem.size : 108);
 		if (i.kind == KIND_BT && !i.imm_bytes && !uses_reg(&i, i.reg))
 			put_mov_imm64(p, i.reg, (rnd() & 0x7fff) - 0x4000);
 		else if (i.kind == KIND_BT && !i.imm_bytes)
@@ -269,22 +304,6 @@ struct outcome {
 };
 
 static u8 *native_data, *native_code;
-static u64 xcr0;
-
-static void random_xsave(u8 *x)
-{
-	memset(x, 0, X86_XSAVE_BYTES);
-	*(u16 *)x = 0x37f;
-	*(u32 *)(x + 24) = 0x1f80;
-	*(u32 *)(x + 28) = 0xffff;
-	for (unsigned i = 160; i < 416; i += 4)
-		*(u32 *)(x + i) = below(4) ? rnd() : 0x3f800000;
-	for (unsigned i = 576; i < 832; i++)
-		x[i] = rnd();
-	*(u64 *)(x + 512) = 7 & xcr0;
-	if (below(8) == 0)
-		*(u32 *)(x + 24) = 0x1f80 & ~(rnd() & 0x1f80);
-}
 
 /* Where the AVX-512 components are; CPUID traps on a virtual host, so it is asked once. */
 static struct {
@@ -300,6 +319,24 @@ static void find_components(void)
 				 : "=a"(area[c].bytes), "=b"(area[c].off), "+c"(ecx), "=d"(edx)
 				 : "0"(13));
 	}
+}
+
+static void random_xsave(u8 *x)
+{
+	memset(x, 0, X86_XSAVE_BYTES);
+	*(u16 *)x = 0x37f;
+	*(u32 *)(x + 24) = 0x1f80;
+	*(u32 *)(x + 28) = 0xffff;
+	for (unsigned i = 160; i < 416; i += 4)
+		*(u32 *)(x + i) = below(4) ? rnd() : 0x3f800000;
+	for (unsigned i = 576; i < 832; i++)
+		x[i] = rnd();
+	for (int c = 5; c < 8; c++)
+		for (unsigned i = 0; xcr0 >> c & 1 && i < area[c].bytes; i += 8)
+			*(u64 *)(x + area[c].off + i) = below(4) ? rnd() : below(2) ? ~0ull : 0;
+	*(u64 *)(x + 512) = xcr0;
+	if (below(8) == 0)
+		*(u32 *)(x + 24) = 0x1f80 & ~(rnd() & 0x1f80);
 }
 
 /* Bytes of the image that are the same whichever way the code ran. */
@@ -443,6 +480,8 @@ static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsig
 	random_xsave(start.xsave);
 	for (unsigned i = 0; i < sizeof(data); i += 8)
 		*(u64 *)(data + i) = random_value();
+	for (unsigned i = 0; i < 64; i += 4) /* small numbers, as dwords and as qwords */
+		*(u32 *)(data + (INDEXES - DATA_GVA) + i) = i & 4 ? 0 : below(40);
 	if (faults) {
 		mode = 1 + below(2);
 		page = below(DATA_PAGES);

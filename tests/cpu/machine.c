@@ -81,7 +81,8 @@ void machine_init(struct machine *m, bool step)
 void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 {
 	struct cpu_vm_config config = {
-		.cpus = cpus, .sockets = cpus,
+		.cpus = cpus,
+		.sockets = cpus,
 		.cores = 1,
 		.threads = 1,
 		.step = step,

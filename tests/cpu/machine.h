@@ -20,7 +20,7 @@
 
 struct machine {
 	struct cpu_vm *vm;
-	struct cpu *cpu;     /* the first of */
+	struct cpu *cpu; /* the first of */
 	struct cpu *cpus[4];
 	u8 *ram;
 	u8 *data[DATA_PAGES]; /* host addresses; guest physical pages are not adjacent */

@@ -75,8 +75,8 @@ __asm__(".pushsection .rodata\n"
 	"	int3\n"
 	"guest_self_end:\n"
 	".popsection\n");
-extern const char guest_writer[], guest_writer_end[], guest_reader[], guest_reader_end[], guest_self[],
-	guest_self_end[];
+extern const char guest_writer[], guest_writer_end[], guest_reader[], guest_reader_end[],
+	guest_self[], guest_self_end[];
 
 static const u8 function[] = { 0xb8, 0, 0, 0, 0, 0xc3 }; /* mov eax, imm32; ret */
 

@@ -393,6 +393,79 @@ static void decode_vex(const ZydisDecodedInstruction *zi, struct insn *insn)
 		insn->rm = (insn->modrm & 7) | (b ? 8 : 0);
 }
 
+/* The exception types whose masked-off elements do not fault, SDM vol. 2 section 2.8. */
+static bool suppresses_faults(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->mnemonic) { /* the tables say type 4, the silicon faults */
+	case ZYDIS_MNEMONIC_VDBPSADBW:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEQB: return false;
+	default: break;
+	}
+	switch (zi->meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_E1:
+	case ZYDIS_EXCEPTION_CLASS_E2:
+	case ZYDIS_EXCEPTION_CLASS_E3:
+	case ZYDIS_EXCEPTION_CLASS_E4:
+	case ZYDIS_EXCEPTION_CLASS_E5:
+	case ZYDIS_EXCEPTION_CLASS_E6:
+	case ZYDIS_EXCEPTION_CLASS_E10:
+	case ZYDIS_EXCEPTION_CLASS_E11: return true;
+	default: return false;
+	}
+}
+
+/* Memory operands of which a mask may switch elements off. */
+static void decode_mask(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops,
+			struct insn *insn)
+{
+	if (!insn->mem.present || !insn->mem.access)
+		return;
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_VMASKMOVPS:
+	case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD:
+	case ZYDIS_MNEMONIC_VPMASKMOVQ: insn->masked = 1; break;
+	case ZYDIS_MNEMONIC_VCOMPRESSPD:
+	case ZYDIS_MNEMONIC_VCOMPRESSPS:
+	case ZYDIS_MNEMONIC_VPCOMPRESSB:
+	case ZYDIS_MNEMONIC_VPCOMPRESSD:
+	case ZYDIS_MNEMONIC_VPCOMPRESSQ:
+	case ZYDIS_MNEMONIC_VPCOMPRESSW:
+	case ZYDIS_MNEMONIC_VEXPANDPD:
+	case ZYDIS_MNEMONIC_VEXPANDPS:
+	case ZYDIS_MNEMONIC_VPEXPANDB:
+	case ZYDIS_MNEMONIC_VPEXPANDD:
+	case ZYDIS_MNEMONIC_VPEXPANDQ:
+	case ZYDIS_MNEMONIC_VPEXPANDW: insn->compressed = 1; break;
+	default: break;
+	}
+	if (insn->encoding == ENCODING_EVEX && zi->avx.mask.reg > ZYDIS_REGISTER_K0 &&
+	    suppresses_faults(zi))
+		insn->masked = 1;
+	if (!insn->masked)
+		return;
+	insn->lanes = 1;
+	for (unsigned i = 0; i < zi->operand_count_visible; i++) {
+		unsigned size = ops[i].element_size / 8;
+
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && size && insn->mem.size % size == 0)
+			insn->element = size;
+		else if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+			 ops[i].element_count > insn->lanes &&
+			 ZydisRegisterGetClass(ops[i].reg.value) != ZYDIS_REGCLASS_MASK)
+			insn->lanes = ops[i].element_count;
+	}
+	/* a scalar has lane 0 only; a broadcast (EVEX.b) feeds them all */
+	if (insn->element == insn->mem.size && insn->encoding == ENCODING_EVEX &&
+	    !(insn->bytes[insn->opcode_offset + 3] & 0x10))
+		insn->lanes = 1;
+	/* the mask counts lanes of the result; memory that does not match it is all or nothing */
+	if (!insn->element ||
+	    (insn->mem.size / insn->element != insn->lanes && insn->mem.size != insn->element))
+		insn->element = insn->mem.size;
+}
+
 /* Forms of otherwise simple instructions that load segments or system registers. */
 static bool is_far_or_segment(const struct insn *insn)
 {
@@ -482,12 +555,7 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	if (insn->map == 1 && insn->opcode == 0x0d && insn->rm != REG_NONE)
 		insn->allowed = 0;
 	decode_flags(&zi, insn);
-	insn->masked = insn->mem.present &&
-		       ((insn->encoding == 2 && zi.avx.mask.reg > ZYDIS_REGISTER_K0) ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD ||
-			zi.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ);
+	decode_mask(&zi, ops, insn);
 	if (is_far_or_segment(insn))
 		insn->kind = KIND_HELPER;
 	/* A zero source leaves the destination alone */

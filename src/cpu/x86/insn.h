@@ -56,12 +56,15 @@ struct insn {
 	/* General-register operands and how they are accessed (MEM_R, MEM_W bits; 0: that field
 	 * names no general register). @gpr_op: the register in the opcode's low bits. */
 	u8 gpr_reg, gpr_rm, gpr_vvvv, gpr_op;
-	u8 reg_op;    /* register number of @gpr_op */
-	u8 vvvv;      /* VEX/EVEX.vvvv as a number */
-	u8 fpu;       /* enum insn_fpu: which state it needs */
-	u8 masked;    /* element-masked memory access: faults are per element */
-	u8 mandatory; /* 66, F2 or F3 if part of the opcode, else 0 */
-	u8 allowed;   /* 0: the guest's CPUID contract lacks it: #UD */
+	u8 reg_op;     /* register number of @gpr_op */
+	u8 vvvv;       /* VEX/EVEX.vvvv as a number */
+	u8 fpu;        /* enum insn_fpu: which state it needs */
+	u8 masked;     /* element-masked memory access: faults are per element */
+	u8 element;    /* masked: bytes of an element in memory */
+	u8 lanes;      /* masked: elements of the vector */
+	u8 compressed; /* masked: active elements are contiguous in memory */
+	u8 mandatory;  /* 66, F2 or F3 if part of the opcode, else 0 */
+	u8 allowed;    /* 0: the guest's CPUID contract lacks it: #UD */
 	u8 modrm_offset, imm_offset, opcode_offset;
 	u8 align;          /* a memory operand must be aligned to this, or #GP(0); 0: need not */
 	u8 x87_waits;      /* reports a pending x87 exception before anything else */

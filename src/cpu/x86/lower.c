@@ -154,6 +154,7 @@ static struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off
 	s->form = x->form;
 	s->align = x->insn->align;
 	s->x87 = x->insn->x87_waits;
+	s->masked = x->insn->masked;
 	return s;
 }
 

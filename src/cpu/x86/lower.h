@@ -44,6 +44,7 @@ struct site {
 	u8 form; /* enum flags_form at the exit */
 	u8 access, align;
 	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
+	u8 masked;            /* insn.masked */
 	u8 x87;               /* insn.x87_waits */
 	u8 seg;               /* SITE_SLOW: enum x86_seg */
 	u8 insn;              /* index of the guest instruction in the block */
