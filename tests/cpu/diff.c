@@ -27,6 +27,7 @@
 
 static struct insn_contract contract;
 static u64 xcr0;
+static bool faults; /* one data page is missing or read-only */
 static u64 rng_state;
 
 static u64 rnd(void)
@@ -172,6 +173,9 @@ static bool wanted(const struct insn *i)
 	case KIND_CLFLUSH: break;
 	default: return false;
 	}
+	/* a faulting MASKMOVQ has already switched to MMX state on some processors and not on others */
+	if (faults && i->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ)
+		return false;
 	if (i->mnemonic == ZYDIS_MNEMONIC_RDRAND || i->mnemonic == ZYDIS_MNEMONIC_RDSEED)
 		return false;
 	if (i->mem.present && (i->mem.seg == SEG_FS || i->mem.seg == SEG_GS))
@@ -459,7 +463,7 @@ static void print_program(const struct program *p)
 enum fault_mode { FAULT_NONE, FAULT_ABSENT, FAULT_READONLY };
 
 static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsigned length,
-		     bool faults, bool verbose)
+		     bool verbose)
 {
 	static struct outcome want, got;
 	static struct native_state start;
@@ -526,7 +530,6 @@ int main(int argc, char **argv)
 	static struct machine fast, step;
 	u64 cases = 20000, seed = 1, only = 0, failed = 0;
 	unsigned length = MAX_INSNS;
-	bool faults = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -552,9 +555,9 @@ int main(int argc, char **argv)
 	insn_contract_init(&contract);
 	cpuid_apply_contract(fast.vm, &contract);
 	if (only)
-		return !run_case(&fast, &step, only, length, faults, true);
+		return !run_case(&fast, &step, only, length, true);
 	for (u64 i = 0; i < cases && failed < 10; i++)
-		failed += !run_case(&fast, &step, seed * 0x100000000ull + i, length, faults, false);
+		failed += !run_case(&fast, &step, seed * 0x100000000ull + i, length, false);
 	printf("1..1\n%s 1 - %llu random programs, seed %llu%s\n", failed ? "not ok" : "ok",
 	       (unsigned long long)cases, (unsigned long long)seed,
 	       faults ? ", with page faults" : "");
