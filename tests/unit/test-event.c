@@ -274,7 +274,9 @@ static void test_double_fault(void)
 	g_assert_cmphex(cpu->cr2, ==, 0x77);
 	g_assert_cmpint(deliver(VEC_GP, false, PAGE_FAULT), ==, VEC_PF);
 	g_assert_cmphex(cpu->cr2, ==, 0x40000ff8);
-	/* EXT of a fault under an interrupt */
+	/* EXT of a fault under an interrupt or another exception */
+	g_assert_cmpint(deliver(VEC_UD, false, CONTRIBUTORY), ==, VEC_NP);
+	g_assert_cmphex(box_get64(box, cpu->gpr[RSP]), ==, VEC_UD << 3 | 3);
 	g_assert_cmpint(deliver(0x30, true, CONTRIBUTORY), ==, VEC_NP);
 	g_assert_cmphex(box_get64(box, cpu->gpr[RSP]), ==, 0x30 << 3 | 3);
 }

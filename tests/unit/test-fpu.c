@@ -224,6 +224,29 @@ static void test_xsave_round_trip(void)
 	}
 }
 
+/* Registers that were initialised are zero, whatever they held before. */
+static void test_initialised(void)
+{
+	if (no_xsave())
+		return;
+	start();
+	random_area(AREA);
+	xrstor(AREA, ~0ull);
+	box_put64(box, AREA + 512, 0);
+	xrstor(AREA, ~0ull);
+	cpu->seg[SEG_CS].attr = 0xc09b;
+	cpu_update_ctx(cpu);
+	set_rax(AREA);
+	box_assert_next(box, "0f ae 08"); /* 32-bit FXRSTOR loads half of them */
+	cpu->seg[SEG_CS].attr = 0xa09b;
+	cpu_update_ctx(cpu);
+	set_rax(AREA + 0x1000);
+	box_assert_next(box, FXSAVE64);
+	g_assert_cmpmem(at(AREA + 0x1000 + 160), 128, at(AREA + 160), 128);
+	for (unsigned i = 288; i < 416; i++)
+		g_assert_cmphex(at(AREA + 0x1000)[i], ==, 0);
+}
+
 /* Components outside the mask are left alone, in memory and in the registers. */
 static void test_xsave_masks(void)
 {
@@ -453,6 +476,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/fpu/fxsave-checks", test_fxsave_checks);
 	g_test_add_func("/fpu/fxsave-legacy", test_fxsave_legacy);
 	g_test_add_func("/fpu/xsave-round-trip", test_xsave_round_trip);
+	g_test_add_func("/fpu/initialised", test_initialised);
 	g_test_add_func("/fpu/xsave-masks", test_xsave_masks);
 	g_test_add_func("/fpu/xsave-checks", test_xsave_checks);
 	g_test_add_func("/fpu/xsave-fault", test_xsave_fault);

@@ -515,6 +515,18 @@ static void test_wrap(void)
 	g_assert_cmpuint(box->log_count, ==, 1);
 	g_assert_cmphex(box->log[0].gpa, ==, 0xfffffffe);
 	g_assert_cmpuint(box->log[0].size, ==, 2);
+	/* in compatibility mode too, where the tables could go on */
+	box_long_mode(box);
+	cpu->seg[SEG_CS].attr = 0xc09b;
+	cpu_update_ctx(cpu);
+	box_put64(box, 0x2018, 0x4007);
+	box_put64(box, 0x4ff8, 0x4000e7);
+	box_put64(box, 0x2020, 0x5007);
+	box_put64(box, 0x5000, 0x6000e7);
+	box_put64(box, 0x5ffff8, 0xaaaa000000000000);
+	box_put64(box, 0, 0x5555);
+	g_assert_true(mem_read(cpu, 0xfffffffe, &value, 4, ACCESS_R));
+	g_assert_cmphex(value, ==, 0x5555aaaa);
 }
 
 static void test_mmio(void)
