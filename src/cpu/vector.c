@@ -325,6 +325,16 @@ static u64 low_bits(unsigned n)
 	return n >= 64 ? ~0ull : BIT(n) - 1;
 }
 
+/* Without POPCNT the compiler's own is a library call. */
+static unsigned ones(u64 k)
+{
+	unsigned n = 0;
+
+	for (; k; k &= k - 1)
+		n++;
+	return n;
+}
+
 /* Bit i: element i of the memory operand is accessed. */
 static u64 active_elements(struct cpu *cpu, const struct insn *insn, unsigned size, unsigned count)
 {
@@ -339,7 +349,7 @@ static u64 active_elements(struct cpu *cpu, const struct insn *insn, unsigned si
 	}
 	k = *opmask(cpu, evex_mask(insn));
 	if (insn->compressed)
-		return low_bits(__builtin_popcountll(k & low_bits(count)));
+		return low_bits(ones(k & low_bits(count)));
 	if (count == 1 && insn->lanes > 1) /* broadcast: any lane wants it */
 		return (k & low_bits(insn->lanes)) != 0;
 	return k & low_bits(count);
