@@ -264,6 +264,13 @@ static void advance(const struct string_op *op, enum string_kind kind, u64 n)
 		reg_advance(op, RDI, n);
 }
 
+/* A request, or a single-step trap after each repetition (SDM vol. 3 section 17.3.1.4). */
+static bool must_stop(const struct cpu *cpu)
+{
+	return unlikely((cpu->rflags & FLAG_TF) ||
+			__atomic_load_n(&cpu->exit_request, __ATOMIC_RELAXED));
+}
+
 enum helper_result string_execute(struct cpu *cpu, const struct insn *insn)
 {
 	struct string_op op = { .cpu = cpu,
@@ -284,14 +291,14 @@ enum helper_result string_execute(struct cpu *cpu, const struct insn *insn)
 		return HELPER_NEXT;
 	}
 	while ((count = reg_get(&op, RCX))) {
-		n = run(&op, kind, count);
+		n = run(&op, kind, cpu->rflags & FLAG_TF ? 1 : count);
 		if (!n)
 			return HELPER_FAULT;
 		advance(&op, kind, n);
 		reg_set(&op, RCX, count - n);
 		if (conditional && !(insn->prefixes & PFX_REP) == !!(cpu->rflags & FLAG_ZF))
 			break;
-		if (unlikely(__atomic_load_n(&cpu->exit_request, __ATOMIC_RELAXED)) && count != n)
+		if (must_stop(cpu) && count != n)
 			return HELPER_REPEAT;
 	}
 	return HELPER_NEXT;

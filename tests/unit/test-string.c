@@ -302,6 +302,14 @@ static void test_repeat(void)
 	g_assert_cmpint(result, ==, HELPER_NEXT);
 	g_assert_cmpuint(times, >, 1);
 	g_assert_cmphex(*guest_byte(BYTES - 1), ==, 0x77);
+	/* single-stepping sees every repetition */
+	cpu->rflags |= FLAG_TF;
+	cpu->gpr[RCX] = 2;
+	cpu->gpr[RDI] = WINDOW;
+	g_assert_cmpint(box_exec(box, "f3 aa"), ==, HELPER_REPEAT);
+	g_assert_cmphex(cpu->gpr[RCX], ==, 1);
+	box_assert_next(box, "f3 aa");
+	cpu->rflags &= ~FLAG_TF;
 }
 
 static void test_address_size(void)
