@@ -94,6 +94,10 @@ void cpu_get_state(struct cpu *cpu, struct x86_state *s)
 	s->nmi_masked = cpu->nmi_masked;
 	s->nmi_pending = !!(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQ_NMI);
 	memcpy(s->xsave, cpu->xsave, sizeof(s->xsave));
+	s->event_pending = cpu->fault_pending; /* only of a processor that has not run yet */
+	s->event_vector = cpu->fault.vector;
+	s->event_has_error = cpu->fault.has_error;
+	s->event_error = cpu->fault.error;
 }
 
 static bool state_possible(const struct cpu *cpu, const struct x86_state *s)
@@ -120,6 +124,19 @@ static void sanitize_xsave(struct cpu *cpu)
 	header[0] &= cpu->vm->xcr0_mask ? cpu->vm->xcr0_mask : 3;
 	memset(header + 1, 0, 56);
 	memset(cpu->xsave + 464, 0, 48);
+}
+
+/* An event that another engine was about to deliver; cpu_run() begins with it. A software interrupt
+ * needs nothing: RIP is still at its instruction. */
+static void set_event(struct cpu *cpu, const struct x86_state *s)
+{
+	cpu->fault =
+		(struct fault){ .vector = s->event_vector,
+				.has_error = s->event_has_error,
+				.external = s->event_vector == VEC_NMI || s->event_vector >= 32,
+				.error = s->event_error,
+				.cr2 = s->cr2 };
+	cpu->fault_pending = s->event_pending && !s->event_soft;
 }
 
 int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
@@ -151,7 +168,7 @@ int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
 	memcpy(cpu->xsave, s->xsave, sizeof(cpu->xsave));
 	sanitize_xsave(cpu);
 	cpu->cpl = s->cr0 & CR0_PE ? SEG_ATTR_DPL(s->seg[SEG_SS].attr) : 0;
-	cpu->fault_pending = 0;
+	set_event(cpu, s);
 	cpu->bounce.size = cpu->bounce.direct = 0;
 	cpu->tsc_offset = s->tsc - __builtin_ia32_rdtsc();
 	if (s->cr0 & CR0_PG && s->cr4 & CR4_PAE && !(s->efer & EFER_LMA))

@@ -455,6 +455,15 @@ static void test_state(void)
 	set_rax(AREA + 0x1000);
 	box_assert_next(box, FXSAVE64);
 	g_assert_cmpmem(at(AREA + 0x1000 + 32), 416 - 32, at(AREA + 32), 416 - 32);
+	/* an event on its way is kept; a software interrupt is simply executed again */
+	s->event_pending = 1;
+	s->event_vector = VEC_PF;
+	g_assert_cmpint(cpu_set_state(cpu, s), ==, 0);
+	g_assert_cmpuint(cpu->fault_pending, ==, 1);
+	s->event_soft = 1;
+	g_assert_cmpint(cpu_set_state(cpu, s), ==, 0);
+	g_assert_cmpuint(cpu->fault_pending, ==, 0);
+	s->event_pending = 0;
 	/* hostile headers must not reach XRSTOR */
 	memset(s->xsave + 512, 0xff, 64);
 	cpu_set_state(cpu, s);
