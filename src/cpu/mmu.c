@@ -46,14 +46,19 @@ static inline void clear_bytes(void *to, u64 size)
 	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(0) : "memory");
 }
 
+/* x86 needs no alignment; C must be told. */
+typedef u16 u16_any __attribute__((aligned(1)));
+typedef u32 u32_any __attribute__((aligned(1)));
+typedef u64 u64_any __attribute__((aligned(1)));
+
 /* One access of a natural size is one host access, so that other processors never see half. */
 static inline void copy(void *to, const void *from, unsigned size)
 {
 	switch (size) {
-	case 1: *(u8 *)to = *(const volatile u8 *)from; break;
-	case 2: *(u16 *)to = *(const volatile u16 *)from; break;
-	case 4: *(u32 *)to = *(const volatile u32 *)from; break;
-	case 8: *(u64 *)to = *(const volatile u64 *)from; break;
+	case 1: *(volatile u8 *)to = *(const volatile u8 *)from; break;
+	case 2: *(volatile u16_any *)to = *(const volatile u16_any *)from; break;
+	case 4: *(volatile u32_any *)to = *(const volatile u32_any *)from; break;
+	case 8: *(volatile u64_any *)to = *(const volatile u64_any *)from; break;
 	default: copy_bytes(to, from, size);
 	}
 }
