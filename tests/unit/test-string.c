@@ -213,14 +213,14 @@ static bool model(struct string_case *c, unsigned missing)
 		if ((uses_rsi && touches(c->rsi, c->size, missing)) ||
 		    (uses_rdi && touches(c->rdi, c->size, missing)))
 			return true;
-		if (uses_rdi && uses_rsi)
+		if (uses_rdi && uses_rsi) {
 			memmove(plain + c->rdi, plain + c->rsi, c->size);
-		else if (uses_rdi)
+		} else if (uses_rdi) {
 			memcpy(plain + c->rdi, &c->rax, c->size);
-		else if (c->size == 4)
-			c->rax = *(u32 *)(plain + c->rsi);
-		else
+		} else {
+			c->rax = c->size == 4 ? 0 : c->rax;
 			memcpy(&c->rax, plain + c->rsi, c->size);
+		}
 		c->rsi += uses_rsi ? step : 0;
 		c->rdi += uses_rdi ? step : 0;
 		c->rcx -= rep;
