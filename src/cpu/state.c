@@ -178,6 +178,14 @@ int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
 	return 0;
 }
 
+/* Translations of pages that go away: other memory may appear at the same addresses. */
+static void forget_code(struct cpu_vm *vm, const struct ram_slot *s)
+{
+	for (u64 page = 0; page < s->bytes >> PAGE_SHIFT; page++)
+		if (s->info[page] & PAGE_HAS_CODE)
+			code_written(vm, s->gpa + (page << PAGE_SHIFT), PAGE_SIZE);
+}
+
 int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags)
 {
 	struct ram_slot *s;
@@ -199,8 +207,10 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 		if (info == MAP_FAILED)
 			return -ENOMEM;
 	}
-	if (s->info)
+	if (s->info) {
+		forget_code(vm, s);
 		munmap(s->info, (s->bytes >> PAGE_SHIFT) * sizeof(u32));
+	}
 	*s = (struct ram_slot){
 		.gpa = gpa, .bytes = bytes, .hva = hva, .flags = flags, .info = info
 	};
