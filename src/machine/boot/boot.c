@@ -16,8 +16,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 
 #define BOOT_PARAMS    0x10000
 #define CMDLINE        0x20000
@@ -67,9 +72,7 @@ static int map_kernel(struct load *l, GError **error)
 		return -EINVAL;
 	}
 	l->kernel_bytes = st.st_size;
-	/* Populated, because faults cost far more than mapping what is in the page cache. */
-	l->kernel = mmap(NULL, l->kernel_bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE,
-			 l->boot->kernel_fd, 0);
+	l->kernel = mmap(NULL, l->kernel_bytes, PROT_READ, MAP_PRIVATE, l->boot->kernel_fd, 0);
 	if (l->kernel == MAP_FAILED) {
 		err = errno;
 		l->kernel = NULL;
@@ -107,20 +110,31 @@ static void prepare(void *opaque, u64 start, u64 bytes)
 	guest_memory_populate(&l->vm->memory, start, bytes);
 }
 
-static int read_all(int fd, u8 *to, u64 bytes)
+/* From a file into low RAM by way of the memfd: the host copies page cache to page cache without
+ * mapping, zeroing or faulting a page, three times faster than memcpy. */
+static int copy_file(struct vm *vm, int fd, off_t offset, u64 to, u64 bytes)
 {
-	u64 done = 0;
-
-	while (done < bytes) {
-		ssize_t n = pread(fd, to + done, bytes - done, done);
+	if (to > vm->memory.low_bytes || bytes > vm->memory.low_bytes - to)
+		return -EFAULT;
+	if (lseek(vm->memory.fd, to, SEEK_SET) < 0)
+		return -errno;
+	while (bytes) {
+		ssize_t n = sendfile(vm->memory.fd, fd, &offset, bytes);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
-		done += n;
+		bytes -= n;
 	}
 	return 0;
+}
+
+static bool copy_kernel(void *opaque, u64 offset, u64 to, u64 bytes)
+{
+	struct load *l = opaque;
+
+	return copy_file(l->vm, l->boot->kernel_fd, offset, to, bytes) == 0;
 }
 
 /* As high as allowed, below the ACPI tables; kernels before 5.x cannot take it above 2 GiB. */
@@ -147,8 +161,7 @@ static int load_initrd(struct load *l, u64 highest, GError **error)
 		return -ENOSPC;
 	}
 	l->initrd = ALIGN_DOWN(top - l->initrd_bytes, PAGE_SIZE);
-	guest_memory_populate(&l->vm->memory, l->initrd, l->initrd_bytes);
-	err = read_all(l->boot->initrd_fd, l->vm->memory.hva + l->initrd, l->initrd_bytes);
+	err = copy_file(l->vm, l->boot->initrd_fd, 0, l->initrd, l->initrd_bytes);
 	if (err)
 		g_set_error(error, VM_ERROR, -err, "cannot read the initrd: %s", g_strerror(-err));
 	vm_mem_written(l->vm, l->initrd, l->initrd_bytes);
@@ -306,8 +319,11 @@ static int boot_pvh(struct load *l, GError **error)
 
 static int load_any(struct load *l, GError **error)
 {
-	if (bzimage_recognise(l->kernel, l->kernel_bytes))
+	if (bzimage_recognise(l->kernel, l->kernel_bytes)) {
+		/* All of it will be read: mapping it in one go is far cheaper than by faults. */
+		madvise(l->kernel, l->kernel_bytes, MADV_POPULATE_READ);
 		return boot_bzimage(l, error);
+	}
 	if (elf_recognise(l->kernel, l->kernel_bytes))
 		return boot_pvh(l, error);
 	g_set_error(error, VM_ERROR, ENOTSUP, "the kernel is neither a bzImage nor a PVH ELF file");
@@ -330,6 +346,7 @@ int boot_direct(struct vm *vm, void *opaque, GError **error)
 				   .ceiling = l.acpi,
 				   .fresh = !l.boot->used,
 				   .prepare = prepare,
+				   .copy = copy_kernel,
 				   .opaque = &l };
 	pci_assign(vm);
 	err = map_kernel(&l, error);

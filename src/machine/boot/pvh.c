@@ -50,6 +50,8 @@ static int place(const u8 *file, const struct elf_segment *s, struct boot_ram *r
 			(unsigned long long)ram->ceiling);
 		return -ENOSPC;
 	}
+	if (ram->copy && ram->copy(ram->opaque, s->offset, s->paddr, s->file_bytes))
+		return 0;
 	if (ram->prepare)
 		ram->prepare(ram->opaque, s->paddr, s->file_bytes);
 	memcpy(ram->ram + s->paddr, file + s->offset, s->file_bytes);
