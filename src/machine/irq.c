@@ -65,13 +65,11 @@ void irq_line_set(struct irq_line *line, bool level)
 	pthread_mutex_unlock(&r->lock);
 }
 
-void irq_line_restore(struct irq_line *line, bool level)
+void irq_line_restore(struct irq_line *line)
 {
 	struct irq_router *r = &line->vm->irq;
 
 	pthread_mutex_lock(&r->lock);
-	r->asserted[line->gsi] -= contributes(line);
-	line->level = level;
 	r->asserted[line->gsi] += contributes(line);
 	pthread_mutex_unlock(&r->lock);
 }

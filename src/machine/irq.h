@@ -82,8 +82,9 @@ void irq_router_destroy(struct irq_router *router);
 
 void irq_line_init(struct irq_line *line, struct vm *vm, unsigned gsi);
 void irq_line_set(struct irq_line *line, bool level);
-/* After a state load: the line is at @level, tell the router without an edge. */
-void irq_line_restore(struct irq_line *line, bool level);
+/* In post_load, when the state table has stored line->level: counts it in, without an edge, because
+ * the controllers' own state has it already. The line was low before (the machine was reset). */
+void irq_line_restore(struct irq_line *line);
 
 /* The HPET's legacy replacement: cuts or reconnects the PIT's and the RTC's line, which their
  * devices put into irq_router.legacy. */

@@ -401,8 +401,6 @@ int pci_device_post_load(struct pci_device *pci)
 		if ((pci->config[i] ^ pci->initial[i]) & ~(pci->writable[i] | pci->clearable[i]))
 			return -EINVAL;
 	update_bars(pci);
-	irq_line_restore(&pci->intx,
-			 (pci->config[PCI_STATUS] & PCI_STATUS_INTX) &&
-				 !(get16(pci->config + PCI_COMMAND) & PCI_COMMAND_INTX_OFF));
+	irq_line_restore(&pci->intx);
 	return 0;
 }

@@ -238,7 +238,7 @@ u64 cpu_mmio_read(struct vm *vm, unsigned cpu, gpa_t gpa)
 	u64 value = 0;
 
 	bus(vm)->mmio(vm, cpu, gpa, &value, 4, false);
-	return value;
+	return (u32)value;
 }
 
 void cpu_mmio_write(struct vm *vm, unsigned cpu, gpa_t gpa, u32 value)
@@ -278,8 +278,8 @@ u8 fake_sipi_vector(struct vm *vm, unsigned cpu)
 	return vm->accel_vm->vcpus[cpu]->sipi_vector;
 }
 
-void fake_program(struct vm *vm, unsigned cpu, bool (*step)(struct vm *vm, unsigned cpu, void *opaque),
-		  void *opaque)
+void fake_program(struct vm *vm, unsigned cpu,
+		  bool (*step)(struct vm *vm, unsigned cpu, void *opaque), void *opaque)
 {
 	vm->accel_vm->vcpus[cpu]->step = step;
 	vm->accel_vm->vcpus[cpu]->opaque = opaque;

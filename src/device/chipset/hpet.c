@@ -99,8 +99,8 @@ static void interrupt_locked(struct hpet *h, struct hpet_timer *t)
 	if (level_triggered(h, t)) {
 		update_levels_locked(h);
 	} else {
+		irq_line_set(line, false); /* high since the last time */
 		irq_line_set(line, true);
-		irq_line_set(line, false);
 	}
 }
 
@@ -301,13 +301,10 @@ static int hpet_post_load(struct device *dev)
 
 	pthread_mutex_lock(&h->lock);
 	irq_replace_legacy(dev->vm, h->config & CFG_LEGACY);
-	for (unsigned i = 0; i < TIMERS; i++) {
-		struct hpet_timer *t = &h->timers[i];
-
-		if (level_triggered(h, t) && routed(h, t) && (h->status & BIT(i)))
-			irq_line_restore(&h->lines[gsi_of(h, t)], true);
-		arm_locked(h, t);
-	}
+	for (unsigned i = 0; i < GSI_COUNT; i++)
+		irq_line_restore(&h->lines[i]);
+	for (unsigned i = 0; i < TIMERS; i++)
+		arm_locked(h, &h->timers[i]);
 	pthread_mutex_unlock(&h->lock);
 	return 0;
 }
@@ -324,11 +321,14 @@ static const struct state_field timer_state[] = {
 	STATE_END,
 };
 
+static const struct state_field line_state[] = { STATE(struct irq_line, level), STATE_END };
+
 static const struct state_field hpet_state[] = {
 	STATE(struct hpet, config),
 	STATE(struct hpet, status),
 	STATE(struct hpet, counter),
 	STATE(struct hpet, start_ns),
+	STATE_STRUCTS(struct hpet, lines, line_state, struct irq_line),
 	STATE_STRUCTS(struct hpet, timers, timer_state, struct hpet_timer),
 	STATE_END,
 };

@@ -215,13 +215,11 @@ static int i8042_realize(struct device *dev, GError **error)
 static int i8042_post_load(struct device *dev)
 {
 	struct i8042 *k = container_of(dev, struct i8042, dev);
-	bool full = k->out_count > 0, aux;
 
 	if (k->out_head >= OUT_MAX || k->out_count > OUT_MAX)
 		return -EINVAL;
-	aux = full && (k->out[k->out_head] & FROM_AUX);
-	irq_line_restore(&k->kbd_irq, full && !aux && (k->config & CONFIG_KBD_IRQ));
-	irq_line_restore(&k->aux_irq, aux && (k->config & CONFIG_AUX_IRQ));
+	irq_line_restore(&k->kbd_irq);
+	irq_line_restore(&k->aux_irq);
 	return 0;
 }
 
@@ -239,6 +237,8 @@ static const struct state_field i8042_state[] = {
 	STATE(struct i8042, out),
 	STATE(struct i8042, out_head),
 	STATE(struct i8042, out_count),
+	STATE(struct i8042, kbd_irq.level),
+	STATE(struct i8042, aux_irq.level),
 	STATE_END,
 };
 

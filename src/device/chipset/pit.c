@@ -120,10 +120,8 @@ static void pit_fire(void *opaque)
 
 	pthread_mutex_lock(&p->lock);
 	if (c->loaded && ticks_since(p, c) >= c->reload) {
-		irq_line_set(&p->irq, false);
+		irq_line_set(&p->irq, false); /* high since the last time, in periodic modes */
 		irq_line_set(&p->irq, true);
-		if (periodic(c))
-			irq_line_set(&p->irq, false);
 	}
 	if (periodic(c) || !vm_timer_armed(&p->dev.vm->clock, &p->timer))
 		arm_locked(p);
@@ -311,7 +309,7 @@ static int pit_post_load(struct device *dev)
 			return -EINVAL;
 	}
 	arm_locked(p);
-	irq_line_restore(&p->irq, p->channel[0].mode == 0 && output(p, &p->channel[0]));
+	irq_line_restore(&p->irq);
 	return 0;
 }
 
@@ -341,6 +339,7 @@ static const struct state_field channel_state[] = {
 static const struct state_field pit_state[] = {
 	STATE_STRUCTS(struct pit, channel, channel_state, struct pit_channel),
 	STATE(struct pit, speaker),
+	STATE(struct pit, irq.level),
 	STATE_END,
 };
 

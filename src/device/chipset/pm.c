@@ -178,7 +178,7 @@ static int pm_post_load(struct device *dev)
 {
 	struct pm *pm = container_of(dev, struct pm, dev);
 
-	irq_line_restore(&pm->sci, sci_level(pm));
+	irq_line_restore(&pm->sci);
 	update_locked(pm);
 	return 0;
 }

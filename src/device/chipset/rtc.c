@@ -356,7 +356,7 @@ static int rtc_post_load(struct device *dev)
 
 	if (r->index > 127)
 		return -EINVAL;
-	irq_line_restore(&r->irq, r->cmos[REG_C] & C_IRQ);
+	irq_line_restore(&r->irq);
 	arm_second_locked(r);
 	arm_periodic_locked(r);
 	return 0;
@@ -368,11 +368,8 @@ static void rtc_destroy(struct device *dev)
 }
 
 static const struct state_field rtc_state[] = {
-	STATE(struct rtc, index),
-	STATE(struct rtc, cmos),
-	STATE(struct rtc, offset_ns),
-	STATE(struct rtc, periodic_ns),
-	STATE_END,
+	STATE(struct rtc, index),       STATE(struct rtc, cmos),      STATE(struct rtc, offset_ns),
+	STATE(struct rtc, periodic_ns), STATE(struct rtc, irq.level), STATE_END,
 };
 
 const struct device_type device_rtc = {

@@ -8,8 +8,9 @@
 
 extern const struct state_field pci_msix_entry_state[];
 
-#define PCI_STATE(type, member)                                       \
-	STATE(type, member.config), STATE(type, member.msix.pending), \
+#define PCI_STATE(type, member)                                     \
+	STATE(type, member.config), STATE(type, member.intx.level), \
+		STATE(type, member.msix.pending),                   \
 		STATE_STRUCTS(type, member.msix.entries, pci_msix_entry_state, struct msix_entry)
 
 #endif

@@ -323,13 +323,13 @@ static int serial_realize(struct device *dev, GError **error)
 static int serial_post_load(struct device *dev)
 {
 	struct serial *s = container_of(dev, struct serial, dev);
-	bool irq = iir(s) != IIR_NONE && (s->mcr & MCR_OUT2) && !(s->mcr & MCR_LOOP);
 
 	if (s->fifo_count > FIFO_BYTES || s->fifo_head >= FIFO_BYTES)
 		return -EINVAL;
-	irq_line_restore(&s->irq, irq);
+	irq_line_restore(&s->irq);
 	/* The console here is another one, with room. */
 	s->lsr |= LSR_THRE | LSR_TEMT;
+	update_locked(s);
 	return 0;
 }
 
@@ -343,19 +343,13 @@ static void serial_destroy(struct device *dev)
 }
 
 static const struct state_field serial_state[] = {
-	STATE(struct serial, ier),
-	STATE(struct serial, fcr),
-	STATE(struct serial, lcr),
-	STATE(struct serial, mcr),
-	STATE(struct serial, lsr),
-	STATE(struct serial, msr),
-	STATE(struct serial, scratch),
-	STATE(struct serial, divisor),
-	STATE(struct serial, thri_pending),
-	STATE(struct serial, fifo),
-	STATE(struct serial, fifo_head),
-	STATE(struct serial, fifo_count),
-	STATE_END,
+	STATE(struct serial, ier),          STATE(struct serial, fcr),
+	STATE(struct serial, lcr),          STATE(struct serial, mcr),
+	STATE(struct serial, lsr),          STATE(struct serial, msr),
+	STATE(struct serial, scratch),      STATE(struct serial, divisor),
+	STATE(struct serial, thri_pending), STATE(struct serial, fifo),
+	STATE(struct serial, fifo_head),    STATE(struct serial, fifo_count),
+	STATE(struct serial, irq.level),    STATE_END,
 };
 
 static const struct device_option serial_options[] = {
