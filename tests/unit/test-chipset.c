@@ -11,10 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LAPIC 0xfee00000ull
+#define LAPIC  0xfee00000ull
 #define IOAPIC 0xfec00000ull
-#define HPET  0xfed00000ull
-#define MS    1000000ull
+#define HPET   0xfed00000ull
+#define MS     1000000ull
 
 static void enable_lapic(struct vm *vm, unsigned cpu)
 {
@@ -228,7 +228,7 @@ static void test_lapic_x2apic(void)
 	struct vm *vm = test_vm_new(2, 4 * MIB);
 	u64 value;
 
-	g_assert_false(msr_read(vm, 1, 0x802, &value)); /* not enabled */
+	g_assert_false(msr_read(vm, 1, 0x802, &value));        /* not enabled */
 	g_assert_false(msr_write(vm, 1, 0x1b, LAPIC | 0x400)); /* x2APIC without enable */
 	g_assert_false(msr_write(vm, 1, 0x1b, BIT(60) | LAPIC | 0xc00));
 	g_assert_true(msr_write(vm, 1, 0x1b, LAPIC | 0xc00));
@@ -237,16 +237,16 @@ static void test_lapic_x2apic(void)
 	g_assert_cmpuint(value, ==, 1);
 	g_assert_true(msr_read(vm, 1, 0x80d, &value));
 	g_assert_cmphex(value, ==, 0x2);
-	g_assert_false(msr_write(vm, 1, 0x80d, 0));        /* LDR is read-only */
-	g_assert_false(msr_write(vm, 1, 0x80b, 1));        /* EOI takes 0 only */
-	g_assert_false(msr_read(vm, 1, 0x80e, &value));    /* no DFR */
+	g_assert_false(msr_write(vm, 1, 0x80d, 0));     /* LDR is read-only */
+	g_assert_false(msr_write(vm, 1, 0x80b, 1));     /* EOI takes 0 only */
+	g_assert_false(msr_read(vm, 1, 0x80e, &value)); /* no DFR */
 	g_assert_false(msr_write(vm, 1, 0x808, BIT(32)));
 	g_assert_true(msr_write(vm, 1, 0x80f, 0x1ff));
-	g_assert_true(msr_write(vm, 1, 0x83f, 0x77));      /* self IPI */
+	g_assert_true(msr_write(vm, 1, 0x83f, 0x77)); /* self IPI */
 	g_assert_cmpint(interrupt_ack(vm, 1), ==, 0x77);
 	g_assert_true(msr_write(vm, 1, 0x80b, 0));
 	enable_lapic(vm, 0);
-	g_assert_true(msr_write(vm, 1, 0x830, 0x78));      /* to 0, physical */
+	g_assert_true(msr_write(vm, 1, 0x830, 0x78)); /* to 0, physical */
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x78);
 	g_assert_true(msr_write(vm, 1, 0x830, 0xffffffff00000079));
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1); /* no higher class than 0x78 */
@@ -254,7 +254,7 @@ static void test_lapic_x2apic(void)
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x79);
 	g_assert_cmpint(interrupt_ack(vm, 1), ==, 0x79);
 	g_assert_cmphex(cpu_mmio_read(vm, 1, LAPIC + 0x30), ==, 0xffffffff); /* no page any more */
-	g_assert_true(msr_write(vm, 1, 0x1b, 0)); /* off */
+	g_assert_true(msr_write(vm, 1, 0x1b, 0));                            /* off */
 	g_assert_false(msr_read(vm, 1, 0x802, &value));
 	vm_free(vm);
 }
@@ -342,7 +342,7 @@ static void test_ioapic_level(void)
 	irq_line_set(&line, true);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x35);
 	g_assert_cmphex(ioapic_read(vm, 0x10 + 2 * 17), ==, 0xc035); /* remote IRR */
-	eoi(vm, 0);                                                   /* still high: again */
+	eoi(vm, 0);                                                  /* still high: again */
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x35);
 	irq_line_set(&line, false);
 	eoi(vm, 0);
@@ -739,9 +739,9 @@ static struct vm *serial_vm(struct console **console, int *peer)
 	int fds[2];
 
 	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-	*console = console_open(&(struct console_config){ .driver = "fd", .fd_in = fds[0],
-							  .fd_out = fds[0] },
-				NULL);
+	*console = console_open(
+		&(struct console_config){ .driver = "fd", .fd_in = fds[0], .fd_out = fds[0] },
+		NULL);
 	g_assert_nonnull(*console);
 	device_set_backend(dev, "backend", OPTION_CONSOLE, *console, NULL);
 	test_device_realize(dev);

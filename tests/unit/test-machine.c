@@ -78,7 +78,7 @@ static void probe_access(struct device *dev, u64 offset, unsigned size, u64 *val
 	if (write)
 		p->value = *value;
 	else
-		*value = p->value >> (8 * offset);
+		*value = offset < 8 ? p->value >> (8 * offset) : 0;
 }
 
 static void add_probe(struct region_map *map, struct probe *p, u64 base, u64 bytes, u8 priority)

@@ -38,8 +38,8 @@ void fake_clear_events(struct vm *vm, unsigned cpu, unsigned events);
 u8 fake_sipi_vector(struct vm *vm, unsigned cpu);
 /* What the next runs of processor @cpu do, on its thread: returns true to run again, false to
  * halt. */
-void fake_program(struct vm *vm, unsigned cpu, bool (*step)(struct vm *vm, unsigned cpu, void *opaque),
-		  void *opaque);
+void fake_program(struct vm *vm, unsigned cpu,
+		  bool (*step)(struct vm *vm, unsigned cpu, void *opaque), void *opaque);
 /* Bytes that were reported as written, in total. */
 u64 fake_written(struct vm *vm);
 

@@ -229,13 +229,14 @@ static int move_segments(const struct elf *elf, u8 *unpacked, const struct place
 
 	for (unsigned i = 0; i < elf->loads; i++) {
 		const struct elf_segment *s = &elf->load[i];
-		u8 *to = p->image + (s->paddr - p->linked);
+		u8 *to;
 
 		if (s->paddr < p->linked || s->paddr - p->linked > p->bytes ||
 		    s->mem_bytes > p->bytes - (s->paddr - p->linked))
 			return bad(error, "a segment lies outside the kernel's memory");
 		if (i && s->offset < elf->load[i - 1].offset)
 			return bad(error, "its segments are out of order");
+		to = p->image + (s->paddr - p->linked);
 		up |= to > unpacked + s->offset;
 		down |= to < unpacked + s->offset;
 	}
