@@ -128,7 +128,11 @@ static bool check_value(struct check *check, const struct element *row, const xm
 		return is_mac(value) || fail_value(check, node, attribute, value,
 						   "a MAC address like 52:54:00:12:34:56");
 	case KIND_LINE:
-		return (*value && !strchr(value, '\n')) ||
+		if (!*value)
+			return domain_fail(check->domain, check->error, DOMAIN_ERROR_VALUE, node,
+					   "%s is empty; fill it in, or leave it out",
+					   attribute ? attribute : "it");
+		return !strchr(value, '\n') ||
 		       fail_value(check, node, attribute, value, "one line of text");
 	default: return true;
 	}

@@ -112,9 +112,11 @@ struct domain {
 		const char *mode;   /* custom, host-model, host-passthrough, maximum; NULL */
 		char *model;        /* of custom */
 		GPtrArray *disable; /* char *: names of features the guest must not see */
+		unsigned line;
 		GPtrArray *require; /* char *: names of features it must see */
 	} cpu;
 	char *kernel, *initrd, *cmdline; /* kernel is NULL when the guest boots by other means */
+	unsigned os_line;
 	enum domain_clock clock;
 	enum domain_lifecycle on_poweroff, on_reboot, on_crash;
 	GPtrArray *disks, *interfaces, *chardevs, *controllers, *rngs; /* of the structs above */
@@ -135,6 +137,14 @@ void domain_free(struct domain *domain);
 
 /* The whole XML as libvirt's tools lay it out; the caller frees it. */
 char *domain_format(const struct domain *domain);
+
+/* --- forward.c --- */
+
+/*
+ * Adds a port forward, "[tcp:|udp:][ADDRESS:]PORT:GUESTPORT", to the first user interface. Before
+ * domain_complete().
+ */
+bool domain_add_forward(struct domain *domain, const char *text, GError **error);
 
 /* --- complete.c --- */
 

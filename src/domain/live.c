@@ -38,8 +38,8 @@ static enum verdict refuse(struct filter *filter, const xmlNode *node, const str
 			   const char *what)
 {
 	domain_fail(filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED, node,
-		    "%s is not in this version%s%s", what, row->remedy ? "; " : "",
-		    row->remedy ? row->remedy : "");
+		    "%s%snot in this version%s%s", what, *what ? " is " : "",
+		    row->remedy ? "; " : "", row->remedy ? row->remedy : "");
 	return VERDICT_REFUSE;
 }
 
@@ -95,7 +95,7 @@ static enum verdict judge(struct filter *filter, xmlNode *node, const char *path
 	if (row->use == USE_EXTRA)
 		return VERDICT_REMOVE;
 	if (row->use == USE_NEEDED)
-		return refuse(filter, node, row, "it");
+		return refuse(filter, node, row, "");
 	if (row->use == USE_HINT) {
 		add_label(filter->inactive, domain_element_label(node));
 		return VERDICT_KEEP;

@@ -167,7 +167,7 @@ static bool take_given(struct pci_map *map, xmlNode *device, GError **error)
 
 	if (number(address, "domain", 0))
 		return domain_fail(map->domain, error, DOMAIN_ERROR_VALUE, address,
-				   "domain='%s': a machine has PCI domain 0 only",
+				   "domain='%s': a machine has PCI domain 0 only; write that",
 				   xml_attr(address, "domain"));
 	if (is_reserved(at, device))
 		return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, address,
@@ -175,10 +175,12 @@ static bool take_given(struct pci_map *map, xmlNode *device, GError **error)
 				   "or leave the <address> out",
 				   at.slot, at.function);
 	if ((kind == BUS_PORT && at.slot != 0) || (kind == BUS_BRIDGE && at.slot == 0))
-		return domain_fail(map->domain, error, DOMAIN_ERROR_VALUE, address,
-				   "slot='%s': behind controller %u the slots are %s",
-				   xml_attr(address, "slot") ? xml_attr(address, "slot") : "0",
-				   at.bus, kind == BUS_PORT ? "0 only" : "1 to 31");
+		return domain_fail(
+			map->domain, error, DOMAIN_ERROR_VALUE, address,
+			"slot='%s': behind controller %u the slots are %s; write that, or "
+			"leave the <address> out",
+			xml_attr(address, "slot") ? xml_attr(address, "slot") : "0", at.bus,
+			kind == BUS_PORT ? "0 only" : "1 to 31");
 	if (map->owner[at.bus][at.slot][at.function])
 		return fail_taken(map, device, at, error);
 	take(map, device, at);
@@ -297,7 +299,7 @@ static bool collect_controller(struct pci_map *map, const xmlNode *controller, G
 	if (!strcmp(model, "pcie-root") != (index == 0))
 		return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, controller,
 				   "index='%u' and model='%s' do not fit: pcie-root, and only it, "
-				   "has index 0",
+				   "has index 0; correct one of the two",
 				   index, model);
 	if (index >= BUSES || map->kind[index] != BUS_ABSENT)
 		return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, controller,

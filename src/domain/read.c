@@ -72,6 +72,7 @@ static void read_cpu(struct domain *domain, const xmlNode *root)
 
 	domain->cpu.mode = mode ? modes[word_number(mode, modes)] : NULL;
 	domain->cpu.model = g_strdup(xml_text(xml_child(cpu, "model")));
+	domain->cpu.line = cpu ? xmlGetLineNo((xmlNode *)cpu) : 0;
 	domain->cpu.disable = g_ptr_array_new_with_free_func(g_free);
 	domain->cpu.require = g_ptr_array_new_with_free_func(g_free);
 	xml_for_each(feature, cpu, "feature")
@@ -95,6 +96,7 @@ static void read_os(struct domain *domain, const xmlNode *root)
 
 	/* every name that completion lets through means the one machine there is */
 	domain->machine = machine ? g_strdup(DOMAIN_MACHINE) : NULL;
+	domain->os_line = os ? xmlGetLineNo((xmlNode *)os) : 0;
 	domain->kernel = g_strdup(xml_text(xml_child(os, "kernel")));
 	domain->initrd = g_strdup(xml_text(xml_child(os, "initrd")));
 	domain->cmdline = g_strdup(xml_text(xml_child(os, "cmdline")));

@@ -20,7 +20,7 @@
 static bool missing(const struct domain *domain, GError **error, const xmlNode *node,
 		    const char *what)
 {
-	return domain_fail(domain, error, DOMAIN_ERROR_VALUE, node, "%s is missing", what);
+	return domain_fail(domain, error, DOMAIN_ERROR_VALUE, node, "%s is missing; add it", what);
 }
 
 static unsigned attr_number(const xmlNode *node, const char *name, unsigned otherwise)
@@ -93,9 +93,10 @@ static bool validate_memory(const struct domain *domain, const xmlNode *root, GE
 		return missing(domain, error, root, "<memory>");
 	kib = size_kib(memory);
 	if (kib < MEMORY_MIN_KIB || kib > MEMORY_MAX_KIB)
-		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, memory,
-				   "%" G_GUINT64_FORMAT " KiB is not between 1 MiB and 4 TiB%s",
-				   kib, xml_attr(memory, "unit") ? "" : "; unit='MiB' is missing?");
+		return domain_fail(
+			domain, error, DOMAIN_ERROR_VALUE, memory,
+			"%" G_GUINT64_FORMAT " KiB is not between 1 MiB and 4 TiB; %s", kib,
+			xml_attr(memory, "unit") ? "correct it" : "is unit='MiB' missing?");
 	if (current && size_kib(current) > kib)
 		return domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, current,
 				   "it is larger than <memory> (%" G_GUINT64_FORMAT " KiB); lower "
@@ -103,7 +104,9 @@ static bool validate_memory(const struct domain *domain, const xmlNode *root, GE
 				   kib);
 	if (max && size_kib(max) < kib)
 		return domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, max,
-				   "it is smaller than <memory> (%" G_GUINT64_FORMAT " KiB)", kib);
+				   "it is smaller than <memory> (%" G_GUINT64_FORMAT " KiB); raise "
+				   "it or leave it out",
+				   kib);
 	return true;
 }
 
@@ -267,7 +270,8 @@ static bool validate_disk_source(const struct domain *domain, const xmlNode *dis
 	}
 	if (!xml_attr(source, wanted))
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, source,
-				   "%s is missing, which a disk of type='%s' names its image by",
+				   "%s='...' is missing, by which a disk of type='%s' names its "
+				   "image; add it, or correct the type",
 				   wanted, type ? type : "file");
 	return true;
 }
@@ -301,7 +305,8 @@ static bool validate_disk(const struct domain *domain, const xmlNode *disk, GHas
 		return taken(domain, error, target, "dev", dev, other);
 	if (serial && strlen(xml_text(serial)) > DISK_SERIAL_MAX)
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, serial,
-				   "'%s' has %zu characters; a disk shows its guest at most %d",
+				   "'%s' has %zu characters; a disk shows its guest at most %d, so "
+				   "shorten it",
 				   xml_text(serial), strlen(xml_text(serial)), DISK_SERIAL_MAX);
 	return true;
 }
@@ -332,10 +337,11 @@ static bool validate_range(const struct domain *domain, const xmlNode *range, GE
 		return missing(domain, error, range, "start");
 	if (end < start)
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, range,
-				   "end='%u' comes before start='%u'", end, start);
+				   "end='%u' comes before start='%u'; exchange them", end, start);
 	if (to + (end - start) > 65535)
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, range,
-				   "%u ports from to='%u' on go beyond 65535", end - start + 1, to);
+				   "%u ports from to='%u' on go beyond 65535; begin lower",
+				   end - start + 1, to);
 	return true;
 }
 
@@ -404,7 +410,8 @@ static bool validate_chardev(const struct domain *domain, const xmlNode *device,
 		     (!strcmp(type, "unix") && !xml_attr_is(source, "mode", "bind"));
 	if (needs_path && !xml_attr(source, "path"))
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, device,
-				   "<source path='...'/> is missing, which type='%s' needs", type);
+				   "<source path='...'/> is missing, which type='%s' needs; add it",
+				   type);
 	return true;
 }
 
