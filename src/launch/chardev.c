@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the guest's serial ports end in: opened here, named to lodge-vmm by number. */
+#include "launch/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define PTS_NAME_BYTES 128
+
+static int fail_errno(GError **error, const char *doing, const char *what)
+{
+	g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN, "cannot %s%s%s: %s", doing,
+		    what ? " " : "", what ? what : "", g_strerror(errno));
+	return -1;
+}
+
+/* The first serial port is the one that options speak of. */
+static bool is_first(const struct launch_private *p, const struct domain_chardev *chardev)
+{
+	for (unsigned i = 0; i < p->domain->chardevs->len; i++) {
+		const struct domain_chardev *other = p->domain->chardevs->pdata[i];
+
+		if (other->kind == CHARDEV_SERIAL)
+			return other == chardev;
+	}
+	return false;
+}
+
+/* What @chardev ends in, the caller's option for the first port being stronger than the XML. */
+static enum launch_console ending(const struct launch_private *p,
+				  const struct domain_chardev *chardev)
+{
+	static const enum launch_console of_type[] = {
+		[CHARDEV_PTY] = LAUNCH_CONSOLE_PTY,    [CHARDEV_FILE] = LAUNCH_CONSOLE_FILE,
+		[CHARDEV_UNIX] = LAUNCH_CONSOLE_UNIX,  [CHARDEV_NULL] = LAUNCH_CONSOLE_NONE,
+		[CHARDEV_STDIO] = LAUNCH_CONSOLE_NONE,
+	};
+
+	if (is_first(p, chardev) && p->options.console != LAUNCH_CONSOLE_XML)
+		return p->options.console;
+	return of_type[chardev->type];
+}
+
+static int open_pty(struct launch *launch, bool first, GError **error)
+{
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char name[PTS_NAME_BYTES];
+	struct termios raw;
+
+	if (fd < 0 || grantpt(fd) || unlockpt(fd) || ptsname_r(fd, name, sizeof(name)))
+		return fail_errno(error, "make a pseudo terminal", NULL);
+	if (!tcgetattr(fd, &raw)) {
+		cfmakeraw(&raw);
+		tcsetattr(fd, TCSANOW, &raw);
+	}
+	if (first) {
+		g_free(launch->console_path);
+		launch->console_path = g_strdup(name);
+	}
+	return fd;
+}
+
+static int open_file(const char *path, bool append, GError **error)
+{
+	int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | (append ? 0 : O_TRUNC);
+	int fd = open(path, flags, 0600);
+
+	return fd >= 0 ? fd : fail_errno(error, "open", path);
+}
+
+static int open_socket(struct launch *launch, const struct domain_chardev *chardev,
+		       const char *wanted, bool first, GError **error)
+{
+	char *own = g_strdup_printf("%s/%s.sock", launch->private->directory, chardev->alias);
+	const char *path = wanted ? wanted : own;
+	int fd = runtime_listen(launch, path, error);
+
+	if (fd >= 0 && first) {
+		g_free(launch->console_path);
+		launch->console_path = g_strdup(path);
+	}
+	g_free(own);
+	return fd;
+}
+
+static int open_for_caller(struct launch *launch, GError **error)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+		return fail_errno(error, "make a socket for the console", NULL);
+	launch->console_fd = ends[0];
+	return ends[1];
+}
+
+static int open_ending(struct launch *launch, const struct domain_chardev *chardev,
+		       const char **driver, GError **error)
+{
+	const struct launch_private *p = launch->private;
+	bool first = is_first(p, chardev);
+	bool option = first && p->options.console != LAUNCH_CONSOLE_XML;
+	const char *path = option ? p->options.console_path : chardev->path;
+
+	switch (ending(p, chardev)) {
+	case LAUNCH_CONSOLE_PTY: *driver = "pty"; return open_pty(launch, first, error);
+	case LAUNCH_CONSOLE_UNIX:
+		*driver = "listen";
+		return open_socket(launch, chardev, path, first, error);
+	case LAUNCH_CONSOLE_FILE:
+		*driver = "file";
+		return open_file(path, !option && chardev->append, error);
+	case LAUNCH_CONSOLE_CALLER: *driver = "fd"; return open_for_caller(launch, error);
+	default: *driver = "null"; return -1;
+	}
+}
+
+bool chardevs_open(struct launch *launch, GError **error)
+{
+	struct launch_private *p = launch->private;
+
+	for (unsigned i = 0; i < p->domain->chardevs->len; i++) {
+		const struct domain_chardev *chardev = p->domain->chardevs->pdata[i];
+		struct opened_console *opened = g_new0(struct opened_console, 1);
+		int fd = open_ending(launch, chardev, &opened->driver, error);
+
+		opened->chardev = chardev;
+		opened->number = fd < 0 ? -1 : fd_map_add(&p->map, fd);
+		g_ptr_array_add(p->consoles, opened);
+		if (fd < 0 && strcmp(opened->driver, "null")) {
+			g_prefix_error(error, "%s:%u: <serial>: ", p->domain->file, chardev->line);
+			return false;
+		}
+	}
+	return true;
+}

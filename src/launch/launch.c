@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The order of a launch, and its undoing. See launch.h. */
+#include "launch/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+GQuark launch_error_quark(void)
+{
+	return g_quark_from_static_string("lodge-launch");
+}
+
+/* --- the log --- */
+
+static void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+static void write_log(const struct launch *launch, const char *fmt, ...)
+{
+	GDateTime *now;
+	char *stamp, *text;
+	va_list args;
+
+	if (launch->private->log_fd < 0)
+		return;
+	now = g_date_time_new_now_utc();
+	stamp = g_date_time_format(now, "%Y-%m-%dT%H:%M:%S.%fZ");
+	va_start(args, fmt);
+	text = g_strdup_vprintf(fmt, args);
+	va_end(args);
+	dprintf(launch->private->log_fd, "%s info launch: %s\n", stamp, text);
+	g_free(text);
+	g_free(stamp);
+	g_date_time_unref(now);
+}
+
+/* --- opening --- */
+
+static void free_net(gpointer data)
+{
+	struct opened_net *net = data;
+
+	if (net->helper_fd >= 0)
+		close(net->helper_fd);
+	g_ptr_array_unref(net->forwards);
+	g_free(net);
+}
+
+static struct launch *new_launch(const struct domain *domain, const struct launch_options *options)
+{
+	struct launch *launch = g_new0(struct launch, 1);
+	struct launch_private *p = g_new0(struct launch_private, 1);
+
+	launch->console_fd = launch->messages_fd = -1;
+	launch->private = p;
+	p->domain = domain;
+	p->options = *options;
+	p->kernel = p->initrd = p->log = p->monitor = -1;
+	p->log_fd = p->lock_fd = p->messages_child_fd = -1;
+	p->disks = g_ptr_array_new_with_free_func(g_free);
+	p->consoles = g_ptr_array_new_with_free_func(g_free);
+	p->nets = g_ptr_array_new_with_free_func(free_net);
+	p->sockets = g_ptr_array_new_with_free_func(g_free);
+	fd_map_init(&p->map);
+	return launch;
+}
+
+static bool open_boot_file(struct launch *launch, const char *element, const char *path,
+			   int *number, GError **error)
+{
+	struct launch_private *p = launch->private;
+	int fd;
+
+	if (!path)
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
+			    "%s:%u: <%s>: cannot open %s: %s; correct the path, or make the file "
+			    "readable",
+			    p->domain->file, p->domain->os_line, element, path, g_strerror(errno));
+		return false;
+	}
+	*number = fd_map_add(&p->map, fd);
+	return true;
+}
+
+static bool open_disks(struct launch *launch, GError **error)
+{
+	struct launch_private *p = launch->private;
+
+	for (unsigned i = 0; i < p->domain->disks->len; i++) {
+		struct opened_disk *opened;
+		int fd = image_open(p->domain, p->domain->disks->pdata[i], error);
+
+		if (fd < 0)
+			return false;
+		opened = g_new0(struct opened_disk, 1);
+		opened->disk = p->domain->disks->pdata[i];
+		opened->number = fd_map_add(&p->map, fd);
+		g_ptr_array_add(p->disks, opened);
+	}
+	return true;
+}
+
+static bool open_messages(struct launch *launch, GError **error)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC)) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN, "cannot make a pipe: %s",
+			    g_strerror(errno));
+		return false;
+	}
+	launch->messages_fd = ends[0];
+	launch->private->messages_child_fd = ends[1];
+	return true;
+}
+
+static bool open_all(struct launch *launch, GError **error)
+{
+	struct launch_private *p = launch->private;
+	const struct domain *domain = p->domain;
+
+	p->features_off = cpu_features_off(domain, error);
+	return p->features_off && engine_choose(launch, p->options.engine, error) &&
+	       runtime_open(launch, error) &&
+	       open_boot_file(launch, "kernel", domain->kernel, &p->kernel, error) &&
+	       open_boot_file(launch, "initrd", domain->initrd, &p->initrd, error) &&
+	       open_disks(launch, error) && chardevs_open(launch, error) &&
+	       nets_open(launch, error) && open_messages(launch, error);
+}
+
+struct launch *launch_prepare(const struct domain *domain, const struct launch_options *options,
+			      GError **error)
+{
+	struct launch *launch = new_launch(domain, options);
+
+	if (open_all(launch, error))
+		launch->plan = plan_make(launch);
+	launch->private->domain = NULL;
+	if (!launch->plan) {
+		launch_free(launch);
+		return NULL;
+	}
+	return launch;
+}
+
+/* --- starting --- */
+
+/* The plan in a file without a name, read from its beginning. */
+static int plan_descriptor(const struct launch *launch, GError **error)
+{
+	int fd = memfd_create("plan", MFD_CLOEXEC);
+
+	if (fd < 0 || json_dumpfd(launch->plan, fd, JSON_COMPACT) || lseek(fd, 0, SEEK_SET)) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot write the plan: %s",
+			    g_strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool start_vmm(struct launch *launch, const char *path, GError **error)
+{
+	struct launch_private *p = launch->private;
+	char number[16];
+	const char *argv[] = { path, "--plan", number, NULL };
+	const struct spawn spawn = { .argv = argv,
+				     .map = &p->map,
+				     .in = -1,
+				     .out = -1,
+				     .err = p->messages_child_fd,
+				     .die_with_parent = p->options.die_with_caller };
+	int plan = plan_descriptor(launch, error);
+
+	if (plan < 0)
+		return false;
+	g_snprintf(number, sizeof(number), "%d", fd_map_add(&p->map, plan));
+	launch->pid = spawn_program(&spawn, error);
+	if (launch->pid < 0)
+		launch->pid = 0;
+	return launch->pid > 0;
+}
+
+bool launch_start(struct launch *launch, GError **error)
+{
+	struct launch_private *p = launch->private;
+	char *path = p->options.vmm_path ? g_strdup(p->options.vmm_path)
+					 : spawn_find("lodge-vmm", error);
+	char *text = json_dumps(launch->plan, JSON_COMPACT);
+	bool good;
+
+	g_assert(!p->started);
+	p->started = true;
+	write_log(launch, "starting with engine %s: %s", launch->engine, launch->engine_why);
+	write_log(launch, "plan %s", text);
+	good = path && nets_start(launch, error) && start_vmm(launch, path, error);
+	/* what the children hold is theirs now: their ends must close when they end */
+	fd_map_clear(&p->map);
+	close(p->messages_child_fd);
+	p->messages_child_fd = -1;
+	if (good)
+		write_log(launch, "lodge-vmm is process %d", launch->pid);
+	free(text);
+	g_free(path);
+	return good;
+}
+
+void launch_ended(struct launch *launch, int wait_status)
+{
+	launch->pid = 0;
+	if (WIFSIGNALED(wait_status))
+		write_log(launch, "lodge-vmm was killed by signal %d", WTERMSIG(wait_status));
+	else
+		write_log(launch, "lodge-vmm ended with status %d", WEXITSTATUS(wait_status));
+}
+
+/* --- undoing --- */
+
+static void end_process(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+void launch_free(struct launch *launch)
+{
+	struct launch_private *p;
+
+	if (!launch)
+		return;
+	p = launch->private;
+	end_process(launch->pid);
+	for (unsigned i = 0; i < p->nets->len; i++)
+		end_process(((struct opened_net *)p->nets->pdata[i])->helper);
+	g_clear_pointer(&p->features_off, g_ptr_array_unref);
+	fd_map_clear(&p->map);
+	runtime_close(launch);
+	if (launch->console_fd >= 0)
+		close(launch->console_fd);
+	if (launch->messages_fd >= 0)
+		close(launch->messages_fd);
+	if (p->messages_child_fd >= 0)
+		close(p->messages_child_fd);
+	g_ptr_array_unref(p->disks);
+	g_ptr_array_unref(p->consoles);
+	g_ptr_array_unref(p->nets);
+	g_ptr_array_unref(p->sockets);
+	g_free(p->directory);
+	g_free(p);
+	json_decref(launch->plan);
+	g_free(launch->engine);
+	g_free(launch->engine_why);
+	g_free(launch->console_path);
+	g_free(launch->log_path);
+	g_free(launch->monitor_path);
+	g_free(launch);
+}

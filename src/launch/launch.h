@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a domain to a running guest: the one way, for `lodge run` and for lodged.
+ *
+ *   domain (live) --+-- open disks, kernel, consoles, log, monitor   (the caller's authority)
+ *                   +-- lodge-net for each user network
+ *                   +-- plan: JSON that names them by number         (docs/plan.md)
+ *                   `-- lodge-vmm --plan FD, holding these descriptors and no others
+ *
+ * Everything a guest uses is opened here, before its process exists; a failure says which element
+ * of the XML named what could not be opened. Nothing is left behind: what launch_free() does not
+ * close or remove, the kernel does when the processes end.
+ *
+ * A launch belongs to one thread.
+ */
+#ifndef LODGE_LAUNCH_LAUNCH_H
+#define LODGE_LAUNCH_LAUNCH_H
+
+#include "domain/domain.h"
+
+#include <glib.h>
+#include <jansson.h>
+#include <sys/types.h>
+
+#define LAUNCH_ERROR launch_error_quark()
+enum launch_error {
+	LAUNCH_ERROR_ENGINE, /* the engine asked for is not to be had */
+	LAUNCH_ERROR_OPEN,   /* something the domain names cannot be opened */
+	LAUNCH_ERROR_BUSY,   /* the guest, or one of its disks, is in use */
+	LAUNCH_ERROR_SPAWN,  /* a program could not be started */
+};
+GQuark launch_error_quark(void);
+
+/* What the first serial port ends in. */
+enum launch_console {
+	LAUNCH_CONSOLE_XML,    /* what the domain says */
+	LAUNCH_CONSOLE_NONE,   /* nothing */
+	LAUNCH_CONSOLE_CALLER, /* a socket that the caller gets: launch->console_fd */
+	LAUNCH_CONSOLE_PTY,    /* a new pseudo terminal: launch->console_path */
+	LAUNCH_CONSOLE_UNIX,   /* a listening socket at console_path */
+	LAUNCH_CONSOLE_FILE,   /* the file console_path, emptied first */
+};
+
+struct launch_options {
+	const char *engine; /* "auto", "soft" or "kvm"; NULL is auto */
+	enum launch_console console;
+	const char *console_path;
+	const char *vmm_path; /* another lodge-vmm than the one that belongs to this program */
+	bool no_reboot;       /* a guest that resets ends */
+	bool die_with_caller; /* the guest is killed when the calling thread ends */
+	bool verbose_log;     /* log level debug */
+	bool cpu_step, cpu_check_blocks, cpu_stats; /* debug switches of the software CPU */
+	bool classic_boot; /* enter the kernel through its own decompressor */
+	bool no_kaslr;     /* do not move the kernel */
+};
+
+struct launch {
+	char *engine, *engine_why;
+	json_t *plan;
+	pid_t pid;          /* of lodge-vmm once started; 0 before and after it ended */
+	int console_fd;     /* of LAUNCH_CONSOLE_CALLER: both ways; -1 otherwise */
+	int messages_fd;    /* what lodge-vmm says on standard error; at its end the guest's too */
+	char *console_path; /* of LAUNCH_CONSOLE_PTY and _UNIX */
+	char *log_path, *monitor_path;
+	struct launch_private *private;
+};
+
+/* --- launch.c --- */
+
+/*
+ * Opens all that @domain, a live one, needs and makes the plan. Nothing runs yet. NULL with
+ * @error set when anything is lacking.
+ */
+struct launch *launch_prepare(const struct domain *domain, const struct launch_options *options,
+			      GError **error);
+/* Starts helpers and lodge-vmm; once only. */
+bool launch_start(struct launch *launch, GError **error);
+/* Notes in the log how the guest ended; @wait_status as of waitpid(). */
+void launch_ended(struct launch *launch, int wait_status);
+/* Closes what is open; a guest that still runs is killed. NULL is ignored. */
+void launch_free(struct launch *launch);
+
+/* --- monitor.c --- */
+
+/* Has lodge-vmm run a command without arguments, as "system_reset"; waits @timeout_ms at most. */
+bool launch_monitor_command(const struct launch *launch, const char *command, unsigned timeout_ms,
+			    GError **error);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing the plan (docs/plan.md): a domain and the numbers of its descriptors as flat JSON.
+ * Nothing is decided here but the form.
+ */
+#include "launch/private.h"
+
+#include <string.h>
+
+#define PLAN_VERSION 1
+#define QUEUES_MAX   64
+
+/* --- small parts --- */
+
+static json_t *with_address(json_t *device, const struct domain_address *address)
+{
+	json_object_set_new(device, "bus", json_integer(address->bus));
+	json_object_set_new(device, "slot", json_integer(address->slot));
+	json_object_set_new(device, "function", json_integer(address->function));
+	return device;
+}
+
+static json_t *new_device(const char *type, const char *id)
+{
+	return json_pack("{s:s, s:s}", "type", type, "id", id);
+}
+
+static const char *action(enum domain_lifecycle lifecycle)
+{
+	return lifecycle == LIFECYCLE_RESTART ? "restart" : "destroy";
+}
+
+/* Processors that are there at the start; what could be added later has no place in a plan. */
+static json_t *plan_vcpus(const struct domain *domain)
+{
+	bool all = domain->vcpus_current == domain->vcpus;
+
+	return json_pack("{s:i, s:i, s:i, s:i}", "count", domain->vcpus_current, "sockets",
+			 all ? domain->topology.sockets * domain->topology.dies
+			     : domain->vcpus_current,
+			 "cores", all ? domain->topology.cores : 1, "threads",
+			 all ? domain->topology.threads : 1);
+}
+
+static json_t *plan_cpu(const struct launch_private *p)
+{
+	json_t *off = json_array();
+
+	for (unsigned i = 0; i < p->features_off->len; i++)
+		json_array_append_new(off, json_string(p->features_off->pdata[i]));
+	return json_pack("{s:o}", "features_off", off);
+}
+
+static json_t *plan_lifecycle(const struct launch *launch)
+{
+	const struct domain *domain = launch->private->domain;
+	bool no_reboot = launch->private->options.no_reboot;
+
+	return json_pack("{s:s, s:s, s:s}", "poweroff", action(domain->on_poweroff), "reboot",
+			 no_reboot ? "destroy" : action(domain->on_reboot), "crash",
+			 no_reboot ? "destroy" : action(domain->on_crash));
+}
+
+static json_t *plan_boot(const struct launch *launch)
+{
+	const struct launch_private *p = launch->private;
+	const char *cmdline = p->domain->cmdline;
+	json_t *boot = json_object();
+
+	json_object_set_new(boot, "kernel", json_integer(p->kernel));
+	if (p->initrd >= 0)
+		json_object_set_new(boot, "initrd", json_integer(p->initrd));
+	json_object_set_new(boot, "cmdline", json_string(cmdline ? cmdline : ""));
+	json_object_set_new(boot, "classic", json_boolean(p->options.classic_boot));
+	json_object_set_new(boot, "kaslr", json_boolean(!p->options.no_kaslr));
+	return boot;
+}
+
+/* --- backends and devices, in pairs --- */
+
+struct lists {
+	json_t *backends, *devices;
+};
+
+static void add_disk(struct lists *lists, const struct domain *domain,
+		     const struct opened_disk *opened, unsigned index)
+{
+	const struct domain_disk *disk = opened->disk;
+	const char *cache = strcmp(disk->cache, "directsync") ? disk->cache : "writethrough";
+	char *id = g_strdup_printf("disk%u", index);
+	json_t *device = with_address(new_device("virtio-blk", disk->alias), &disk->address);
+
+	json_array_append_new(lists->backends,
+			      json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", id, "kind",
+					"block", "driver", "raw", "fd", opened->number, "readonly",
+					disk->readonly, "discard", disk->discard, "cache", cache));
+	json_object_set_new(device, "backend", json_string(id));
+	json_object_set_new(device, "serial", json_string(disk->serial ? disk->serial : ""));
+	json_object_set_new(
+		device, "queues",
+		json_integer(disk->queues ? disk->queues : MIN(domain->vcpus_current, QUEUES_MAX)));
+	if (disk->boot_order)
+		json_object_set_new(device, "boot_index", json_integer(disk->boot_order));
+	json_array_append_new(lists->devices, device);
+	g_free(id);
+}
+
+static void add_net(struct lists *lists, const struct opened_net *opened, unsigned index)
+{
+	const struct domain_interface *interface = opened->interface;
+	char *id = g_strdup_printf("net%u", index);
+	json_t *device =
+		with_address(new_device("virtio-net", interface->alias), &interface->address);
+
+	json_array_append_new(lists->backends,
+			      json_pack("{s:s, s:s, s:s, s:i}", "id", id, "kind", "net", "driver",
+					"socket", "fd", opened->number));
+	json_object_set_new(device, "backend", json_string(id));
+	json_object_set_new(device, "mac", json_string(interface->mac));
+	json_array_append_new(lists->devices, device);
+	g_free(id);
+}
+
+static void add_console(struct lists *lists, const struct opened_console *opened, unsigned index)
+{
+	const struct domain_chardev *chardev = opened->chardev;
+	bool serial = chardev->kind == CHARDEV_SERIAL;
+	char *id = g_strdup_printf("console%u", index);
+	json_t *backend =
+		json_pack("{s:s, s:s, s:s}", "id", id, "kind", "console", "driver", opened->driver);
+	json_t *device = new_device(serial ? "isa-serial" : "debugcon", chardev->alias);
+
+	if (!strcmp(opened->driver, "fd")) {
+		json_object_set_new(backend, "fd_in", json_integer(opened->number));
+		json_object_set_new(backend, "fd_out", json_integer(opened->number));
+	} else if (opened->number >= 0) {
+		json_object_set_new(backend, "fd", json_integer(opened->number));
+	}
+	json_array_append_new(lists->backends, backend);
+	json_object_set_new(device, serial ? "index" : "port",
+			    json_integer(serial ? chardev->port : chardev->iobase));
+	json_object_set_new(device, "backend", json_string(id));
+	json_array_append_new(lists->devices, device);
+	g_free(id);
+}
+
+static void add_ports(struct lists *lists, const struct domain *domain)
+{
+	for (unsigned i = 0; i < domain->controllers->len; i++) {
+		const struct domain_controller *port = domain->controllers->pdata[i];
+		json_t *device;
+
+		if (strcmp(port->model, "pcie-root-port"))
+			continue; /* pcie-root is the machine itself */
+		device = with_address(new_device("pcie-root-port", port->alias), &port->address);
+		json_object_set_new(device, "chassis", json_integer(port->chassis));
+		json_object_set_new(device, "port", json_integer(port->port));
+		json_array_append_new(lists->devices, device);
+	}
+}
+
+static void add_rest(struct lists *lists, const struct domain *domain)
+{
+	const struct domain_device *balloon = domain->memballoon;
+
+	for (unsigned i = 0; i < domain->rngs->len; i++) {
+		const struct domain_device *rng = domain->rngs->pdata[i];
+
+		json_array_append_new(
+			lists->devices,
+			with_address(new_device("virtio-rng", rng->alias), &rng->address));
+	}
+	if (balloon)
+		json_array_append_new(lists->devices,
+				      with_address(new_device("virtio-balloon", balloon->alias),
+						   &balloon->address));
+}
+
+static void add_lists(json_t *plan, const struct launch_private *p)
+{
+	struct lists lists = { json_array(), json_array() };
+
+	add_ports(&lists, p->domain);
+	for (unsigned i = 0; i < p->consoles->len; i++)
+		add_console(&lists, p->consoles->pdata[i], i);
+	for (unsigned i = 0; i < p->disks->len; i++)
+		add_disk(&lists, p->domain, p->disks->pdata[i], i);
+	for (unsigned i = 0; i < p->nets->len; i++)
+		add_net(&lists, p->nets->pdata[i], i);
+	add_rest(&lists, p->domain);
+	json_object_set_new(plan, "backends", lists.backends);
+	json_object_set_new(plan, "devices", lists.devices);
+}
+
+/* --- the whole --- */
+
+static void add_debug(json_t *plan, const struct launch_options *options)
+{
+	if (options->cpu_step || options->cpu_check_blocks || options->cpu_stats)
+		json_object_set_new(plan, "cpu_debug",
+				    json_pack("{s:b, s:b, s:b}", "step", options->cpu_step,
+					      "check_blocks", options->cpu_check_blocks, "stats",
+					      options->cpu_stats));
+}
+
+static void add_channels(json_t *plan, const struct launch_private *p)
+{
+	if (p->monitor >= 0)
+		json_object_set_new(plan, "monitor", json_pack("{s:i}", "fd", p->monitor));
+	if (p->log >= 0)
+		json_object_set_new(plan, "log",
+				    json_pack("{s:i, s:s}", "fd", p->log, "level",
+					      p->options.verbose_log ? "debug" : "info"));
+}
+
+json_t *plan_make(const struct launch *launch)
+{
+	const struct launch_private *p = launch->private;
+	const struct domain *domain = p->domain;
+	json_t *plan;
+
+	plan = json_pack("{s:i, s:s, s:s, s:s}", "version", PLAN_VERSION, "name", domain->name,
+			 "uuid", domain->uuid, "machine", domain->machine);
+	json_object_set_new(
+		plan, "engine",
+		json_pack("{s:s, s:s}", "name", launch->engine, "why", launch->engine_why));
+	json_object_set_new(plan, "memory",
+			    json_pack("{s:I}", "bytes", (json_int_t)(domain->memory_kib * KIB)));
+	json_object_set_new(plan, "vcpus", plan_vcpus(domain));
+	json_object_set_new(plan, "cpu", plan_cpu(p));
+	add_debug(plan, &p->options);
+	json_object_set_new(plan, "clock",
+			    json_pack("{s:s}", "offset",
+				      domain->clock == CLOCK_LOCALTIME ? "localtime" : "utc"));
+	json_object_set_new(plan, "lifecycle", plan_lifecycle(launch));
+	json_object_set_new(plan, "boot", plan_boot(launch));
+	add_lists(plan, p);
+	add_channels(plan, p);
+	return plan;
+}

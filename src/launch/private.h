@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the launch room share. */
+#ifndef LODGE_LAUNCH_PRIVATE_H
+#define LODGE_LAUNCH_PRIVATE_H
+
+#include "launch/launch.h"
+
+#define FIRST_PASSED_FD 3 /* 0 to 2 are the standard streams */
+
+/*
+ * The descriptors a child gets. The entry at index i will be number FIRST_PASSED_FD + i in the
+ * child; here it has some other number and is close-on-exec.
+ */
+struct fd_map {
+	GArray *fds; /* int, owned */
+};
+
+struct launch_private {
+	const struct domain *domain; /* during launch_prepare() only */
+	struct launch_options options;
+	struct fd_map map;
+	GPtrArray *features_off;          /* char *: Linux's names */
+	GPtrArray *disks;                 /* struct opened_disk */
+	GPtrArray *consoles;              /* struct opened_console */
+	GPtrArray *nets;                  /* struct opened_net */
+	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
+	int log_fd, lock_fd;              /* our own */
+	int messages_child_fd;            /* lodge-vmm's standard error */
+	char *directory;                  /* for the guest's sockets while it runs */
+	GPtrArray *sockets;               /* char *: paths to remove at the end */
+	bool started;
+};
+
+struct opened_disk {
+	const struct domain_disk *disk;
+	int number;
+};
+
+struct opened_console {
+	const struct domain_chardev *chardev;
+	const char *driver;
+	int number; /* -1 for driver "null" */
+};
+
+struct opened_net {
+	const struct domain_interface *interface;
+	int number;          /* the guest's end */
+	int helper_fd;       /* lodge-net's end, ours until it is started; then -1 */
+	GPtrArray *forwards; /* char *: lodge-net's --forward values */
+	pid_t helper;
+};
+
+/* --- fdmap.c --- */
+void fd_map_init(struct fd_map *map);
+void fd_map_clear(struct fd_map *map);
+/* Takes over @fd; returns its number in the child. */
+int fd_map_add(struct fd_map *map, int fd);
+
+/* --- spawn.c --- */
+struct spawn {
+	const char *const *argv; /* argv[0] is the path */
+	const struct fd_map *map;
+	int in, out, err; /* descriptors for the standard streams; -1: /dev/null */
+	bool die_with_parent;
+};
+/* Runs a program that holds its standard streams and the map's descriptors and nothing else. */
+pid_t spawn_program(const struct spawn *spawn, GError **error);
+/* The path of one of our own programs: beside the running one, or in libexec; caller frees. */
+char *spawn_find(const char *name, GError **error);
+
+/* --- engine.c --- */
+bool engine_choose(struct launch *launch, const char *wanted, GError **error);
+
+/* --- cpu.c --- */
+/* Linux's names of the CPU features that the guest must not see; caller unrefs. */
+GPtrArray *cpu_features_off(const struct domain *domain, GError **error);
+
+/* --- image.c --- */
+/* Opens a disk's image and locks it; -1 with @error set. */
+int image_open(const struct domain *domain, const struct domain_disk *disk, GError **error);
+
+/* --- runtime.c --- */
+/* Makes and locks the guest's directory, opens log and monitor socket. */
+bool runtime_open(struct launch *launch, GError **error);
+void runtime_close(struct launch *launch);
+/* A listening UNIX socket at @path; -1 with @error set. The path is removed at the end. */
+int runtime_listen(struct launch *launch, const char *path, GError **error);
+
+/* --- chardev.c --- */
+bool chardevs_open(struct launch *launch, GError **error);
+
+/* --- net.c --- */
+bool nets_open(struct launch *launch, GError **error);
+bool nets_start(struct launch *launch, GError **error);
+
+/* --- plan.c --- */
+json_t *plan_make(const struct launch *launch);
+
+#endif
