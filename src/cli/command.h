@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commands of `lodge`: one row each. The table makes the parser, --help and the completion;
+ * a test holds the manual page against it.
+ *
+ * An option is written "--name VALUE" or "--name=VALUE"; a flag takes no value.
+ */
+#ifndef LODGE_CLI_COMMAND_H
+#define LODGE_CLI_COMMAND_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#define EXIT_USAGE 2
+
+enum value_kind {
+	VALUE_NONE, /* a flag */
+	VALUE_TEXT,
+	VALUE_FILE, /* for completion */
+	VALUE_WORD, /* one of `value`, which lists them as "a|b|c" */
+};
+
+struct command_option {
+	const char *name; /* "--engine" */
+	enum value_kind kind;
+	const char *value; /* how help calls the value: "auto|kvm|soft", "SECONDS" */
+	const char *help;
+	bool many; /* may be given more than once */
+};
+
+struct invocation;
+
+struct command {
+	const char *name;
+	const char *arguments; /* "[GUEST.xml]" */
+	unsigned arguments_max;
+	const char *summary; /* one line */
+	const char *description;
+	const struct command_option *options; /* ends with a NULL name */
+	int (*action)(const struct invocation *invocation);
+};
+
+/* One command line, parsed. */
+struct invocation {
+	const struct command *command;
+	GPtrArray *arguments; /* const char * */
+	GHashTable *values;   /* option name -> GPtrArray of const char * */
+};
+
+/* --- run.c --- */
+extern const struct command command_run;
+
+/* --- commands.c --- */
+extern const struct command *const commands[]; /* ends with NULL */
+const struct command *command_find(const char *name);
+const struct command_option *command_option_find(const struct command *command, const char *name,
+						 size_t length);
+
+/* --- parse.c --- */
+/* NULL with @error set when the words do not fit the command; free with invocation_free(). */
+struct invocation *invocation_parse(const struct command *command, int argc, char **argv,
+				    GError **error);
+void invocation_free(struct invocation *invocation);
+bool invocation_has(const struct invocation *invocation, const char *option);
+/* The last value given, or NULL. */
+const char *invocation_value(const struct invocation *invocation, const char *option);
+/* The value at @index of an option that may be given more than once, or NULL after the last. */
+const char *invocation_nth(const struct invocation *invocation, const char *option, unsigned index);
+
+/* --- help.c --- */
+void help_print(void);
+void help_print_command(const struct command *command);
+
+/* --- complete.c --- */
+/* Prints what may stand where the last of @words is; for the shell's completion script. */
+void complete_print(int count, char **words);
+
+#endif
