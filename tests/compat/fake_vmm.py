@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stands in for lodge-vmm: does what the guest's kernel command line says behind "do=".
+
+exit:N     end with status N            hello:N  print a line on the console, then end with N
+descriptors print what is open          echo     give every console byte back until 'q'
+sleep      wait for SIGTERM; the second ends it with 5, as lodge-vmm does
+message    complain on standard error, end with 1
+"""
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+
+
+def read_plan(number):
+    data = b""
+    while chunk := os.read(number, 65536):
+        data += chunk
+    return json.loads(data)
+
+
+def console(plan):
+    for backend in plan["backends"]:
+        if backend["kind"] == "console" and backend["driver"] == "fd":
+            return backend["fd_out"]
+        if backend["kind"] == "console" and backend["driver"] in ("pty", "file"):
+            return backend["fd"]
+        if backend["kind"] == "console" and backend["driver"] == "listen":
+            return socket.socket(fileno=backend["fd"]).accept()[0].detach()
+    return None
+
+
+def echo(number):
+    while (byte := os.read(number, 1)) not in (b"", b"q"):
+        os.write(number, b"<" + byte + b">")
+
+
+def sleep(number):
+    terms = []
+    signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+    if number is not None:
+        os.write(number, b"sleeping\r\n")
+    while len(terms) < 2:
+        time.sleep(0.02)
+    sys.exit(5)
+
+
+def main():
+    numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    plan = read_plan(int(sys.argv[2]))
+    what = re.search(r"do=(\S+)", plan["boot"]["cmdline"]).group(1)
+    verb, _, value = what.partition(":")
+    out = console(plan)
+    if verb == "descriptors":
+        os.write(out, json.dumps({"open": numbers, "plan": plan}).encode() + b"\n")
+    elif verb == "hello":
+        os.write(out, b"hello from the guest\r\n")
+        time.sleep(0.1)
+    elif verb == "echo":
+        os.write(out, b"ready\r\n")
+        echo(out)
+    elif verb == "sleep":
+        sleep(out)
+    elif verb == "message":
+        print("lodge-vmm: cannot build the machine: no reason", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(int(value or 0))
+
+
+main()

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lodge run` as a person at a terminal and as a script meet it, with a stand-in for lodge-vmm."""
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+import tap
+
+LODGE = sys.argv[1]
+FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_vmm.py")
+WAIT = 30
+
+
+class Place:
+    """A directory for one test: runtime and state directories, a kernel, a disk."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.env = dict(os.environ, XDG_RUNTIME_DIR=f"{directory}/run",
+                        XDG_STATE_HOME=f"{directory}/state")
+        os.mkdir(f"{directory}/run", 0o700)
+        for name in ("vmlinuz", "disk.img"):
+            with open(f"{directory}/{name}", "wb") as out:
+                out.truncate(1 << 20)
+
+    def command(self, do, *arguments):
+        return [LODGE, "run", "--vmm", FAKE, "--kernel", f"{self.directory}/vmlinuz", "--append",
+                f"do={do}", "--name", "t", *arguments]
+
+    def run(self, do, *arguments, **options):
+        return subprocess.run(self.command(do, *arguments), env=self.env, capture_output=True,
+                              stdin=subprocess.DEVNULL, timeout=WAIT, **options)
+
+    def start(self, do, *arguments, **options):
+        return subprocess.Popen(self.command(do, *arguments), env=self.env, **options)
+
+    def leftovers(self):
+        return os.listdir(f"{self.directory}/run/lodge")
+
+    def log(self):
+        with open(f"{self.directory}/state/lodge/t.log") as text:
+            return text.read()
+
+
+@contextlib.contextmanager
+def place():
+    with tempfile.TemporaryDirectory() as directory:
+        yield Place(directory)
+
+
+class Terminal:
+    """`lodge run` on a pseudo terminal."""
+
+    def __init__(self, where, do, *arguments):
+        self.master, slave = pty.openpty()
+        self.slave = slave
+        self.before = termios.tcgetattr(slave)
+        self.process = where.start(do, *arguments, stdin=slave, stdout=slave, stderr=slave,
+                                   start_new_session=True)
+        self.text = ""
+
+    def read(self, until):
+        end = time.monotonic() + WAIT
+        while not re.search(until, self.text):
+            left = end - time.monotonic()
+            assert left > 0, f"no '{until}' in {self.text!r}"
+            if select.select([self.master], [], [], left)[0]:
+                self.text += os.read(self.master, 4096).decode(errors="replace")
+        return self.text
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    def is_raw(self):
+        return not termios.tcgetattr(self.slave)[3] & termios.ECHO
+
+    def end(self):
+        """The exit status; the terminal must be as it was."""
+        status = self.process.wait(WAIT)
+        with contextlib.suppress(OSError):
+            while select.select([self.master], [], [], 0.2)[0]:
+                self.text += os.read(self.master, 4096).decode(errors="replace")
+        after = termios.tcgetattr(self.slave)
+        os.close(self.slave)
+        os.close(self.master)
+        assert after == self.before, "the terminal was not restored"
+        return status
+
+
+def children(pid):
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as text:
+            return text.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until(what, seconds=WAIT):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+# --- what a script sees ---
+
+def test_first_line_names_the_engine_and_why():
+    with place() as where:
+        first = where.run("exit:0").stderr.decode().splitlines()[0]
+    assert re.match(r"lodge: engine soft: .*/dev/kvm", first), first
+
+
+def test_console_is_standard_output_and_nothing_else():
+    with place() as where:
+        assert where.run("hello:0").stdout == b"hello from the guest\r\n"
+
+
+def test_exit_status_is_the_guests():
+    with place() as where:
+        for status in (0, 3, 4, 5, 85):
+            assert where.run(f"hello:{status}").returncode == status
+
+
+def test_end_is_said():
+    with place() as where:
+        assert b"lodge: the guest powered off\n" in where.run("hello:0").stderr
+        assert b"lodge: the guest crashed\n" in where.run("hello:4").stderr
+
+
+def test_messages_of_lodge_vmm_are_passed_on():
+    with place() as where:
+        done = where.run("message")
+    assert done.returncode == 1 and b"cannot build the machine: no reason" in done.stderr, done
+
+
+def test_vmm_holds_only_what_it_was_handed():
+    with place() as where:
+        extra = os.open("/dev/null", os.O_RDONLY)
+        os.set_inheritable(extra, True)
+        done = where.run("descriptors", "--disk", f"{where.directory}/disk.img", close_fds=False)
+        os.close(extra)
+    seen = json.loads(done.stdout)
+    plan = seen["plan"]
+    named = {plan["boot"]["kernel"], plan["monitor"]["fd"], plan["log"]["fd"]}
+    for backend in plan["backends"]:
+        named |= {backend[key] for key in ("fd", "fd_in", "fd_out") if key in backend}
+    opened = set(seen["open"]) - {0, 1, 2}
+    # beside what the plan names: the plan, the name's lock, and the listing of the directory
+    assert named < opened and len(opened - named) == 3, (sorted(named), sorted(opened))
+
+
+def test_timeout_ends_the_guest_with_124():
+    with place() as where:
+        done = where.run("sleep", "--timeout", "1")
+        assert done.returncode == 124 and not where.leftovers(), done
+
+
+def test_first_sigterm_presses_the_button_second_ends():
+    with place() as where:
+        process = where.start("sleep", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL)
+        assert process.stdout.readline() == b"sleeping\r\n"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT) == 5
+        assert b"power button pressed" in process.stderr.read()
+
+
+def test_nothing_is_left_behind():
+    with place() as where:
+        where.run("hello:0")
+        assert not where.leftovers()
+        assert "plan {" in where.log() and "ended with status 0" in where.log()
+
+
+def test_killed_vmm_leaves_nothing():
+    with place() as where:
+        process = where.start("sleep", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        assert process.wait(WAIT) == 128 + signal.SIGKILL
+        assert b"killed by signal 9" in process.stderr.read() and not where.leftovers()
+
+
+def test_vmm_dies_with_lodge():
+    with place() as where:
+        process = where.start("sleep", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        child = children(process.pid)[0]
+        process.kill()
+        process.wait(WAIT)
+        wait_until(lambda: not alive(child))
+        assert where.run("hello:0").returncode == 0, "what was left must not be in the way"
+        assert not where.leftovers()
+
+
+def test_one_name_runs_once():
+    with place() as where:
+        process = where.start("sleep", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        second = where.run("hello:0")
+        process.kill()
+        process.wait(WAIT)
+    assert second.returncode == 1, second
+    assert f"'t' is running already, started by process {process.pid}" in second.stderr.decode()
+
+
+def test_image_in_use_names_the_holder():
+    with place() as where:
+        disk = f"{where.directory}/disk.img"
+        process = where.start("sleep", "--disk", disk, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        command = [word if word != "t" else "other" for word in where.command("hello:0")]
+        second = subprocess.run([*command, "--disk", disk], env=where.env, capture_output=True,
+                                text=True, timeout=WAIT, stdin=subprocess.DEVNULL)
+        process.kill()
+        process.wait(WAIT)
+        third = where.run("hello:0", "--disk", disk)
+    assert third.returncode == 0, third
+    assert second.returncode == 1 and f"{disk} is in use" in second.stderr, second
+    assert f"by process {process.pid} (" in second.stderr, second.stderr
+
+
+def test_foreign_lock_on_an_image_is_respected():
+    with place() as where:
+        with open(f"{where.directory}/disk.img", "r+b") as image:
+            # byte 201: "nobody else may write", as QEMU says it
+            lock = bytes(fcntl.fcntl(image, 37, _flock(fcntl.F_RDLCK, 201)))
+            assert lock
+            done = where.run("hello:0", "--disk", f"{where.directory}/disk.img")
+    assert done.returncode == 1 and b"is in use" in done.stderr, done
+
+
+def _flock(kind, start):
+    import struct
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, start, 1, 0)
+
+
+def test_console_file():
+    with place() as where:
+        path = f"{where.directory}/console.txt"
+        done = where.run("hello:0", "--console", f"file:{path}")
+        with open(path) as text:
+            assert text.read() == "hello from the guest\n"
+    assert done.stdout == b"", done
+
+
+def test_console_unix_socket():
+    with place() as where:
+        path = f"{where.directory}/console.sock"
+        process = where.start("echo", "--console", f"unix:{path}", stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL)
+        wait_until(lambda: os.path.exists(path))
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.sendall(b"aq")
+            assert peer.makefile("rb").read() == b"ready\r\n<a>"
+        assert process.wait(WAIT) == 0 and not os.path.exists(path)
+        assert f"the console is {path}" in process.stderr.read().decode()
+
+
+def test_console_pty():
+    with place() as where:
+        process = where.start("echo", "--console", "pty", stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL)
+        process.stderr.readline()
+        path = re.search(r"the console is (/dev/pts/\d+)", process.stderr.readline().decode())
+        with open(path.group(1), "r+b", buffering=0) as terminal:
+            terminal.write(b"xq")
+            text = b""
+            while not text.endswith(b"<x>"):
+                text += terminal.read(1)
+        assert process.wait(WAIT) == 0
+
+
+def test_console_none():
+    with place() as where:
+        done = where.run("exit:0", "--console", "none")
+    assert done.returncode == 0 and done.stdout == b"", done
+
+
+def test_wrong_options_end_with_usage():
+    with place() as where:
+        for words in (["--engine", "warp"], ["--no-such"], ["--timeout"], ["--console=radio"],
+                      ["--timeout", "soon"], ["--no-reboot=yes"]):
+            done = where.run("exit:0", *words)
+            assert done.returncode in (1, 2) and done.stderr.startswith(b"lodge run: "), done
+
+
+def test_kvm_is_not_in_this_version():
+    with place() as where:
+        done = where.run("exit:0", "--engine", "kvm")
+    assert done.returncode == 1 and b"kvm engine is not in this version yet" in done.stderr, done
+
+
+def test_no_reboot_is_in_the_plan():
+    with place() as where:
+        plan = json.loads(where.run("exit:0", "--dry-run", "--no-reboot").stdout)
+    assert plan["lifecycle"]["reboot"] == "destroy", plan
+
+
+def test_dry_run_starts_nothing_and_leaves_nothing():
+    with place() as where:
+        done = where.run("exit:7", "--dry-run")
+        assert done.returncode == 0 and not where.leftovers(), done
+
+
+def test_xml_from_standard_input():
+    xml = "<domain type='qemu'><name>in</name><memory unit='MiB'>64</memory><os><type>hvm</type>" \
+          "<kernel>/k</kernel></os></domain>"
+    done = subprocess.run([LODGE, "run", "--print-xml", "-"], input=xml, capture_output=True,
+                          text=True, timeout=WAIT)
+    assert "<name>in</name>" in done.stdout, done
+
+
+def test_forward_reaches_the_interface():
+    with place() as where:
+        done = where.run("exit:0", "--print-xml", "--forward", "127.0.0.1:2222:22", "--forward",
+                         "udp:5353:53")
+    text = done.stdout.decode()
+    assert "<portForward proto='tcp' address='127.0.0.1'>" in text, done
+    assert "<range start='5353' to='53'/>" in text, done
+
+
+# --- what a person sees ---
+
+def test_terminal_is_raw_and_restored():
+    with place() as where:
+        terminal = Terminal(where, "echo")
+        terminal.read("escape key is Ctrl-\\]")
+        terminal.read("ready")
+        assert terminal.is_raw()
+        terminal.type(b"\x03a")
+        terminal.read("<a>")
+        assert "<\x03>" in terminal.text, "Ctrl-C belongs to the guest"
+        terminal.type(b"q")
+        assert terminal.end() == 0
+
+
+def test_escape_key_quits():
+    with place() as where:
+        terminal = Terminal(where, "sleep")
+        terminal.read("sleeping")
+        terminal.type(b"\x1d")
+        terminal.read("p power button, r reset, q quit")
+        terminal.type(b"q")
+        assert terminal.end() == 5
+
+
+def test_escape_key_itself_can_be_sent():
+    with place() as where:
+        terminal = Terminal(where, "echo")
+        terminal.read("ready")
+        terminal.type(b"\x1d]b")
+        terminal.read("<\x1d><b>")
+        terminal.type(b"q")
+        assert terminal.end() == 0
+
+
+def test_terminal_is_restored_when_vmm_is_killed():
+    with place() as where:
+        terminal = Terminal(where, "sleep")
+        terminal.read("sleeping")
+        os.kill(children(terminal.process.pid)[0], signal.SIGKILL)
+        assert terminal.end() == 128 + signal.SIGKILL
+
+
+def test_terminal_is_restored_after_signals():
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        with place() as where:
+            terminal = Terminal(where, "sleep")
+            terminal.read("sleeping")
+            terminal.process.send_signal(number)
+            terminal.read("power button pressed")
+            terminal.process.send_signal(number)
+            assert terminal.end() == 5
+
+
+def test_terminal_is_restored_after_a_fatal_signal():
+    with place() as where:
+        terminal = Terminal(where, "sleep")
+        terminal.read("sleeping")
+        terminal.process.send_signal(signal.SIGSEGV)
+        assert terminal.end() != 0
+
+
+def test_terminal_is_given_back_while_stopped():
+    with place() as where:
+        terminal = Terminal(where, "echo")
+        terminal.read("ready")
+        terminal.process.send_signal(signal.SIGTSTP)
+        wait_until(lambda: not terminal.is_raw())
+        terminal.process.send_signal(signal.SIGCONT)
+        wait_until(terminal.is_raw)
+        terminal.type(b"q")
+        assert terminal.end() == 0
+
+
+tap.main(globals())
