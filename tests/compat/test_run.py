@@ -287,7 +287,8 @@ def test_console_pty():
                               stdin=subprocess.DEVNULL)
         process.stderr.readline()
         path = re.search(r"the console is (/dev/pts/\d+)", process.stderr.readline().decode())
-        with open(path.group(1), "r+b", buffering=0) as terminal:
+        number = os.open(path.group(1), os.O_RDWR | os.O_NOCTTY)
+        with open(number, "r+b", buffering=0) as terminal:
             terminal.write(b"xq")
             text = b""
             while not text.endswith(b"<x>"):
