@@ -276,27 +276,32 @@ static void reset_guest(struct run *run)
 	}
 }
 
-/* lodge-vmm takes the first SIGTERM as the power button and the second as the end. */
+/*
+ * lodge-vmm takes the first of SIGTERM and SIGINT as the power button and the second as the end.
+ * One of each is sent, because two of a kind may arrive as one.
+ */
+static void press_button(struct run *run)
+{
+	if (run->powerdowns++ == 0)
+		fprintf(stderr, "lodge: power button pressed; once more ends the guest\r\n");
+	kill(run->launch->pid, run->powerdowns == 1 ? SIGTERM : SIGINT);
+}
+
 static void on_request(void *opaque, enum console_request request)
 {
 	struct run *run = opaque;
-	pid_t pid = run->launch->pid;
 
 	switch (request) {
-	case CONSOLE_RESET: reset_guest(run); return;
-	case CONSOLE_POWERDOWN:
-		if (run->powerdowns++ == 0)
-			fprintf(stderr,
-				"lodge: power button pressed; once more ends the guest\r\n");
-		break;
-	case CONSOLE_TIMEOUT: run->timed_out = true; /* fall through */
+	case CONSOLE_RESET: reset_guest(run); break;
+	case CONSOLE_POWERDOWN: press_button(run); break;
+	case CONSOLE_TIMEOUT:
 	case CONSOLE_QUIT:
+		run->timed_out = request == CONSOLE_TIMEOUT;
 		run->killed = true;
-		if (run->powerdowns == 0)
-			kill(pid, SIGTERM);
+		kill(run->launch->pid, SIGTERM);
+		kill(run->launch->pid, SIGINT);
 		break;
 	}
-	kill(pid, SIGTERM);
 }
 
 static void say_start(const struct launch *launch, const struct launch_options *options)

@@ -4,7 +4,7 @@
 
 exit:N     end with status N            hello:N  print a line on the console, then end with N
 descriptors print what is open          echo     give every console byte back until 'q'
-sleep      wait for SIGTERM; the second ends it with 5, as lodge-vmm does
+sleep      wait for SIGTERM or SIGINT; the second ends it with 5, as lodge-vmm does
 message    complain on standard error, end with 1
 """
 import json
@@ -41,7 +41,8 @@ def echo(number):
 
 def sleep(number):
     terms = []
-    signal.signal(signal.SIGTERM, lambda *_: terms.append(1))
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: terms.append(1))
     if number is not None:
         os.write(number, b"sleeping\r\n")
     while len(terms) < 2:
