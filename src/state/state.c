@@ -260,7 +260,8 @@ static struct device *find_device(struct vm *vm, const char *id, const char *typ
 	return NULL;
 }
 
-static int load_section(struct vm *vm, struct reader *r, u64 host_tsc, GHashTable *seen,
+/* *@host_tsc is of the moment the clock was placed, in machines with a stepped clock too. */
+static int load_section(struct vm *vm, struct reader *r, u64 *host_tsc, GHashTable *seen,
 			GError **error)
 {
 	char id[256], type[256];
@@ -275,10 +276,14 @@ static int load_section(struct vm *vm, struct reader *r, u64 host_tsc, GHashTabl
 	r->at += bytes;
 	if (!g_hash_table_add(seen, g_strdup(id)))
 		return bad(error, "saved twice:", id);
-	if (!strcmp(type, "clock"))
-		return load_clock(vm, data, bytes, error);
+	if (!strcmp(type, "clock")) {
+		int err = load_clock(vm, data, bytes, error);
+
+		*host_tsc = vm_host_tsc(vm);
+		return err;
+	}
 	if (!strcmp(type, "vcpu"))
-		return load_vcpu(vm, id, data, bytes, host_tsc, error);
+		return load_vcpu(vm, id, data, bytes, *host_tsc, error);
 	dev = find_device(vm, id, type);
 	if (!dev)
 		return bad(error, "saved state of a device that is not there:", id);
@@ -313,7 +318,7 @@ int state_load_vm(struct vm *vm, const u8 *data, size_t bytes, GError **error)
 		return bad(error, "not saved state of", vm->name);
 	seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	while (!err && get(&r, &more, 1) && more == 1)
-		err = load_section(vm, &r, host_tsc, seen, error);
+		err = load_section(vm, &r, &host_tsc, seen, error);
 	if (!err && (more != 0 || r.at != r.end))
 		err = bad(error, "the state is cut or damaged:", vm->name);
 	if (!err)

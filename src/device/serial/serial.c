@@ -293,6 +293,7 @@ static void serial_reset(struct device *dev)
 	s->divisor = 12; /* 9600 baud */
 	s->thri_pending = 0;
 	s->fifo_head = s->fifo_count = 0;
+	memset(s->fifo, 0, sizeof(s->fifo));
 	update_locked(s);
 	pthread_mutex_unlock(&s->lock);
 	if (s->console)

@@ -509,7 +509,8 @@ int virtio_post_load(struct device *dev)
 {
 	struct virtio *v = virtio_of(dev);
 
-	if (pci_device_post_load(&v->pci) || (v->driver_features & ~v->features))
+	if (pci_device_post_load(&v->pci) ||
+	    ((v->status & STATUS_FEATURES_OK) && (v->driver_features & ~v->features)))
 		return -EINVAL;
 	for (unsigned i = 0; i < v->queue_count; i++) {
 		struct virtio_queue_setup *s = &v->setup[i];
