@@ -200,9 +200,12 @@ static void submit_range(struct request *r, const struct blk_header *h)
 		return;
 	}
 	virtq_chain_read(&r->chain, sizeof(*h), &range, sizeof(range));
-	if (range.sectors > RANGE_SECTORS_MAX || range.sector > UINT64_MAX / BLOCK_SECTOR ||
-	    (range.flags & ~(h->type == T_WRITE_ZEROES ? 1u : 0u))) {
-		finish(r, range.flags & ~1u ? S_UNSUPP : S_IOERR);
+	if (range.flags & ~(h->type == T_WRITE_ZEROES ? 1u : 0u)) {
+		finish(r, S_UNSUPP);
+		return;
+	}
+	if (range.sectors > RANGE_SECTORS_MAX || range.sector > UINT64_MAX / BLOCK_SECTOR) {
+		finish(r, S_IOERR);
 		return;
 	}
 	r->block = (struct block_request){ .op = h->type == T_DISCARD ? BLOCK_DISCARD
