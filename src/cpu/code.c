@@ -164,6 +164,16 @@ static void unlink_from_list(struct site **list, struct site *site)
 	}
 }
 
+/* Jump caches may still hold the block: its entry becomes the way out. */
+static void make_stale(struct code_cache *code, const struct block *block)
+{
+	struct code_buf at = { .base = code->buf.base, .p = code->buf.base + block->entry_saved };
+
+	e_store_imm32(&at, offsetof(struct cpu, exit_arg), block->off);
+	e_store_imm32(&at, offsetof(struct cpu, exit_code), EXIT_STALE);
+	e_jmp_to(&at, at.base + code->thunks.exit_saved);
+}
+
 /* Nobody executes translated code now. */
 static void invalidate_block(struct code_cache *code, struct block *block)
 {
@@ -187,6 +197,7 @@ static void invalidate_block(struct code_cache *code, struct block *block)
 			patch_code(code, s->patch, s->stub);
 		}
 	}
+	make_stale(code, block); /* last: a link's field may lie in the bytes it overwrites */
 	for (slot = &code->hash[hash_slot(block->page, block->off, block->ctx)]; *slot;
 	     slot = &(*slot)->hash_next) {
 		if (*slot == block) {
@@ -251,40 +262,63 @@ static struct cpu *self_on_this_thread(struct cpu_vm *vm)
 	return signals_current(vm);
 }
 
+static u32 *page_info(struct cpu_vm *vm, gpa_t gpa)
+{
+	const struct ram_slot *slot;
+
+	return ram_ptr(vm, gpa, &slot) ? &slot->info[(gpa - slot->gpa) >> PAGE_SHIFT] : NULL;
+}
+
+/* A page that is written again and again is data by now, whatever ran from it: give it back. */
+#define WRITES_BEFORE_DATA 24
+
+static bool page_turned_data(u32 *info)
+{
+	u32 writes = __atomic_add_fetch(info, PAGE_WRITES_ONE, __ATOMIC_RELAXED) & PAGE_WRITES_MASK;
+
+	return writes >= WRITES_BEFORE_DATA * PAGE_WRITES_ONE;
+}
+
+/* Stops the others, drops the blocks that depend on @lines (all: the page is plain data again). */
+static void drop_lines(struct cpu_vm *vm, gpa_t page, u64 lines, u32 *info)
+{
+	struct code_cache *code = vm->code;
+	struct cpu *self = self_on_this_thread(vm);
+	u32 presence = self ? self->in_code : CODE_OUT;
+
+	if (presence == CODE_IN)
+		code_leave(self, CODE_PARKED);
+	code_exclusive_begin(vm, self);
+	code_lock(code);
+	invalidate_lines(code, page, lines);
+	if (lines == ~0ull)
+		__atomic_fetch_and(info, ~(PAGE_HAS_CODE | PAGE_WRITES_MASK), __ATOMIC_SEQ_CST);
+	code_unlock(code);
+	if (presence == CODE_IN)
+		code_leave(self, CODE_IN);
+	code_exclusive_end(vm, self);
+}
+
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
 {
 	struct code_cache *code = vm->code;
-	struct cpu *self;
-	u32 presence;
-	u64 lines;
-	bool hit;
 
 	while (bytes) {
 		gpa_t page = gpa & PAGE_MASK;
 		unsigned off = gpa & ~PAGE_MASK;
 		unsigned n = MIN(bytes, PAGE_SIZE - off);
+		u32 *info = page_info(vm, page);
+		u64 lines = line_mask(off, n);
+		bool hit;
 
-		lines = line_mask(off, n);
+		if (info && page_turned_data(info))
+			lines = ~0ull;
 		code_lock(code);
 		__atomic_store_n(&code->writes, code->writes + 1, __ATOMIC_RELEASE);
 		hit = page_affected(code, page, lines);
 		code_unlock(code);
-		if (hit) {
-			self = self_on_this_thread(vm);
-			presence = self ? self->in_code : CODE_OUT;
-			if (presence == CODE_IN)
-				code_leave(self, CODE_PARKED);
-			code_exclusive_begin(vm, self);
-			code_lock(code);
-			invalidate_lines(code, page, lines);
-			code_unlock(code);
-			for (unsigned i = 0; i < vm->config.cpus; i++)
-				if (vm->cpus[i])
-					code_jumps_flush(vm->cpus[i]);
-			if (presence == CODE_IN)
-				code_leave(self, CODE_IN);
-			code_exclusive_end(vm, self);
-		}
+		if (info && (hit || lines == ~0ull))
+			drop_lines(vm, page, lines, info);
 		gpa += n;
 		bytes -= n;
 	}
@@ -341,14 +375,14 @@ void code_mark_page(struct cpu *cpu, gpa_t page)
 	if (__atomic_load_n(info, __ATOMIC_RELAXED) & PAGE_HAS_CODE)
 		return;
 	old = __atomic_fetch_or(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
-	if (old & ~(PAGE_HAS_CODE | PAGE_WRITER(cpu->index)) & 0x7fffffff) {
+	if (old & PAGE_WRITERS & ~PAGE_WRITER(cpu->index)) {
 		/* another processor may write the page directly: take its entries away */
 		code_leave(cpu, CODE_PARKED);
 		code_exclusive_begin(cpu->vm, cpu);
 		for (unsigned i = 0; i < cpu->vm->config.cpus; i++)
 			if (cpu->vm->cpus[i])
 				tlb_revoke_write(cpu->vm->cpus[i], host);
-		__atomic_fetch_and(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(info, ~PAGE_WRITERS, __ATOMIC_SEQ_CST);
 		code_leave(cpu, CODE_IN);
 		code_exclusive_end(cpu->vm, cpu);
 	} else if (old & PAGE_WRITER(cpu->index)) {

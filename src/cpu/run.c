@@ -179,6 +179,10 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 
 void cpu_request(struct cpu *cpu, unsigned requests)
 {
+	/* INIT forgets an earlier SIPI; one that comes after it counts, however late both are seen
+	 */
+	if (requests & CPU_REQ_INIT)
+		cpu_request_clear(cpu, CPU_REQ_SIPI);
 	__atomic_fetch_or(&cpu->requests, requests, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
 }
@@ -255,12 +259,13 @@ static bool take_requests(struct cpu *cpu, enum cpu_exit *exit)
 		return false;
 	}
 	if (r & CPU_REQ_INIT) {
-		cpu_request_clear(cpu, CPU_REQ_INIT | CPU_REQ_SIPI);
+		cpu_request_clear(cpu, CPU_REQ_INIT);
 		fpu_leave(cpu);
 		cpu_reset(cpu, true);
+		r = __atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST);
 	}
 	if (cpu->activity == X86_WAIT_SIPI) {
-		if (r & CPU_REQ_SIPI && !(r & CPU_REQ_INIT)) {
+		if (r & CPU_REQ_SIPI) {
 			cpu_request_clear(cpu, CPU_REQ_SIPI);
 			take_sipi(cpu);
 		} else {
@@ -406,6 +411,10 @@ static enum next leave_block(struct cpu *cpu)
 		masked_commit(cpu);
 	switch (code) {
 	case EXIT_JUMP: cpu->rip = wrap_rip(cpu, cpu->exit_arg); return NEXT_RUN;
+	case EXIT_STALE:
+		cpu->rip = rip_at(cpu, (u32)cpu->exit_arg);
+		jump_slot(cpu, linear_pc(cpu))->ctx = 0;
+		return NEXT_RUN;
 	case EXIT_SIGNAL: return leave_signal(cpu);
 	default: return leave_site(cpu, site_of(cpu, code));
 	}
@@ -425,18 +434,18 @@ static u32 block_ctx(const struct cpu *cpu, bool slow)
 	return ctx;
 }
 
-static void enter_block(struct cpu *cpu, const struct block *block)
+static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 {
 	struct code_cache *code = cpu->vm->code;
 	enter_fn *enter = (enter_fn *)(code->rx + code->thunks.enter);
 
-	cpu->page_base = linear_pc(cpu) & PAGE_MASK;
+	cpu->page_base = pc & PAGE_MASK;
 	cpu->code_base = (u64)(uintptr_t)code->rx;
 	cpu->intr_shadow = 0;
 	flags_to_saved(cpu);
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
-	enter(cpu, code->rx + block->entry_saved);
+	enter(cpu, code->rx + entry_saved);
 }
 
 /* #DB after an instruction that started with TF set, APM vol. 2 section 13.1.4. */
@@ -447,24 +456,44 @@ static enum next trap_step(struct cpu *cpu)
 	return deliver(cpu);
 }
 
+/* The jump cache holds plain blocks only; a waiting link wants the block itself. */
+static bool enter_cached(struct cpu *cpu, gva_t pc)
+{
+	const struct jump_entry *e = jump_slot(cpu, pc);
+
+	if (cpu->link || e->pc != pc || e->ctx != cpu->jc_key)
+		return false;
+	enter_code(cpu, pc, e->code);
+	return true;
+}
+
+static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
+{
+	struct site *link = cpu->link;
+	u64 flushes = cpu->vm->code->flushes;
+	struct block *block;
+
+	cpu->link = NULL;
+	block = find_block(cpu, pc, ctx);
+	if (!block)
+		return false;
+	if (link && flushes == cpu->vm->code->flushes)
+		bind_link(cpu, link, pc);
+	remember_jump(cpu, pc, block);
+	enter_code(cpu, pc, block->entry_saved);
+	return true;
+}
+
 static enum next run_one(struct cpu *cpu, bool slow)
 {
 	u32 ctx = block_ctx(cpu, slow);
 	gva_t pc = linear_pc(cpu);
-	struct site *link = cpu->link;
-	u64 flushes = cpu->vm->code->flushes;
-	struct block *block;
 	enum next next;
 
-	cpu->link = NULL;
 	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
-	block = find_block(cpu, pc, ctx);
-	if (!block)
-		return deliver(cpu);
-	if (link && flushes == cpu->vm->code->flushes)
-		bind_link(cpu, link, pc);
-	remember_jump(cpu, pc, block);
-	enter_block(cpu, block);
+	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF) || !enter_cached(cpu, pc))
+		if (!enter_found(cpu, pc, ctx))
+			return deliver(cpu);
 	next = leave_block(cpu);
 	if (ctx & CTX_TF && next == NEXT_RUN && !cpu->fault_delivered)
 		next = trap_step(cpu);

@@ -222,10 +222,30 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 	return cpu;
 }
 
+static void log_stats(const struct cpu *cpu)
+{
+	static const char *const names[STAT_COUNT] = {
+		[STAT_BLOCKS] = "blocks",        [STAT_INSNS] = "instructions translated",
+		[STAT_LOOKUPS] = "lookups",      [STAT_TLB_FILLS] = "TLB fills",
+		[STAT_SLOW] = "slow accesses",   [STAT_HELPERS] = "helpers",
+		[STAT_FAULTS] = "exceptions",    [STAT_INTERRUPTS] = "interrupts",
+		[STAT_POLLS] = "polls",          [STAT_LINKS] = "links",
+		[STAT_SIGNALS] = "host signals", [STAT_HALTS] = "halts",
+	};
+	GString *line = g_string_new(NULL);
+
+	for (unsigned i = 0; i < STAT_COUNT; i++)
+		g_string_append_printf(line, "%s%llu %s", i ? ", " : "",
+				       (unsigned long long)cpu->stats[i], names[i]);
+	log_debug("cpu", "processor %u: %s", cpu->index, line->str);
+	g_string_free(line, TRUE);
+}
+
 void cpu_free(struct cpu *cpu)
 {
 	if (!cpu)
 		return;
+	log_stats(cpu);
 	cpu->vm->cpus[cpu->index] = NULL;
 	munmap(cpu, sizeof(*cpu));
 }

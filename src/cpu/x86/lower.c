@@ -1273,6 +1273,8 @@ void lower_block(struct lowering *l)
 		emit_direct(&x, l->guest[l->count], l->live_after[l->count - 1]);
 	}
 	emit_stubs(&x);
+	while (cache_off(&x, x.b->p) < block->entry_saved + BLOCK_MIN_CODE)
+		e8(x.b, 0xcc);
 	block->code_end = cache_off(&x, x.b->p);
 	block->site_count = l->site_count;
 }

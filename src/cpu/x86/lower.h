@@ -11,12 +11,14 @@
 
 #define BLOCK_MAX_INSNS 48
 #define BLOCK_MAX_SITES (BLOCK_MAX_INSNS * 4 + 8)
+#define BLOCK_MIN_CODE  32    /* room for code.c to overwrite an entry */
 #define BLOCK_MAX_CODE  16384 /* bytes reserved before a block is lowered */
 
 /* Why translated code left. Values from EXIT_SITE on name a site. */
 enum block_exit {
 	EXIT_NONE,
 	EXIT_JUMP,   /* exit_arg: RIP to continue at, not in the jump cache (or a poll) */
+	EXIT_STALE,  /* an invalidated block: exit_arg (32 bits) is its page offset */
 	EXIT_SIGNAL, /* a host signal: scratch[2] host pc, scratch[3] its flags, exit_arg the signal
 		      */
 	EXIT_SITE = 16,
