@@ -551,6 +551,12 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTCW &&
 			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV &&
 			  zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
+	/* F3 90 is PAUSE only without REX.B: with it the silicon exchanges RAX and R8 */
+	if (zi.mnemonic == ZYDIS_MNEMONIC_PAUSE && insn->rex & 1) {
+		insn->opsize = insn->rex & 8 ? 8 : insn->prefixes & PFX_66 ? 2 : 4;
+		insn->gpr_op = MEM_RW | insn->opsize << GPR_WIDTH_SHIFT;
+		insn->reg_op = 8;
+	}
 	/* PREFETCHW of a register is not one of the wide NOPs */
 	if (insn->map == 1 && insn->opcode == 0x0d && insn->rm != REG_NONE)
 		insn->allowed = 0;
