@@ -272,6 +272,8 @@ static bool take_requests(struct cpu *cpu, enum cpu_exit *exit)
 			*exit = CPU_EXIT_HALTED;
 			return false;
 		}
+	} else if (r & CPU_REQ_SIPI) {
+		cpu_request_clear(cpu, CPU_REQ_SIPI); /* ignored by a processor that runs */
 	}
 	*exit = CPU_EXIT_SHUTDOWN;
 	if (r & CPU_REQ_NMI && !cpu->nmi_masked && !cpu->intr_shadow) {

@@ -11,6 +11,8 @@
 int signals_install(void);
 /* Per thread: the alternate stack and which processor runs here. */
 int signals_thread_start(struct cpu *cpu);
+/* No processor runs on this thread any more (it may be freed); the stack stays for the next one. */
+void signals_thread_leave(void);
 void signals_thread_stop(void);
 /* The processor of @vm that runs on this thread, or NULL. */
 struct cpu *signals_current(const struct cpu_vm *vm);

@@ -108,6 +108,11 @@ int signals_thread_start(struct cpu *cpu)
 	return sigaltstack(&ss, NULL) ? -errno : 0;
 }
 
+void signals_thread_leave(void)
+{
+	current = NULL;
+}
+
 void signals_thread_stop(void)
 {
 	stack_t ss = { .ss_flags = SS_DISABLE };

@@ -261,6 +261,7 @@ enum cpu_exit cpu_run(struct cpu *cpu)
 	if (cpu->vm->config.step)
 		cpu->ctx |= CTX_STEP;
 	exit = cpu_run_hot(cpu);
+	signals_thread_leave();
 	if (exit == CPU_EXIT_ERROR)
 		log_error("cpu", "processor %u: internal error at rip %#llx", cpu->index,
 			  (unsigned long long)cpu->rip);
