@@ -240,10 +240,11 @@ static void answer_id(struct request *r)
 static bool well_formed(struct request *r, struct blk_header *h)
 {
 	struct virtq_chain *c = &r->chain;
-	struct iovec *last = &c->iov[c->out_count + c->in_count - 1];
+	struct iovec *last;
 
 	if (!c->in_count || virtq_chain_read(c, 0, h, sizeof(*h)) != sizeof(*h))
 		return false;
+	last = &c->iov[c->out_count + c->in_count - 1];
 	r->status = (u8 *)last->iov_base + last->iov_len - 1;
 	r->in_bytes = 0;
 	r->trimmed = false;
