@@ -215,11 +215,12 @@ static int parse_split(json_t *object, const char *where, const struct member *a
 	json_t *value;
 	int err;
 
+	/* The second table first: what neither knows is reported before what is missing. */
 	json_object_foreach (object, name, value)
 		json_object_set(find(a, name) ? mine : rest, name, value);
-	err = parse_object(mine, where, a, base_a, error);
+	err = parse_object(rest, where, b, base_b, error);
 	if (!err)
-		err = parse_object(rest, where, b, base_b, error);
+		err = parse_object(mine, where, a, base_a, error);
 	json_decref(mine);
 	json_decref(rest);
 	return err;
