@@ -8,6 +8,7 @@
 #include "machine/vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -163,6 +164,17 @@ int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes)
 	memset(p, 0, bytes);
 	vm_mem_written(vm, gpa, bytes);
 	return 0;
+}
+
+void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes)
+{
+	u8 *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+
+	if (!p || gpa % PAGE_SIZE || bytes % PAGE_SIZE)
+		return;
+	if (fallocate(vm->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, p - vm->memory.hva,
+		      bytes) == 0)
+		vm_mem_written(vm, gpa, bytes);
 }
 
 void *vm_mem_ptr(struct vm *vm, gpa_t gpa, u64 bytes)

@@ -53,6 +53,10 @@ int vm_mem_read(struct vm *vm, gpa_t gpa, void *buf, u64 bytes);
 int vm_mem_write(struct vm *vm, gpa_t gpa, const void *buf, u64 bytes);
 int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes);
 
+/* Gives whole pages back to the host; they read as zeros afterwards. What is not page-aligned RAM
+ * is left alone. */
+void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes);
+
 /* A host pointer to @bytes (> 0) of RAM at @gpa for the length of one request, or NULL if any
  * byte is not RAM. Who writes through it calls vm_mem_written() when the bytes are there and
  * before the guest is told. */

@@ -78,6 +78,11 @@ struct vm {
 	struct pci_bus *pci;                 /* the root bus, set by the host bridge */
 	void (*power_button)(struct vm *vm); /* set by the power-management device */
 	struct device *power_device;
+	struct { /* set by the balloon device */
+		struct device *device;
+		void (*set_target)(struct vm *vm, u64 bytes); /* of memory the guest should use */
+		u64 (*get_actual)(struct vm *vm);
+	} balloon;
 
 	/* Called at every reset after the devices', to put the guest's first instruction in place
 	 * (boot/). May be NULL: the processors start at the reset vector. */

@@ -115,11 +115,39 @@ static json_t *run_quit(struct monitor *m, struct client *c, json_t *args, const
 	return json_object();
 }
 
+static json_t *run_balloon(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	json_t *value = json_object_get(args, "value");
+
+	if (!m->vm->balloon.device) {
+		*why = "the guest has no balloon";
+		return NULL;
+	}
+	if (!json_is_integer(value) || json_integer_value(value) <= 0) {
+		*why = "'value' must be a number of bytes";
+		return NULL;
+	}
+	m->vm->balloon.set_target(m->vm, json_integer_value(value));
+	return json_object();
+}
+
+static json_t *run_query_balloon(struct monitor *m, struct client *c, json_t *args,
+				 const char **why)
+{
+	if (!m->vm->balloon.device) {
+		*why = "the guest has no balloon";
+		return NULL;
+	}
+	return json_pack("{s:I}", "actual", (json_int_t)m->vm->balloon.get_actual(m->vm));
+}
+
 static json_t *run_commands(struct monitor *m, struct client *c, json_t *args, const char **why);
 
 static const struct monitor_command commands[] = {
+	{ "balloon", false, run_balloon },
 	{ "cont", false, run_cont },
 	{ "qmp_capabilities", true, run_capabilities },
+	{ "query-balloon", false, run_query_balloon },
 	{ "query-commands", false, run_commands },
 	{ "query-status", false, run_status },
 	{ "query-version", false, run_version },

@@ -761,23 +761,83 @@ static void test_reset_in_flight(void)
 	disk_free(&d);
 }
 
+/* Another device in a slot of the root, driven by the same helpers through its queue 0. */
+static struct device *other_device(struct disk *d, const char *type, unsigned slot)
+{
+	struct device *dev = test_device_new(d->vm, type, type);
+
+	device_set_number(dev, "slot", slot, NULL);
+	test_device_realize(dev);
+	pci_assign(d->vm);
+	config_write(d->vm, 0, slot, 4, 2, 6);
+	d->bar = (config_read(d->vm, 0, slot, 0x10, 4) & ~15ull) |
+		 (u64)config_read(d->vm, 0, slot, 0x14, 4) << 32;
+	negotiate(d, features(d) & ~VIRTIO_F_EVENT_IDX);
+	setup_queue(d, DESC, AVAIL, USED);
+	common_write(d, 0x14, 1, 15);
+	g_assert_cmphex(common_read(d, 0x14, 1), ==, 15);
+	return dev;
+}
+
+static void test_balloon(void)
+{
+	static const u32 pages[] = { 0x200, 0x201, 0x203, 0xa0, 0xfee00, 0xffffffff, 0x200 };
+	struct disk d;
+	u64 one = 1;
+
+	disk_init(&d, MIB, false);
+	other_device(&d, "virtio-balloon", 3);
+	for (u32 page = 0x200; page < 0x205; page++)
+		vm_mem_write(d.vm, page << 12, &one, 8);
+	vm_mem_write(d.vm, DATA, pages, sizeof(pages));
+	put_desc(&d, DESC, 0, DATA, sizeof(pages), 0, 0);
+	offer(&d, 0);
+	notify(&d);
+	g_assert_cmpuint(wait_used(&d, NULL), ==, 0);
+	for (u32 page = 0x200; page < 0x205; page++) {
+		u64 value;
+
+		vm_mem_read(d.vm, page << 12, &value, 8);
+		g_assert_cmpuint(value, ==, page == 0x202 || page == 0x204);
+	}
+	/* the target is configuration; what was reached is the driver's to write */
+	d.vm->balloon.set_target(d.vm, 3 * MIB);
+	g_assert_cmpuint(mmio_read(d.vm, d.bar + 0x2000, 4), ==, 256);
+	mmio_write(d.vm, d.bar + 0x2000, 4, 1);
+	g_assert_cmpuint(mmio_read(d.vm, d.bar + 0x2000, 4), ==, 256);
+	mmio_write(d.vm, d.bar + 0x2004, 4, 100);
+	g_assert_cmpuint(d.vm->balloon.get_actual(d.vm), ==, 4 * MIB - 100 * 4096);
+	mmio_write(d.vm, d.bar + 0x2004, 4, 0xffffffff);
+	g_assert_cmpuint(d.vm->balloon.get_actual(d.vm), ==, 0);
+	/* free page reporting: queue 2; only whole pages */
+	common_write(&d, 0x14, 1, 0);
+	vm_mem_zero(d.vm, RINGS, 0x3000);
+	negotiate(&d, features(&d));
+	common_write(&d, 0x16, 2, 2);
+	common_write(&d, 0x18, 2, SIZE);
+	common_write(&d, 0x20, 8, DESC);
+	common_write(&d, 0x28, 8, AVAIL);
+	common_write(&d, 0x30, 8, USED);
+	common_write(&d, 0x1c, 2, 1);
+	common_write(&d, 0x14, 1, 15);
+	d.next = d.used = 0;
+	put_desc(&d, DESC, 0, 0x202000, 0x1000, 3, 1);
+	put_desc(&d, DESC, 1, 0x204000, 0x800, 2, 0);
+	offer(&d, 0);
+	mmio_write(d.vm, d.bar + 0x3008, 2, 2);
+	wait_used(&d, NULL);
+	g_assert_cmpuint(*(u64 *)vm_mem_ptr(d.vm, 0x202000, 8), ==, 0);
+	g_assert_cmpuint(*(u64 *)vm_mem_ptr(d.vm, 0x204000, 8), ==, 1);
+	disk_free(&d);
+}
+
 static void test_rng(void)
 {
 	struct disk d;
-	struct device *dev;
 	u8 zero[64] = { 0 };
 
 	disk_init(&d, MIB, false);
-	dev = test_device_new(d.vm, "virtio-rng", "rng");
-	device_set_number(dev, "slot", 3, NULL);
-	test_device_realize(dev);
-	pci_assign(d.vm);
-	config_write(d.vm, 0, 3, 4, 2, 6);
-	d.bar = (config_read(d.vm, 0, 3, 0x10, 4) & ~15ull) | (u64)config_read(d.vm, 0, 3, 0x14, 4)
-								      << 32;
-	negotiate(&d, VIRTIO_F_VERSION_1);
-	setup_queue(&d, DESC, AVAIL, USED);
-	common_write(&d, 0x14, 1, 15);
+	other_device(&d, "virtio-rng", 3);
 	put_desc(&d, DESC, 0, DATA, 64, 2, 0);
 	offer(&d, 0);
 	notify(&d);
@@ -818,5 +878,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/blk/event-index", test_event_index);
 	g_test_add_func("/blk/reset-in-flight", test_reset_in_flight);
 	g_test_add_func("/rng", test_rng);
+	g_test_add_func("/balloon", test_balloon);
 	return g_test_run();
 }
