@@ -8,9 +8,11 @@ Guest tests import Vm from here; people use the command line: the guest's serial
 terminal, and ^] ends it.
 """
 import argparse
+import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,19 +22,32 @@ import time
 import uuid
 
 
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_parent():
+    """For preexec_fn: the child is killed when this process ends, however it ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 class Vm:
-    """One guest. Everything it prints is kept in .output (bytes)."""
+    """One guest. Everything it prints is kept in .output (bytes).
+
+    It ends with close(), at the end of a with statement, or with this process.
+    """
 
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  rng=True, nets=()):
-        self.fds = []
+        self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
         self.snapshot = snapshot
         self.serial, serial_fd = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.monitor_path = os.path.join(tempfile.mkdtemp(prefix="lodge-"), "monitor")
+        self.directory = tempfile.mkdtemp(prefix="lodge-")
+        self.monitor_path = os.path.join(self.directory, "monitor")
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.monitor_path)
         listener.listen(8)
@@ -52,6 +67,7 @@ class Vm:
         for i, path in enumerate(disks):
             flags = os.O_RDONLY if readonly else os.O_RDWR
             fd = self.give(self.open_disk(path, flags))
+            self.own_fds.append(fd)
             backends.append({"id": f"disk{i}", "kind": "block", "driver": "raw", "fd": fd,
                              "readonly": readonly, "discard": True, "cache": "writeback"})
             nodes.append({"type": "virtio-blk", "id": f"virtio-disk{i}", "bus": port(), "slot": 0,
@@ -89,10 +105,29 @@ class Vm:
         self.started = time.monotonic()
         self.process = subprocess.Popen([vmm, "--plan", str(plan_file.fileno())],
                                         pass_fds=self.fds + [plan_file.fileno()],
-                                        stdin=subprocess.DEVNULL)
+                                        stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
         plan_file.close()
         serial_fd.close()
         listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Kills the guest if it still runs and gives back what it used here."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+        self.serial.close()
+        if self.log:
+            self.log.close()
+        for fd in self.own_fds:
+            os.close(fd)
+        self.own_fds = []
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def give(self, fd):
         os.set_inheritable(fd, True)
@@ -101,6 +136,7 @@ class Vm:
 
     def open(self, path, flags):
         fd = os.open(path, flags)
+        self.own_fds.append(fd)
         return self.give(fd)
 
     def open_disk(self, path, flags):
@@ -215,7 +251,8 @@ def main():
     vm = Vm(args.vmm, args.kernel, args.initrd, args.append, args.disk, args.memory, args.cpus,
             classic=args.classic, kaslr=not args.nokaslr, log_path=args.log, rng=not args.no_rng,
             snapshot=args.snapshot, cpu_debug={"step": args.step})
-    status = interactive(vm, args.timeout)
+    with vm:
+        status = interactive(vm, args.timeout)
     print(f"runvm: status {status}, {time.monotonic() - vm.started:.2f} s", file=sys.stderr)
     sys.exit(1 if status is None else status)
 
