@@ -128,6 +128,9 @@ static enum helper_result do_rdtsc(struct cpu *cpu, const struct insn *insn)
 
 static enum helper_result do_rdtscp(struct cpu *cpu, const struct insn *insn)
 {
+	/* It waits until all earlier loads are globally visible (SDM vol. 2B); the host's RDTSC in
+	 * do_rdtsc() would run ahead of them, and another processor could see time go backwards. */
+	__asm__ volatile("lfence" : : : "memory");
 	if (do_rdtsc(cpu, insn) == HELPER_FAULT)
 		return HELPER_FAULT;
 	cpu->gpr[RCX] = (u32)cpu->msr.tsc_aux;
