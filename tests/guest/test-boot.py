@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots stock Debian kernels and a Debian disk, looks around in them, powers them off.
+
+    test-boot.py --vmm build/lodge-vmm --logs DIR WHAT
+
+WHAT: kernels  cloud, generic and rt with the busybox initramfs, at 1 and 2 vCPUs
+      debian   the Debian 12 root disk with 2 vCPUs; its filesystem is checked afterwards
+      slow     20 consecutive boots of each kernel at 1, 2 and 4 vCPUs ($LODGE_BOOTS: another
+               number), once each with 128 MiB, 8 GiB and 8 vCPUs, and 20 Debian boots
+
+Every console is kept in DIR and may contain no line that tests/guest/bad-lines describes.
+"""
+import argparse
+import os
+import re
+import subprocess
+import tempfile
+
+from guest import CONSOLE, PATIENCE, Boot, bad_lines, check_ended, guest_file, tap, text, tool
+
+# The guest runs these, and so does the same busybox on the host; what they print must be equal.
+# No double quotes: the guest gets them inside some on its kernel command line.
+COMMANDS = [
+    "busybox seq 1 20000 | busybox sha256sum",
+    "busybox seq 1 20000 | busybox gzip | busybox gunzip | busybox md5sum",
+    "busybox seq 1 20000 | busybox sort -r | busybox sha1sum",
+    "busybox seq 1 20000 | busybox bzip2 | busybox bunzip2 | busybox sha256sum",
+    "busybox dd if=/dev/zero bs=64k count=64 2>/dev/null | busybox sha512sum",
+    "busybox seq 1 3000 | busybox awk '{ s += $1 * $1; t += 1 / $1; u += $1 % 7 * 0.1 }"
+    " END { print s, t, u }'",
+    "busybox seq 1 500 | busybox sed 's/1/one/g; s/[02468]$/even/' | busybox md5sum",
+    "echo $((123456789 * 987654321)) $((-7 / 2)) $((-7 % 2)) $((1 << 62 >> 3))",
+    "for i in 1 2 3 4; do busybox seq 1 5000 | busybox sha256sum & done; wait",
+]
+
+
+def host_results():
+    return subprocess.run([tool("busybox"), "sh", "-c", "\n".join(COMMANDS)], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
+def guest_script():
+    """One line: CPUs online, then the results between two markers, with the kernel silent."""
+    return ("echo online: $(busybox nproc); { " + "; ".join(COMMANDS) +
+            "; } >/tmp/results; dmesg -n 1; echo results:; cat /tmp/results; echo end of results;"
+            " dmesg -n 7")
+
+
+def boot_kernel(options, flavour, vcpus, memory_mib=512, tag=""):
+    kernel, initrd = guest_file("kernel", flavour), guest_file("busybox")
+    expected = host_results()
+    with Boot(options, f"{flavour}-{vcpus}{tag}", kernel, initrd=initrd, vcpus=vcpus,
+              memory_mib=memory_mib,
+              append=f'{CONSOLE}lodge.run="{guest_script()}"') as vm:
+        console = check_ended(vm)
+        assert "lodge-guest: init reached" in console
+        assert "lodge-guest: status 0" in console
+        assert re.search("reboot: Power down", console), "not powered off through ACPI"
+        online = re.search(r"^online: (\d+)$", console, re.M)
+        assert online and int(online[1]) == vcpus, f"{online and online[1]} of {vcpus} CPUs online"
+        got = re.search(r"^results:\n(.*?)^end of results$", console, re.M | re.S)
+        assert got and got[1] == expected, f"results differ:\n{got and got[1]}\n{expected}"
+
+
+def command(vm, line, mark):
+    """Types a line at the guest's shell; the lines it printed, once they are complete."""
+    before = len(vm.output)
+    vm.send(f"{line}; echo {mark}$((6 * 7)) \n".encode())
+    assert vm.wait_for(f"{mark}42".encode(), PATIENCE), f"no end of: {line}"
+    return text(vm.output[before:]).splitlines()
+
+
+def copy_disk(source, directory):
+    disk = os.path.join(directory, "disk.img")
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True)
+    return disk
+
+
+def check_filesystem(disk):
+    fsck = subprocess.run([tool("e2fsck"), "-fn", disk], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert fsck.returncode == 0, fsck.stdout
+
+
+def boot_debian(options, vcpus, tag=""):
+    kernel, initrd = guest_file("kernel", "cloud"), guest_file("initrd", "cloud")
+    source = guest_file("debian")
+    with tempfile.TemporaryDirectory(prefix="lodge-disk-") as directory:
+        disk = copy_disk(source, directory)
+        with Boot(options, f"debian-{vcpus}{tag}", kernel, initrd=initrd, vcpus=vcpus,
+                  disks=[disk], append=CONSOLE + "root=/dev/vda") as vm:
+            assert vm.wait_for(b"login: ", PATIENCE), "no login prompt"
+            vm.send(b"root\n")
+            assert vm.wait_for(b"~# ", PATIENCE), "no shell after login"
+            vm.send(b"exec sh\n")  # without line editing
+            command(vm, "PS1=; stty -echo", "shell")
+            state = command(vm, "systemctl is-system-running --wait", "state")
+            failed = command(vm, "systemctl --failed --plain --no-legend", "failed")
+            assert "running" in state, f"{state} {failed}"
+            assert str(vcpus) in command(vm, "nproc", "cpus")
+            copied = command(vm, "cp -r /usr/bin /root/copy && diff -r /usr/bin /root/copy &&"
+                             " echo same", "copied")
+            assert "same" in copied, f"a copy differs from the original: {copied}"
+            vm.send(b"poweroff\n")
+            console = check_ended(vm)
+            assert "reboot: Power down" in console, "not powered off through ACPI"
+        check_filesystem(disk)
+
+
+def boot_often(options, flavour, vcpus):
+    for count in range(int(os.environ.get("LODGE_BOOTS", "20"))):
+        boot_kernel(options, flavour, vcpus, tag=f"-often-{count + 1}")
+
+
+def debian_often(options, vcpus):
+    for count in range(int(os.environ.get("LODGE_BOOTS", "20"))):
+        boot_debian(options, vcpus, tag=f"-often-{count + 1}")
+
+
+def judge_sees_bad_lines():
+    """The judge itself: a list that matches nothing would let everything pass."""
+    bad = ["BUG: unable to handle page fault", "watchdog: BUG: soft lockup - CPU#1 stuck",
+           "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "WARNING: CPU: 0 PID: 1 at x",
+           "ata1: lost interrupt (Status 0x50)", "Oops: 0000 [#1] PREEMPT SMP",
+           "traps: init[1] trap invalid opcode ip:0", "smpboot: do_boot_cpu failed(-1) to wakeup"]
+    good = ["Freeing unused kernel image", "printk: console [ttyS0] enabled",
+            "Spectre V2 : Mitigation: Retpolines", "debug: unmapping init memory"]
+    assert bad_lines("\n".join(bad + good)) == bad
+
+
+def plan(options):
+    """The tests to run, by name."""
+    tests = {}
+
+    def add(name, body, *arguments, **settings):
+        tests["test_" + name] = lambda: body(options, *arguments, **settings)
+
+    flavours = ("cloud", "generic", "rt")
+    if options.what == "kernels":
+        tests["test_the_judge_sees_bad_lines"] = judge_sees_bad_lines
+        for flavour in flavours:
+            for vcpus in (1, 2):
+                add(f"{flavour} kernel, {vcpus} vCPUs", boot_kernel, flavour, vcpus)
+    elif options.what == "debian":
+        add("Debian disk, 2 vCPUs", boot_debian, 2)
+    else:
+        for flavour in flavours:
+            for vcpus in (1, 2, 4):
+                add(f"{flavour} kernel, {vcpus} vCPUs, often", boot_often, flavour, vcpus)
+            add(f"{flavour} kernel, 8 vCPUs", boot_kernel, flavour, 8)
+            add(f"{flavour} kernel, 128 MiB", boot_kernel, flavour, 1, 128, "-128M")
+            add(f"{flavour} kernel, 8 GiB", boot_kernel, flavour, 2, 8192, "-8G")
+        for vcpus in (1, 2, 4):
+            add(f"Debian disk, {vcpus} vCPUs, often", debian_often, vcpus)
+    return tests
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vmm", required=True)
+    parser.add_argument("--logs", required=True)
+    parser.add_argument("what", choices=["kernels", "debian", "slow"])
+    tap.main(plan(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
