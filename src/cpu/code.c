@@ -73,6 +73,10 @@ void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self)
 	unsigned spins = 0;
 	u32 free = 0;
 
+	if (self && __atomic_load_n(&code->exclusive, __ATOMIC_RELAXED) == exclusive_id(self)) {
+		self->exclusive_depth++;
+		return;
+	}
 	while (!__atomic_compare_exchange_n(&code->exclusive, &free, exclusive_id(self), false,
 					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 		free = 0;
@@ -92,6 +96,10 @@ void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self)
 
 void code_exclusive_end(struct cpu_vm *vm, struct cpu *self)
 {
+	if (self && self->exclusive_depth) {
+		self->exclusive_depth--;
+		return;
+	}
 	__atomic_store_n(&vm->code->exclusive, 0, __ATOMIC_SEQ_CST);
 }
 

@@ -70,7 +70,7 @@ struct block *code_block_at(struct code_cache *code, u64 pc);
 /* Becoming CODE_IN: waits while another thread is exclusive. */
 void code_enter(struct cpu *cpu);
 void code_leave(struct cpu *cpu, enum code_presence presence);
-/* Stops all processors but @self (NULL: the caller is none) outside blocks. */
+/* Stops all processors but @self (NULL: the caller is none) outside blocks. Nests. */
 void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self);
 void code_exclusive_end(struct cpu_vm *vm, struct cpu *self);
 
@@ -78,6 +78,18 @@ void code_exclusive_end(struct cpu_vm *vm, struct cpu *self);
 bool code_has_room(const struct code_cache *code);
 /* Forgets everything. The caller is CODE_OUT and holds nothing of the cache. */
 void code_flush(struct cpu_vm *vm, struct cpu *self);
+
+/* FNV-1a of guest code. */
+static inline u64 block_sum(const u8 *p, unsigned bytes)
+{
+	u64 h = 0xcbf29ce484222325;
+
+	while (bytes--)
+		h = (h ^ *p++) * 0x100000001b3;
+	return h;
+}
+/* Says which block's bytes changed unnoticed. Cold. */
+void report_changed(struct cpu *cpu, const struct block *block);
 
 /* translate.c (cold): makes the block for code at linear @pc (page at @host, guest physical @page).
  * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read.

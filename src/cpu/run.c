@@ -99,6 +99,21 @@ static bool segment_access(struct cpu *cpu, const struct site *s, u64 offset, gv
 	return seg_check(cpu, s->seg, offset, s->size, s->access, linear);
 }
 
+/* A locked access across a page goes through two copies: nobody may look in between. */
+static void begin_split_lock(struct cpu *cpu)
+{
+	code_leave(cpu, CODE_PARKED);
+	code_exclusive_begin(cpu->vm, cpu);
+	code_leave(cpu, CODE_IN);
+	cpu->split_lock = 1;
+}
+
+static void end_split_lock(struct cpu *cpu)
+{
+	cpu->split_lock = 0;
+	code_exclusive_end(cpu->vm, cpu);
+}
+
 /* One access of a CTX_SLOW block, called by the thunk. */
 void *soft_access_slow(struct cpu *cpu)
 {
@@ -109,6 +124,8 @@ void *soft_access_slow(struct cpu *cpu)
 	cpu->stats[STAT_SLOW]++;
 	if (!segment_access(cpu, s, cpu->scratch[0], &gva))
 		return NULL;
+	if (s->locked && s->access == MEM_RW && (gva & ~PAGE_MASK) + s->size > PAGE_SIZE)
+		begin_split_lock(cpu);
 	if (s->masked)
 		p = masked_access(cpu, s->block->last, gva);
 	else
@@ -118,6 +135,12 @@ void *soft_access_slow(struct cpu *cpu)
 	if (p && !cpu->fpu_loaded)
 		fpu_enter(cpu);
 	return p;
+}
+
+/* cpu_vm_config.check_blocks: do the block's guest bytes still say what they said? */
+static bool block_unchanged(const struct block *block, const u8 *host)
+{
+	return block->page2 != ~0ull || block_sum(host + block->off, block->bytes) == block->sum;
 }
 
 /* ---- finding code -----------------------------------------------------------------------------
@@ -149,6 +172,13 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 			if (page2 != block->page2)
 				block = NULL;
 		}
+		if (block && unlikely(cpu->vm->config.check_blocks) &&
+		    !block_unchanged(block, host)) {
+			fpu_leave(cpu);
+			report_changed(cpu, block);
+			cpu->fault_pending = 0;
+			return NULL;
+		}
 		if (block)
 			return block;
 		fpu_leave(cpu);
@@ -167,6 +197,8 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 {
 	struct jump_entry *e = jump_slot(cpu, pc);
 
+	if (cpu->vm->config.check_blocks)
+		return; /* every entry comes by here */
 	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
 		return;
 	e->pc = pc;
@@ -347,6 +379,8 @@ static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
 	struct block *to;
 	gpa_t page = s->block->page;
 
+	if (cpu->vm->config.check_blocks)
+		return;
 	if (s->block->page2 != ~0ull || (s->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
 		return;
 	/* same page, so the same physical page and the same context */
@@ -411,6 +445,8 @@ static enum next leave_block(struct cpu *cpu)
 		access_commit(cpu);
 	if (unlikely(cpu->masked.pending))
 		masked_commit(cpu);
+	if (unlikely(cpu->split_lock))
+		end_split_lock(cpu);
 	switch (code) {
 	case EXIT_JUMP: cpu->rip = wrap_rip(cpu, cpu->exit_arg); return NEXT_RUN;
 	case EXIT_STALE:
@@ -495,7 +531,7 @@ static enum next run_one(struct cpu *cpu, bool slow)
 	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
 	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))
-			return deliver(cpu);
+			return cpu->fault_pending ? deliver(cpu) : NEXT_ERROR;
 	next = leave_block(cpu);
 	if (ctx & CTX_TF && next == NEXT_RUN && !cpu->fault_delivered)
 		next = trap_step(cpu);

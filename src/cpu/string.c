@@ -195,16 +195,19 @@ static u64 lods(const struct string_op *op)
 static void compare(struct cpu *cpu, unsigned size, u64 a, u64 b)
 {
 	unsigned shift = 64 - 8 * size;
-	u64 flags, low = (a & 15) < (b & 15) ? FLAG_AF : 0;
-	u8 diff = a - b;
+	u8 diff = a - b, overflow;
+	u64 flags;
+	u16 ax;
 
 	/* shifted to the top, all but AF and PF come out as in the narrow size */
-	__asm__("cmp %2, %1\n\tpushfq\n\tpop %0"
-		: "=r"(flags)
+	__asm__("cmp %3, %2\n\tlahf\n\tseto %1"
+		: "=&a"(ax), "=q"(overflow)
 		: "r"(a << shift), "r"(b << shift)
 		: "cc");
-	flags &= FLAG_CF | FLAG_ZF | FLAG_SF | FLAG_OF;
-	flags |= low | (__builtin_parity(diff) ? 0 : FLAG_PF);
+	flags = (ax >> 8) & (FLAG_CF | FLAG_ZF | FLAG_SF);
+	flags |= overflow ? FLAG_OF : 0;
+	flags |= (a & 15) < (b & 15) ? FLAG_AF : 0;
+	flags |= __builtin_parity(diff) ? 0 : FLAG_PF;
 	cpu->rflags = (cpu->rflags & ~FLAGS_ARITH) | flags;
 }
 

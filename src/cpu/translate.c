@@ -278,8 +278,17 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 			break;
 	}
 	l->guest[n] = off;
-	block->lines = lines_of(block->off, MIN(off, PAGE_SIZE) - block->off);
+	block->bytes = MIN(off, PAGE_SIZE) - block->off;
+	block->lines = lines_of(block->off, block->bytes);
+	block->sum = cpu->vm->config.check_blocks ? block_sum(host + block->off, block->bytes) : 0;
 	return n;
+}
+
+void report_changed(struct cpu *cpu, const struct block *block)
+{
+	log_error("cpu",
+		  "processor %u: the code at guest physical %#llx changed and its block was kept",
+		  cpu->index, (unsigned long long)(block->page + block->off));
 }
 
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx)

@@ -200,6 +200,8 @@ struct cpu {
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
 	struct masked masked;
+	u8 split_lock; /* run.c: the others are stopped for a locked access across a page */
+	u32 exclusive_depth;
 
 	/* fpu.c: a private copy of a guest's XSAVE or FXSAVE area while it is checked */
 	u8 fpu_area[X86_XSAVE_BYTES] __attribute__((aligned(64)));

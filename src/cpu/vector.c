@@ -224,9 +224,12 @@ static bool gather_element(struct cpu *cpu, const struct insn *insn, struct gath
 
 static enum helper_result do_gather(struct cpu *cpu, const struct insn *insn)
 {
-	struct gather g = { .evex = is_evex(insn), .scatter = insn->opcode >= 0xa0 };
+	struct gather g;
 	bool ok = true;
 
+	clear_bytes(&g, sizeof(g)); /* an initialiser may become a call of memset */
+	g.evex = is_evex(insn);
+	g.scatter = insn->opcode >= 0xa0;
 	g.index_size = insn->opcode & 1 ? 8 : 4;
 	g.data_size = is_wide(insn) ? 8 : 4;
 	g.count = vector_bytes(insn) / MAX(g.index_size, g.data_size);

@@ -155,6 +155,7 @@ static struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off
 	s->align = x->insn->align;
 	s->x87 = x->insn->x87_waits;
 	s->masked = x->insn->masked;
+	s->locked = x->insn->prefixes & PFX_LOCK || x->insn->mnemonic == ZYDIS_MNEMONIC_XCHG;
 	return s;
 }
 

@@ -47,6 +47,7 @@ struct site {
 	u8 access, align;
 	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
 	u8 masked;            /* insn.masked */
+	u8 locked;            /* the access is atomic */
 	u8 x87;               /* insn.x87_waits */
 	u8 seg;               /* SITE_SLOW: enum x86_seg */
 	u8 insn;              /* index of the guest instruction in the block */
@@ -72,7 +73,9 @@ struct block {
 	u32 ctx;
 	u64 lines; /* 64-byte lines of the page whose bytes it depends on */
 	u64 lines2;
-	u32 code; /* cache offset of the first byte */
+	u16 bytes; /* of guest code in the first page */
+	u64 sum;   /* cpu_vm_config.check_blocks: of the guest bytes */
+	u32 code;  /* cache offset of the first byte */
 	u32 code_end;
 	u32 entry_host;  /* entry with the flags in EFLAGS */
 	u32 entry_saved; /* entry with the flags in cpu->saved_flags */
