@@ -36,7 +36,7 @@ static const struct command_option options[] = {
 	{ "--no-reboot", VALUE_NONE, NULL, "end when the guest resets or crashes" },
 	{ "--timeout", VALUE_TEXT, "SECONDS", "end the guest after this time, with status 124" },
 	{ "--forward", VALUE_TEXT, "[ADDRESS:]PORT:GUESTPORT",
-	  "forward a TCP port of this host to the guest; udp:... for UDP", true },
+	  "a port of this host that leads to the guest; udp:... for UDP", true },
 	{ "--dry-run", VALUE_NONE, NULL,
 	  "check and open everything, print the plan, start nothing" },
 	{ "--print-xml", VALUE_NONE, NULL, "print the completed domain XML, start nothing" },

@@ -141,8 +141,8 @@ char *domain_format(const struct domain *domain);
 /* --- forward.c --- */
 
 /*
- * Adds a port forward, "[tcp:|udp:][ADDRESS:]PORT:GUESTPORT", to the first user interface. Before
- * domain_complete().
+ * Adds a port forward, "[tcp:|udp:][ADDRESS:]PORT:GUESTPORT", to the first user interface; without
+ * an address, from this host (127.0.0.1) only. Before domain_complete().
  */
 bool domain_add_forward(struct domain *domain, const char *text, GError **error);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Port forwards that are asked for outside the XML: "[tcp:|udp:][ADDRESS:]PORT:GUESTPORT", put
- * into the tree as libvirt writes them.
+ * into the tree as libvirt writes them. Without an address they are for this host alone: who
+ * types a command seldom means to open the guest to the world.
  */
 #include "domain/message.h"
 #include "domain/xml.h"
@@ -72,8 +73,7 @@ bool domain_add_forward(struct domain *domain, const char *text, GError **error)
 	}
 	forward = xml_add(interface, "portForward", NULL);
 	xml_set(forward, "proto", "%s", spec.proto);
-	if (spec.address)
-		xml_set(forward, "address", "%s", spec.address);
+	xml_set(forward, "address", "%s", spec.address ? spec.address : "127.0.0.1");
 	range = xml_add(forward, "range", NULL);
 	xml_set(range, "start", "%" G_GUINT64_FORMAT, spec.port);
 	xml_set(range, "to", "%" G_GUINT64_FORMAT, spec.to);

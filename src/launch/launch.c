@@ -113,7 +113,7 @@ static bool open_messages(struct launch *launch, GError **error)
 {
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC)) {
+	if (pipe2(ends, O_CLOEXEC) || fcntl(ends[0], F_SETFL, O_NONBLOCK)) {
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN, "cannot make a pipe: %s",
 			    g_strerror(errno));
 		return false;

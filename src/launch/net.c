@@ -7,8 +7,10 @@
 #include "launch/private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SOCKET_BYTES (1 << 20) /* frames under way, each direction; the kernel may give less */
@@ -56,33 +58,70 @@ bool nets_open(struct launch *launch, GError **error)
 	return true;
 }
 
+static char **helper_arguments(const struct opened_net *net, const char *path)
+{
+	GPtrArray *argv = g_ptr_array_new();
+
+	g_ptr_array_add(argv, g_strdup(path));
+	g_ptr_array_add(argv, g_strdup("--fd"));
+	g_ptr_array_add(argv, g_strdup(G_STRINGIFY(FIRST_PASSED_FD)));
+	for (unsigned i = 0; i < net->forwards->len; i++) {
+		g_ptr_array_add(argv, g_strdup("--forward"));
+		g_ptr_array_add(argv, g_strdup(net->forwards->pdata[i]));
+	}
+	g_ptr_array_add(argv, NULL);
+	return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+/* lodge-net says one line when its ports are bound; what it says instead is the reason. */
+static bool wait_until_ready(const struct launch *launch, int fd, GError **error)
+{
+	char said[16] = "", reason[512] = "";
+	ssize_t n;
+
+	do
+		n = read(fd, said, sizeof(said) - 1);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return true;
+	n = read(launch->messages_fd, reason, sizeof(reason) - 1);
+	g_strchomp(reason);
+	g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "the network does not start: %s",
+		    n > 0 ? reason : "lodge-net ended without a word");
+	return false;
+}
+
 static bool start_helper(struct launch *launch, struct opened_net *net, const char *path,
 			 GError **error)
 {
 	const struct launch_private *p = launch->private;
-	GPtrArray *argv = g_ptr_array_new();
+	char **argv = helper_arguments(net, path);
 	struct fd_map map;
-	struct spawn spawn = { .map = &map,
+	int ready[2];
+	struct spawn spawn = { .argv = (const char *const *)argv,
+			       .map = &map,
 			       .in = -1,
-			       .out = -1,
 			       .err = p->messages_child_fd,
 			       .die_with_parent = p->options.die_with_caller };
 
 	fd_map_init(&map);
 	fd_map_add(&map, net->helper_fd);
 	net->helper_fd = -1;
-	g_ptr_array_add(argv, (gpointer)path);
-	g_ptr_array_add(argv, (gpointer) "--fd");
-	g_ptr_array_add(argv, (gpointer)G_STRINGIFY(FIRST_PASSED_FD));
-	for (unsigned i = 0; i < net->forwards->len; i++) {
-		g_ptr_array_add(argv, (gpointer) "--forward");
-		g_ptr_array_add(argv, net->forwards->pdata[i]);
+	if (pipe2(ready, O_CLOEXEC)) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot make a pipe: %s",
+			    g_strerror(errno));
+	} else {
+		spawn.out = ready[1];
+		net->helper = spawn_program(&spawn, error);
+		close(ready[1]);
+		if (net->helper > 0 && !wait_until_ready(launch, ready[0], error)) {
+			waitpid(net->helper, NULL, 0);
+			net->helper = 0;
+		}
+		close(ready[0]);
 	}
-	g_ptr_array_add(argv, NULL);
-	spawn.argv = (const char *const *)argv->pdata;
-	net->helper = spawn_program(&spawn, error);
 	fd_map_clear(&map);
-	g_ptr_array_unref(argv);
+	g_strfreev(argv);
 	return net->helper > 0;
 }
 

@@ -342,6 +342,7 @@ def test_forward_reaches_the_interface():
                          "udp:5353:53")
     text = done.stdout.decode()
     assert "<portForward proto='tcp' address='127.0.0.1'>" in text, done
+    assert "<portForward proto='udp' address='127.0.0.1'>" in text, "not for the world"
     assert "<range start='5353' to='53'/>" in text, done
 
 
