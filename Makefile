@@ -30,13 +30,15 @@ help:
 	@echo "make format     clang-format the tree"
 	@echo "make clean      remove the build directories"
 
-.PHONY: deps-build deps-check deps-guest
+.PHONY: deps-build deps-check deps-guest deps-bench
 deps-build:
 	@sh tools/deps.sh build
 deps-check:
 	@sh tools/deps.sh build check guest
 deps-guest:
 	@sh tools/deps.sh build guest
+deps-bench:
+	@sh tools/deps.sh build guest bench
 deps: deps-check
 
 $(BUILD)/build.ninja: | deps-build
@@ -54,7 +56,7 @@ check: deps-check all
 check-slow: deps-check all
 	@python3 tools/run-tests.py $(BUILD)
 
-bench: deps-check all
+bench: deps-bench all
 	@ninja -C $(BUILD) bench
 
 install: all
