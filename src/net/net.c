@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-const struct net_backend *const net_backends[] = { NULL };
+const struct net_backend *const net_backends[] = { &net_backend_socket, NULL };
 
 GQuark net_error_quark(void)
 {
@@ -28,4 +28,19 @@ void net_close(struct net *net)
 {
 	if (net)
 		net->backend->close(net);
+}
+
+void net_attach(struct net *net, const struct net_client *client)
+{
+	net->backend->attach(net, client);
+}
+
+bool net_send(struct net *net, const struct iovec *iov, unsigned count)
+{
+	return net->backend->send(net, iov, count);
+}
+
+void net_resume(struct net *net)
+{
+	net->backend->resume(net);
 }

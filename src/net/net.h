@@ -3,10 +3,14 @@
  * What a network card is plugged into: something that takes and gives Ethernet frames.
  *
  *   device -> net_send(frame) -> backend -> helper process, tap, ...
- *   device <- receive(frame) <- backend's thread
+ *   device <- receive(frame)... batch_end() <- backend's thread
  *
- * A backend is one file with one struct net_backend. Offloads: a frame may carry a virtio network
- * header (virtio 1.2 section 5.1.6) of NET_HEADER_BYTES when both sides agreed to net_features.
+ * A backend is one file with one struct net_backend. Frames are whole and plain: Ethernet header to
+ * payload, no checksum at the end, nothing before. A backend without room says so and calls
+ * writable() later; so does the client, which calls net_resume().
+ *
+ * receive(), batch_end() and writable() are called on the backend's thread with no lock held;
+ * net_send() and net_resume() on any thread, also with the device's locks held.
  */
 #ifndef LODGE_NET_NET_H
 #define LODGE_NET_NET_H
@@ -18,19 +22,18 @@
 #define NET_ERROR net_error_quark()
 GQuark net_error_quark(void); /* codes are errno values */
 
-#define NET_HEADER_BYTES 12
-#define NET_FRAME_MAX    (65536 + 22) /* largest frame with segmentation offload */
-
-#define NET_FEATURE_CSUM BIT(0) /* frames may lack their checksum, the header says where */
-#define NET_FEATURE_TSO  BIT(1) /* frames may be larger than the link's MTU */
+#define NET_FRAME_MAX (18 + 65535) /* Ethernet with VLAN tag, and the largest IP packet */
 
 struct net;
 
 struct net_client {
 	void *opaque;
-	/* On the backend's thread: one frame, its header first if one was agreed. False: no room
-	 * now; the backend keeps it and waits for net_resume(). */
+	/* One frame. False: no room now; the backend keeps it and waits for net_resume(). */
 	bool (*receive)(void *opaque, const u8 *frame, size_t bytes);
+	/* No frame waits at this moment: time for an interrupt. */
+	void (*batch_end)(void *opaque);
+	/* There is room again after net_send() said there was none. */
+	void (*writable)(void *opaque);
 };
 
 struct net_config {
@@ -42,11 +45,8 @@ struct net_backend {
 	const char *name;
 	const char *help;
 	struct net *(*open)(const struct net_config *config, GError **error);
-	u64 (*features)(struct net *net); /* NET_FEATURE_* that it can take and give */
-	void (*set_features)(struct net *net, u64 features);
-	/* Any thread. False: no room now; the client's frame is dropped or tried again. */
 	bool (*send)(struct net *net, const struct iovec *iov, unsigned count);
-	void (*attach)(struct net *net, const struct net_client *client); /* NULL: none */
+	void (*attach)(struct net *net, const struct net_client *client);
 	void (*resume)(struct net *net);
 	void (*close)(struct net *net);
 };
@@ -59,6 +59,16 @@ struct net {
 struct net *net_open(const struct net_config *config, GError **error);
 void net_close(struct net *net); /* NULL is ignored */
 
+/* The device that uses it, or NULL: none, frames are left unread. Returns when no call of the old
+ * client is under way. */
+void net_attach(struct net *net, const struct net_client *client);
+/* Sends a frame of 14 to NET_FRAME_MAX bytes. False: no room now, writable() follows. A frame that
+ * nobody takes because the other end is gone counts as sent. */
+bool net_send(struct net *net, const struct iovec *iov, unsigned count);
+/* receive() would take a frame again. */
+void net_resume(struct net *net);
+
+extern const struct net_backend net_backend_socket;    /* socket.c */
 extern const struct net_backend *const net_backends[]; /* NULL-terminated */
 
 #endif

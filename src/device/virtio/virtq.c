@@ -166,9 +166,9 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 	return 1;
 }
 
-void virtq_unpop(struct virtq *q)
+void virtq_unpop(struct virtq *q, unsigned count)
 {
-	q->next_avail--;
+	q->next_avail -= count;
 }
 
 /* The writable part of a chain that was written, for the accelerator. */
@@ -183,16 +183,29 @@ static void report_written(struct virtq *q, const struct virtq_chain *chain, u64
 	}
 }
 
-void virtq_push(struct virtq *q, const struct virtq_chain *chain, u32 written)
+void virtq_fill(struct virtq *q, unsigned n, u16 head, u32 written)
 {
-	const u32 element[2] = { chain->head, written };
+	const u32 element[2] = { head, written };
+	u16 index = q->used_index + n;
 
+	if (q->size && !q->broken)
+		vm_mem_write(q->vm, q->used + 4 + 8 * (index & (q->size - 1)), element,
+			     sizeof(element));
+}
+
+void virtq_publish(struct virtq *q, unsigned count)
+{
 	if (!q->size || q->broken)
 		return;
+	q->used_index += count;
+	store16(q, q->used + 2, q->used_index);
+}
+
+void virtq_push(struct virtq *q, const struct virtq_chain *chain, u32 written)
+{
 	report_written(q, chain, written);
-	vm_mem_write(q->vm, q->used + 4 + 8 * (q->used_index & (q->size - 1)), element,
-		     sizeof(element));
-	store16(q, q->used + 2, ++q->used_index);
+	virtq_fill(q, 0, chain->head, written);
+	virtq_publish(q, 1);
 }
 
 bool virtq_should_notify(struct virtq *q)

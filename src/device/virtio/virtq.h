@@ -57,10 +57,14 @@ void virtq_stop(struct virtq *q);
 
 /* Takes the next request: 1 with *@chain filled in, 0 none, -EINVAL the ring is broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain);
-/* Gives the last request popped back, as if it had not been. */
-void virtq_unpop(struct virtq *q);
+/* Gives the last @count requests popped back, as if they had not been. */
+void virtq_unpop(struct virtq *q, unsigned count);
 /* Returns a request: @written bytes went to its writable part. Tells the accelerator. */
 void virtq_push(struct virtq *q, const struct virtq_chain *chain, u32 written);
+/* The same in two steps, for answers of several requests that the driver must see at once: fill the
+ * @n-th next used entry, then publish @count of them. The writer reports its writes itself. */
+void virtq_fill(struct virtq *q, unsigned n, u16 head, u32 written);
+void virtq_publish(struct virtq *q, unsigned count);
 /* Does the driver want an interrupt for what was pushed since the last call? */
 bool virtq_should_notify(struct virtq *q);
 /* Asks the driver to notify about requests that come later; true: some have come meanwhile. */
