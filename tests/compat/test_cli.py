@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Help, manual pages and completion say the same, and what the program knows."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import tap
+
+LODGE = sys.argv[1]
+TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+
+
+def lodge(*words):
+    return subprocess.run([LODGE, *words], capture_output=True, text=True, timeout=30)
+
+
+def complete(*words):
+    return lodge("--complete", *words).stdout.split()
+
+
+def options():
+    return re.findall(r"^  (--[a-z-]+)", lodge("run", "--help").stdout, re.M)
+
+
+def test_help_lists_the_commands():
+    done = lodge("--help")
+    assert done.returncode == 0 and re.search(r"^  run +\S", done.stdout, re.M), done
+
+
+def test_no_command_is_wrong_usage():
+    assert lodge().returncode == 2
+    done = lodge("levitate")
+    assert done.returncode == 2 and "there is no command 'levitate'" in done.stderr, done
+
+
+def test_version():
+    assert re.fullmatch(r"lodge \d+\.\d+\.\d+\n", lodge("--version").stdout)
+
+
+def test_manual_page_has_every_option_and_no_other():
+    with open(f"{TOP}/man/lodge.1") as text:
+        page = text.read().replace("\\-", "-")
+    described = set(re.findall(r"^(?:\.TP\n)(?:\.\w+ |\\fB)(--[a-z-]+)", page, re.M))
+    assert described == set(options()), described ^ set(options())
+
+
+def test_manual_pages_are_well_formed():
+    if not shutil.which("groff"):
+        raise tap.Skip("groff is not installed")
+    for page in ("lodge.1", "lodge-vmm.1"):
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", f"{TOP}/man/{page}"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def test_completion_of_commands_and_options():
+    assert complete("") == ["run"] and complete("r") == ["run"] and complete("x") == []
+    assert complete("run", "--cons") == ["--console"]
+    assert set(complete("run", "--")) == set(options())
+
+
+def test_completion_of_values():
+    assert complete("run", "--engine", "") == ["auto", "kvm", "soft"]
+    assert complete("run", "--engine", "s") == ["soft"]
+    assert complete("run", "--kernel", "") == ["<file>"]
+    assert complete("run", "--no-reboot", "") == ["<file>"], "a domain XML fits"
+
+
+def test_bash_completion_script():
+    if not shutil.which("bash"):
+        raise tap.Skip("bash is not installed")
+    script = f"""source {TOP}/completion/lodge
+    COMP_WORDS=({LODGE} run --engine so) COMP_CWORD=3
+    _lodge; echo "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "soft", done
+
+
+tap.main(globals())
