@@ -5,9 +5,11 @@
  *   device -> net_send(frame) -> backend -> helper process, tap, ...
  *   device <- receive(frame)... batch_end() <- backend's thread
  *
- * A backend is one file with one struct net_backend. Frames are whole and plain: Ethernet header to
- * payload, no checksum at the end, nothing before. A backend without room says so and calls
- * writable() later; so does the client, which calls net_resume().
+ * A backend is one file with one struct net_backend. A frame is an Ethernet frame without its
+ * checksum, behind a network header of NET_HEADER_BYTES (virtio 1.2 section 5.1.6.1): what the
+ * guest sends may lack a checksum or be a TCP packet of up to 64 KiB, as its header says; what it
+ * gets is complete, and num_buffers is the device's to fill in. A backend without room says so and
+ * calls writable() later; so does the client, which calls net_resume().
  *
  * receive(), batch_end() and writable() are called on the backend's thread with no lock held;
  * net_send() and net_resume() on any thread, also with the device's locks held.
@@ -22,7 +24,9 @@
 #define NET_ERROR net_error_quark()
 GQuark net_error_quark(void); /* codes are errno values */
 
-#define NET_FRAME_MAX (18 + 65535) /* Ethernet with VLAN tag, and the largest IP packet */
+#define NET_HEADER_BYTES 12
+#define NET_FRAME_MIN    (NET_HEADER_BYTES + 14)
+#define NET_FRAME_MAX    (NET_HEADER_BYTES + 65536 + 22)
 
 struct net;
 
@@ -62,8 +66,8 @@ void net_close(struct net *net); /* NULL is ignored */
 /* The device that uses it, or NULL: none, frames are left unread. Returns when no call of the old
  * client is under way. */
 void net_attach(struct net *net, const struct net_client *client);
-/* Sends a frame of 14 to NET_FRAME_MAX bytes. False: no room now, writable() follows. A frame that
- * nobody takes because the other end is gone counts as sent. */
+/* Sends a frame of NET_FRAME_MIN to NET_FRAME_MAX bytes. False: no room now, writable() follows. A
+ * frame that nobody takes because the other end is gone counts as sent. */
 bool net_send(struct net *net, const struct iovec *iov, unsigned count);
 /* receive() would take a frame again. */
 void net_resume(struct net *net);

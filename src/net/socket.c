@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A socket that carries one Ethernet frame a message (SOCK_SEQPACKET or SOCK_DGRAM): the way to
- * helper processes such as lodge-net.
+ * A socket that carries one frame a message, header included (SOCK_SEQPACKET or SOCK_DGRAM): the
+ * way to helper processes such as lodge-net.
  *
  * Sending is one non-blocking system call on the caller's thread. A thread of its own receives; it
  * sleeps in poll() and is woken through an eventfd to look for room to send, to try a frame again
@@ -123,7 +123,7 @@ static bool fetch(struct net_socket *s)
 		return false;
 	}
 	/* Frames that are no frames are dropped. */
-	s->kept = n >= 14 && !(message.msg_flags & MSG_TRUNC) ? n : 0;
+	s->kept = n >= NET_FRAME_MIN && !(message.msg_flags & MSG_TRUNC) ? n : 0;
 	return true;
 }
 
@@ -245,7 +245,7 @@ static void socket_close(struct net *net)
 
 const struct net_backend net_backend_socket = {
 	.name = "socket",
-	.help = "a socket that carries one Ethernet frame a message",
+	.help = "a socket that carries one frame a message",
 	.open = socket_open,
 	.send = socket_send,
 	.attach = socket_attach,

@@ -2,26 +2,25 @@
 /*
  * virtio-net (virtio 1.2 section 5.1): one receive and one transmit queue and a control queue.
  *
- *   transmit: notify -> pop -> checksum and segmentation if asked -> net_send
+ *   transmit: notify -> pop -> net_send, header and all, straight from guest memory
  *             no room: the request goes back, net_client.writable continues
  *   receive:  backend's thread -> one frame into as many buffers as it needs (mergeable) -> one
  *             interrupt for each batch; no buffers: the backend waits for the driver's notification
  *
- * Backends take plain frames only, so the device itself does what it offers the driver: checksums
- * (CSUM) and TCP segmentation (HOST_TSO4/6).
+ * Checksum and segmentation offload are the backend's: frames carry virtio's header (net.h).
  */
 #include "net/net.h"
-#include "device/virtio/offload.h"
 #include "device/virtio/virtio.h"
 #include "machine/vm.h"
 #include "state/state.h"
 
 #include <string.h>
 
-#define ID_NET        1
-#define QUEUE_SIZE    256
-#define HEADER_BYTES  12
-#define RX_CHAINS_MAX 64 /* buffers that one frame may be spread over */
+#define ID_NET             1
+#define QUEUE_SIZE         256
+#define HEADER_BYTES       12
+#define NUM_BUFFERS_OFFSET 10 /* in the header */
+#define RX_CHAINS_MAX      64 /* buffers that one frame may be spread over */
 
 #define F_CSUM      BIT(0)
 #define F_MAC       BIT(5)
@@ -32,22 +31,11 @@
 #define F_CTRL_VQ   BIT(17)
 #define F_CTRL_RX   BIT(18)
 
-#define NEEDS_CSUM 1
-#define GSO_NONE   0
-#define GSO_TCPV4  1
-#define GSO_TCPV6  4
-#define GSO_ECN    0x80
-
 enum { Q_RX, Q_TX, Q_CTRL, QUEUES };
 
 struct __attribute__((packed)) net_config_space {
 	u8 mac[6];
 	u16 status; /* bit 0: the link is up */
-};
-
-struct net_header {
-	u8 flags, gso_type;
-	u16 hdr_len, gso_size, csum_start, csum_offset, num_buffers;
 };
 
 struct virtio_net {
@@ -57,8 +45,6 @@ struct virtio_net {
 	bool rx_pending; /* under the receive queue's lock: pushed without an interrupt so far */
 	/* Of the queue whose lock is held. */
 	struct virtq_chain rx_first, rx_chain, tx_chain, ctrl_chain;
-	u8 tx_frame[NET_FRAME_MAX];
-	size_t tx_frame_bytes;
 };
 
 static struct virtio_net *net_of(struct virtio *v)
@@ -68,84 +54,14 @@ static struct virtio_net *net_of(struct virtio *v)
 
 /* Transmit. */
 
-static bool send_linear(void *opaque, const u8 *frame, size_t bytes)
-{
-	struct virtio_net *n = opaque;
-	const struct iovec iov = { (u8 *)frame, bytes };
-
-	return net_send(n->net, &iov, 1);
-}
-
-/* Segments after the first that found no room are lost, as on a full wire: TCP sends them again.
- * Only a packet of which nothing was sent can wait. */
-struct segments {
-	struct virtio_net *net;
-	unsigned sent;
-	bool full; /* not even the first found room */
-};
-
-static bool send_segment(void *opaque, const u8 *frame, size_t bytes)
-{
-	struct segments *s = opaque;
-
-	if (send_linear(s->net, frame, bytes))
-		s->sent++;
-	else
-		s->full = !s->sent;
-	return !s->full;
-}
-
-/* False: nothing was sent because there is no room now. What is malformed counts as sent. */
-static bool send_offloaded(struct virtio_net *n, const struct net_header *h)
-{
-	u8 gso = h->gso_type & ~GSO_ECN;
-
-	n->tx_frame_bytes =
-		virtq_chain_read(&n->tx_chain, HEADER_BYTES, n->tx_frame, sizeof(n->tx_frame));
-	if (gso == GSO_TCPV4 || gso == GSO_TCPV6) {
-		struct segments s = { .net = n };
-
-		offload_segment(n->tx_frame, n->tx_frame_bytes, h->csum_start, h->gso_size,
-				send_segment, &s);
-		return !s.full;
-	}
-	if (gso != GSO_NONE ||
-	    !offload_checksum(n->tx_frame, n->tx_frame_bytes, h->csum_start, h->csum_offset))
-		return true;
-	return send_linear(n, n->tx_frame, n->tx_frame_bytes);
-}
-
-/* Straight from guest memory, without the header. */
-static bool send_plain(struct virtio_net *n)
-{
-	struct virtq_chain *c = &n->tx_chain;
-	struct iovec *iov = c->iov;
-	unsigned count = c->out_count;
-	size_t skip = HEADER_BYTES;
-
-	while (count && skip >= iov->iov_len) {
-		skip -= iov->iov_len;
-		iov++;
-		count--;
-	}
-	if (!count)
-		return true;
-	iov->iov_base = (u8 *)iov->iov_base + skip;
-	iov->iov_len -= skip;
-	return net_send(n->net, iov, count);
-}
-
+/* False: no room now. What is no frame counts as sent. */
 static bool transmit_chain(struct virtio_net *n)
 {
-	struct net_header h;
-	u64 bytes = n->tx_chain.out_bytes;
+	const struct virtq_chain *c = &n->tx_chain;
 
-	if (virtq_chain_read(&n->tx_chain, 0, &h, HEADER_BYTES) != HEADER_BYTES ||
-	    bytes < HEADER_BYTES + 14 || bytes > HEADER_BYTES + NET_FRAME_MAX || !n->net)
-		return true; /* dropped */
-	if ((h.flags & NEEDS_CSUM) || h.gso_type != GSO_NONE)
-		return send_offloaded(n, &h);
-	return send_plain(n);
+	if (c->out_bytes < NET_FRAME_MIN || c->out_bytes > NET_FRAME_MAX || !n->net)
+		return true;
+	return net_send(n->net, c->iov, c->out_count);
 }
 
 static void transmit(struct virtio_net *n)
@@ -208,35 +124,31 @@ static void report(struct virtq *q, const struct virtq_chain *c, u64 written)
  * many there are, so all become visible to the driver together. */
 static bool receive_locked(struct virtio_net *n, struct virtq *q, const u8 *frame, size_t bytes)
 {
-	struct net_header h = { 0 };
-	unsigned count = 0, limit = virtio_has(&n->v, F_MRG_RXBUF) ? RX_CHAINS_MAX : 1;
+	u16 count = 0, limit = virtio_has(&n->v, F_MRG_RXBUF) ? RX_CHAINS_MAX : 1;
 	u64 done = 0;
 
 	while (done < bytes && count < limit) {
 		struct virtq_chain *c = count ? &n->rx_chain : &n->rx_first;
-		u64 start = count ? 0 : HEADER_BYTES, put;
+		u64 put;
 
 		if (!pop_buffer(q, c)) {
 			virtq_unpop(q, count);
 			return false;
 		}
-		if (!count && c->in_bytes < HEADER_BYTES) {
+		if (!count && c->in_bytes < NET_HEADER_BYTES) {
 			q->broken = true;
 			return true;
 		}
-		put = virtq_chain_write(c, start, frame + done, bytes - done);
+		put = virtq_chain_write(c, 0, frame + done, bytes - done);
 		done += put;
-		if (count)
-			report(q, c, put);
-		virtq_fill(q, count++, c->head, start + put);
+		report(q, c, put);
+		virtq_fill(q, count++, c->head, put);
 	}
 	if (done < bytes) { /* buffers too small for it: the frame is dropped */
 		virtq_unpop(q, count);
 		return true;
 	}
-	h.num_buffers = count;
-	virtq_chain_write(&n->rx_first, 0, &h, HEADER_BYTES);
-	report(q, &n->rx_first, n->rx_first.in_bytes);
+	virtq_chain_write(&n->rx_first, NUM_BUFFERS_OFFSET, &count, sizeof(count));
 	virtq_publish(q, count);
 	n->rx_pending = true;
 	return true;
@@ -285,7 +197,8 @@ static void control(struct virtio_net *n)
 			u8 command[2] = { 0 }, ack;
 
 			virtq_chain_read(&n->ctrl_chain, 0, command, sizeof(command));
-			ack = command[0] == 0 ? 0 : 1; /* class RX: OK, others: error */
+			/* receive modes and the MAC filter: every frame comes anyway */
+			ack = command[0] == 0 || (command[0] == 1 && command[1] == 0) ? 0 : 1;
 			virtq_push(q, &n->ctrl_chain,
 				   virtq_chain_write(&n->ctrl_chain, 0, &ack, 1));
 		}
