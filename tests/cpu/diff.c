@@ -307,7 +307,7 @@ static void make_program(struct program *p, unsigned insns)
 struct outcome {
 	u64 gpr[16], rip, rflags, cr2;
 	int vector;
-	u8 xsave[X86_XSAVE_BYTES];
+	u8 xsave[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 	u8 data[DATA_PAGES * PAGE_SIZE];
 };
 
