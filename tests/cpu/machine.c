@@ -73,12 +73,7 @@ static void make_idt(struct machine *m)
 	*(u64 *)(tss + 36) = IST_TOP; /* IST1 */
 }
 
-void machine_init(struct machine *m, bool step)
-{
-	machine_init_smp(m, step, 1);
-}
-
-void machine_init_smp(struct machine *m, bool step, unsigned cpus)
+static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off)
 {
 	struct cpu_vm_config config = {
 		.cpus = cpus,
@@ -87,6 +82,7 @@ void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 		.threads = 1,
 		.step = step,
 		.lapic_hz = 1000000000,
+		.features_off = features_off,
 		.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack }
 	};
 	static const gpa_t scattered[DATA_PAGES] = { 0x300000, 0x320000, 0x310000, 0x340000 };
@@ -135,6 +131,21 @@ void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 	s->idtr = (struct x86_table){ IDT_GVA, 16 * 32 - 1 };
 	s->activity = X86_RUNNING;
 	s->rflags = 2;
+}
+
+void machine_init(struct machine *m, bool step)
+{
+	machine_init_smp(m, step, 1);
+}
+
+void machine_init_smp(struct machine *m, bool step, unsigned cpus)
+{
+	init(m, step, cpus, NULL);
+}
+
+void machine_init_without(struct machine *m, const char *const *features_off)
+{
+	init(m, false, 1, features_off);
 }
 
 void machine_free(struct machine *m)
