@@ -91,6 +91,11 @@ enum cpu_exit {
 /* Runs the guest on the calling thread until one of the above. */
 enum cpu_exit cpu_run(struct cpu *cpu);
 
+/* For tools: runs one instruction, a repeated string instruction to its end, or with @block one
+ * translated block, then returns CPU_EXIT_STOPPED. An exception is not delivered: it is in the
+ * state's event_* fields and cr2; the other registers are as they are before delivery. */
+enum cpu_exit cpu_step(struct cpu *cpu, bool block);
+
 enum cpu_request {
 	CPU_REQ_INTR = 1 << 0, /* interrupt_ack may have something */
 	CPU_REQ_NMI = 1 << 1,

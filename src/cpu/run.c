@@ -332,6 +332,8 @@ static enum next deliver(struct cpu *cpu)
 {
 	cpu->stats[STAT_FAULTS]++;
 	cpu->fault_delivered = 1;
+	if (unlikely(cpu->stepping))
+		return NEXT_RUN; /* cpu_step() shows it instead */
 	return event_deliver(cpu) ? NEXT_RUN : NEXT_SHUTDOWN;
 }
 
@@ -346,8 +348,8 @@ static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 		result = vector_execute(cpu, insn);
 	switch (result) {
 	case HELPER_NEXT: cpu->rip = wrap_rip(cpu, cpu->rip + insn->len); return NEXT_RUN;
-	case HELPER_JUMP:
-	case HELPER_REPEAT: return NEXT_RUN;
+	case HELPER_REPEAT: cpu->again = 1; return NEXT_RUN;
+	case HELPER_JUMP: return NEXT_RUN;
 	case HELPER_FAULT: return deliver(cpu);
 	case HELPER_HALT:
 		cpu->rip = wrap_rip(cpu, cpu->rip + insn->len);
@@ -465,7 +467,7 @@ static u32 block_ctx(const struct cpu *cpu, bool slow)
 {
 	u32 ctx = cpu->ctx & 0xffff;
 
-	if (cpu->intr_shadow)
+	if (cpu->intr_shadow || cpu->stepping == STEPPING_INSN)
 		ctx |= CTX_STEP;
 	if (slow || (ctx & CTX_NONFLAT) || (ctx & CTX_MODE_MASK) == CTX_16)
 		ctx |= CTX_SLOW;
@@ -577,6 +579,35 @@ enum cpu_exit cpu_run_hot(struct cpu *cpu)
 		cpu->activity = X86_SHUTDOWN;
 	cpu->fault_delivered = 0;
 	exit = cpu->activity == X86_SHUTDOWN ? CPU_EXIT_SHUTDOWN : run_loop(cpu);
+	fpu_leave(cpu);
+	cpu->link = NULL;
+	code_leave(cpu, CODE_OUT);
+	return exit;
+}
+
+/* A slow access, a string instruction's next piece: the same instruction goes on. */
+static enum cpu_exit step_once(struct cpu *cpu)
+{
+	u64 rip = cpu->rip;
+	enum next next = NEXT_RUN;
+
+	do {
+		cpu->again = 0;
+		next = run_one(cpu, next == NEXT_SLOW);
+	} while (next == NEXT_SLOW || (cpu->again && cpu->rip == rip && !cpu->fault_pending));
+	if (next == NEXT_SHUTDOWN)
+		return CPU_EXIT_SHUTDOWN;
+	if (next == NEXT_ERROR)
+		return CPU_EXIT_ERROR;
+	return cpu->activity == X86_HALTED ? CPU_EXIT_HALTED : CPU_EXIT_STOPPED;
+}
+
+enum cpu_exit cpu_step_hot(struct cpu *cpu)
+{
+	enum cpu_exit exit;
+
+	code_enter(cpu);
+	exit = step_once(cpu);
 	fpu_leave(cpu);
 	cpu->link = NULL;
 	code_leave(cpu, CODE_OUT);

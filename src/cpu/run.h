@@ -20,8 +20,9 @@ struct cpu *signals_current(const struct cpu_vm *vm);
 /* What signals_install()'s handler tells leave_signal() in exit_arg. */
 enum signal_cause { SIGNAL_OTHER, SIGNAL_DE, SIGNAL_XM, SIGNAL_MF, SIGNAL_GP, SIGNAL_UD };
 
-/* The hot part of cpu_run(). */
+/* The hot parts of cpu_run() and cpu_step(). */
 enum cpu_exit cpu_run_hot(struct cpu *cpu);
+enum cpu_exit cpu_step_hot(struct cpu *cpu);
 
 /* cpuid.c */
 int cpuid_init(struct cpu_vm *vm, GError **error);

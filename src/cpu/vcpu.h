@@ -197,6 +197,8 @@ struct cpu {
 	u32 jc_epoch;      /* 1..65535 */
 	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
+	u8 again;    /* a string instruction stopped half-way */
+	u8 stepping; /* enum cpu_stepping: cpu_step() runs */
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
 	struct masked masked;
@@ -206,6 +208,8 @@ struct cpu {
 	/* fpu.c: a private copy of a guest's XSAVE or FXSAVE area while it is checked */
 	u8 fpu_area[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 };
+
+enum cpu_stepping { STEPPING_NOT, STEPPING_INSN, STEPPING_BLOCK };
 
 /* ---- guest RAM ------------------------------------------------------------------------------ */
 

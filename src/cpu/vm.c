@@ -267,3 +267,19 @@ enum cpu_exit cpu_run(struct cpu *cpu)
 			  (unsigned long long)cpu->rip);
 	return exit;
 }
+
+enum cpu_exit cpu_step(struct cpu *cpu, bool block)
+{
+	enum cpu_exit exit;
+
+	if (signals_thread_start(cpu))
+		return CPU_EXIT_ERROR;
+	cpu->stepping = block ? STEPPING_BLOCK : STEPPING_INSN;
+	cpu->fault_pending = 0;
+	exit = cpu_step_hot(cpu);
+	if (cpu->fault_pending && cpu->fault.vector == VEC_PF)
+		cpu->cr2 = cpu->fault.cr2;
+	cpu->stepping = STEPPING_NOT;
+	signals_thread_leave();
+	return exit;
+}
