@@ -7,8 +7,9 @@
  * The guest sees a router at 10.0.2.2 that is also the host, a name server at 10.0.2.3, and gets
  * 10.0.2.15 by DHCP. Nothing reaches it from outside but through forwarded ports.
  *
- * One message of the socket (SOCK_SEQPACKET) is one Ethernet frame, whole and plain: the guest's
- * network card completes checksums and cuts segments before they come here.
+ * One message of the socket (SOCK_SEQPACKET) is one Ethernet frame behind a header of
+ * FRAME_HEADER_BYTES, the network header of virtio 1.2, 5.1.6. What the guest sends may lack its
+ * checksum or be longer than the link takes (segmentation offload); what it gets never does.
  *
  * Whoever takes over lodge-vmm can send anything here: lengths are checked before libslirp sees
  * a frame, and the process can open no file but the resolver's configuration, start no program and
@@ -23,9 +24,9 @@
 #include <slirp/libslirp.h>
 #include <sys/socket.h>
 
-#define FRAME_BYTES_MIN  14 /* an Ethernet header */
-#define FRAME_BYTES_MAX  (65536 + 22)
-#define QUEUE_FRAMES_MAX 1024 /* for a guest that does not read; then the newest is dropped */
+#define FRAME_HEADER_BYTES 12
+#define FRAME_BYTES_MAX    (65536 + 22)
+#define QUEUE_FRAMES_MAX   1024 /* for a guest that does not read; then the newest is dropped */
 
 #define HELPER_ERROR g_quark_from_static_string("lodge-net")
 
@@ -41,6 +42,11 @@ struct helper {
 
 /* --- frames.c --- */
 
+/*
+ * Makes a frame from the guest complete: checks its header against its length and fills in the
+ * checksum that it asks for. @message is header and frame, @bytes long. False: drop it.
+ */
+bool frame_complete(u8 *message, size_t bytes);
 /* Sends a frame to the guest, or queues it behind those that wait. */
 void frame_to_guest(struct helper *helper, const void *frame, size_t bytes);
 /* Sends what waits, as far as the socket takes it. */

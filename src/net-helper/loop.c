@@ -12,8 +12,9 @@
 #include <poll.h>
 #include <unistd.h>
 
-#define FRAMES_A_TURN 64   /* before others get theirs */
-#define WAIT_MS_MAX   1000 /* libslirp ages connections by being called */
+#define MESSAGE_BYTES_MAX (FRAME_HEADER_BYTES + FRAME_BYTES_MAX)
+#define FRAMES_A_TURN     64   /* before others get theirs */
+#define WAIT_MS_MAX       1000 /* libslirp ages connections by being called */
 
 static const struct {
 	int slirp, poll;
@@ -48,23 +49,24 @@ static int get_events(int index, void *opaque)
 }
 
 /* False when the guest's end has closed. */
-static bool read_frames(struct helper *helper, u8 *frame)
+static bool read_frames(struct helper *helper, u8 *message)
 {
 	for (unsigned i = 0; i < FRAMES_A_TURN; i++) {
-		ssize_t n = recv(helper->fd, frame, FRAME_BYTES_MAX, MSG_DONTWAIT | MSG_TRUNC);
+		ssize_t n = recv(helper->fd, message, MESSAGE_BYTES_MAX, MSG_DONTWAIT | MSG_TRUNC);
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR;
 		if (n == 0)
 			return false;
-		if (n >= FRAME_BYTES_MIN && n <= FRAME_BYTES_MAX)
-			slirp_input(helper->slirp, frame, n);
+		if (n <= MESSAGE_BYTES_MAX && frame_complete(message, n))
+			slirp_input(helper->slirp, message + FRAME_HEADER_BYTES,
+				    n - FRAME_HEADER_BYTES);
 	}
 	return true;
 }
 
 /* One turn; false at the end. */
-static bool turn(struct helper *helper, u8 *frame)
+static bool turn(struct helper *helper, u8 *message)
 {
 	bool blocked = !g_queue_is_empty(helper->waiting), open = true;
 	struct pollfd guest = { .fd = helper->fd, .events = POLLIN | (blocked ? POLLOUT : 0) };
@@ -85,16 +87,16 @@ static bool turn(struct helper *helper, u8 *frame)
 	if (count > 0 && (guest.revents & POLLOUT))
 		frames_flush(helper);
 	if (count > 0 && (guest.revents & (POLLIN | POLLHUP | POLLERR)))
-		open = read_frames(helper, frame);
+		open = read_frames(helper, message);
 	stack_run_timers(helper);
 	return open;
 }
 
 void loop_run(struct helper *helper)
 {
-	u8 *frame = g_malloc(FRAME_BYTES_MAX);
+	u8 *message = g_malloc(MESSAGE_BYTES_MAX);
 
-	while (turn(helper, frame))
+	while (turn(helper, message))
 		;
-	g_free(frame);
+	g_free(message);
 }

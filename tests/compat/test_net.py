@@ -14,6 +14,7 @@ LODGE_NET = sys.argv[1]
 GUEST_MAC, GUEST, ROUTER, NAMES = b"\x52\x54\0\x12\x34\x56", "10.0.2.15", "10.0.2.2", "10.0.2.3"
 EVERYBODY = b"\xff" * 6
 WAIT = 10
+NEEDS_CSUM, GSO_TCPV4 = 1, 1
 
 
 def checksum(data):
@@ -58,19 +59,20 @@ class Guest:
         self.ready = self.process.stdout.readline() == "ready\n"
         self.router_mac = EVERYBODY
 
-    def send(self, frame):
-        self.socket.send(frame)
+    def send(self, frame, header=bytes(12)):
+        self.socket.send(header + frame)
 
     def receive(self, wanted):
         """The payload of the first frame for which WANTED(kind, payload) says so."""
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
-            frame = self.socket.recv(70000)
-            kind = struct.unpack(">H", frame[12:14])[0]
+            message = self.socket.recv(70000)
+            assert message[:12] == bytes(12), "nothing is left for the guest to do"
+            kind = struct.unpack(">H", message[24:26])[0]
             if kind == 0x0806:
-                self.answer_arp(frame[14:])
-            if wanted(kind, frame[14:]):
-                return frame[14:]
+                self.answer_arp(message[26:])
+            if wanted(kind, message[26:]):
+                return message[26:]
         raise AssertionError("nothing came")
 
     def answer_arp(self, packet):
@@ -118,15 +120,21 @@ class Tcp:
         self.take(lambda flags: flags & 0x12 == 0x12)
         self.send(0x10)
 
-    def segment(self, flags, data=b""):
+    def segment(self, flags, data=b"", total=None):
         head = struct.pack(">HHIIBBHHH", self.source_port, self.port, self.sequence,
                            self.acknowledged, 5 << 4, flags, 65535, 0, 0)
-        total = checksum(pseudo(6, GUEST, ROUTER, len(head + data)) + head + data)
+        if total is None:
+            total = checksum(pseudo(6, GUEST, ROUTER, len(head + data)) + head + data)
         return head[:16] + struct.pack(">H", total) + head[18:] + data
 
-    def send(self, flags, data=b""):
-        packet = ipv4(6, GUEST, ROUTER, self.segment(flags, data))
-        self.guest.send(ethernet(self.guest.router_mac, 0x0800, packet))
+    def send(self, flags, data=b"", offload=False):
+        header = bytes(12)
+        total = None
+        if offload:  # the checksum of the pseudo header, the rest is the other side's work
+            total = ~checksum(pseudo(6, GUEST, ROUTER, 20 + len(data))) & 0xffff
+            header = struct.pack("<BBHHHHH", NEEDS_CSUM, GSO_TCPV4, 54, 1460, 34, 16, 0)
+        packet = ipv4(6, GUEST, ROUTER, self.segment(flags, data, total))
+        self.guest.send(ethernet(self.guest.router_mac, 0x0800, packet), header)
         self.sequence += len(data) + (flags & 0x03 != 0)
 
     def take(self, wanted):
@@ -188,14 +196,14 @@ def test_tcp_both_ways():
         peer.close()
 
 
-def test_large_frame():
+def test_offloaded_checksum_and_segmentation():
     data = bytes(range(256)) * 100
     with guest() as it, listener() as server:
         it.find_router()
         connection = Tcp(it, server.getsockname()[1])
         peer = server.accept()[0]
         peer.settimeout(WAIT)
-        connection.send(0x18, data)
+        connection.send(0x18, data, offload=True)
         received = b""
         while len(received) < len(data):
             received += peer.recv(65536)
@@ -233,11 +241,15 @@ def test_wrong_forward_is_refused():
 
 def test_garbage_is_dropped():
     with guest() as it:
-        for frame in (b"x", bytes(13), bytes(14), os.urandom(60), os.urandom(65000), os.urandom(70000)):
-            it.send(frame)
-        for size in range(200):
-            it.send(ethernet(EVERYBODY, 0x0800, os.urandom(size)))
-            it.send(ethernet(EVERYBODY, 0x86dd, os.urandom(size)))
+        for message in (b"", b"x", bytes(12), bytes(25), os.urandom(60), os.urandom(65000),
+                        struct.pack("<BBHHHHH", NEEDS_CSUM, 0, 0, 0, 65535, 65535, 0) + bytes(60),
+                        struct.pack("<BBHHHHH", NEEDS_CSUM, 0, 0, 0, 14, 46, 0) + bytes(61),
+                        struct.pack("<BBHHHHH", NEEDS_CSUM, 9, 9, 9, 0, 0, 9) + bytes(60)):
+            if message:  # an empty message would read as the end
+                it.socket.send(message)
+        for size in range(12, 200):
+            it.socket.send(bytes(12) + ethernet(EVERYBODY, 0x0800, os.urandom(size)))
+            it.socket.send(bytes(12) + ethernet(EVERYBODY, 0x86dd, os.urandom(size)))
         it.find_router()
 
 
