@@ -215,15 +215,6 @@ static void invalidate_block(struct code_cache *code, struct block *block)
 	}
 }
 
-static u64 line_mask(unsigned off, unsigned bytes)
-{
-	unsigned first = off / 64, last = (off + bytes - 1) / 64;
-
-	if (last > 63)
-		last = 63;
-	return (~0ull << first) & (~0ull >> (63 - last));
-}
-
 /* How chain number @slot continues behind @b, which may be in two chains. */
 static struct block **page_link(struct block *b, unsigned slot)
 {
@@ -316,7 +307,7 @@ void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
 		unsigned off = gpa & ~PAGE_MASK;
 		unsigned n = MIN(bytes, PAGE_SIZE - off);
 		u32 *info = page_info(vm, page);
-		u64 lines = line_mask(off, n);
+		u64 lines = code_lines(off, n);
 		bool hit;
 
 		if (info && page_turned_data(info))

@@ -79,6 +79,16 @@ bool code_has_room(const struct code_cache *code);
 /* Forgets everything. The caller is CODE_OUT and holds nothing of the cache. */
 void code_flush(struct cpu_vm *vm, struct cpu *self);
 
+/* The 64-byte lines of a page that @bytes (at least 1) at offset @off touch, a bit each. */
+static inline u64 code_lines(unsigned off, unsigned bytes)
+{
+	unsigned first = off / 64, last = (off + bytes - 1) / 64;
+
+	if (last > 63)
+		last = 63;
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
 /* FNV-1a of guest code. */
 static inline u64 block_sum(const u8 *p, unsigned bytes)
 {

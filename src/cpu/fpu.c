@@ -10,6 +10,7 @@
  *
  * Hot. References: SDM vol. 1 chapter 13, APM vol. 2 section 11.5.
  */
+#include "cpu/bytes.h"
 #include "cpu/run.h"
 
 #include <Zydis/Zydis.h>
@@ -21,15 +22,6 @@
 
 #define MXCSR_DEFAULT 0x1f80
 #define FCW_DEFAULT   0x37f
-
-static void copy_bytes(void *to, const void *from, u64 bytes)
-{
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
-static void clear_bytes(void *to, u64 bytes)
-{
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
-}
 
 /* ---- the boundary between guest and host
  * ---------------------------------------------------------- */

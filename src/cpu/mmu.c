@@ -21,6 +21,7 @@
  * slot->info, then looks whether the page holds code; the translator first marks the page, then
  * looks for writers to revoke. A write without a tag (commit_ram()) stores first and then looks.
  */
+#include "cpu/bytes.h"
 #include "cpu/helper.h"
 
 #define PTE_P         BIT(0)
@@ -35,16 +36,6 @@
 #define PTE_ADDR      0x000ffffffffff000ull
 
 /* ---- copies ---------------------------------------------------------------------------------- */
-
-static inline void copy_bytes(void *to, const void *from, u64 size)
-{
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
-}
-
-static inline void clear_bytes(void *to, u64 size)
-{
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(size) : "a"(0) : "memory");
-}
 
 /* x86 needs no alignment; C must be told. */
 typedef u16 u16_any __attribute__((aligned(1)));

@@ -151,15 +151,6 @@ static enum insn_mode ctx_mode(u32 ctx)
 	}
 }
 
-static u64 lines_of(unsigned off, unsigned bytes)
-{
-	unsigned first = off / 64, last = (off + bytes - 1) / 64;
-
-	if (last > 63)
-		last = 63;
-	return (~0ull << first) & (~0ull >> (63 - last));
-}
-
 /* Which arithmetic flags may the code at page offset @off read before it writes them? */
 static u8 look_ahead(struct code_cache *code, enum insn_mode mode, const u8 *host, s32 off,
 		     u64 *lines)
@@ -186,7 +177,7 @@ static u8 look_ahead(struct code_cache *code, enum insn_mode mode, const u8 *hos
 		if (insn.kind == KIND_JCC || insn.kind == KIND_LOOP || insn_ends_block(&insn))
 			break;
 	}
-	*lines |= lines_of(start, off > start ? off - start : 1);
+	*lines |= code_lines(start, off > start ? off - start : 1);
 	return live | open;
 }
 
@@ -279,7 +270,7 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 	}
 	l->guest[n] = off;
 	block->bytes = MIN(off, PAGE_SIZE) - block->off;
-	block->lines = lines_of(block->off, block->bytes);
+	block->lines = code_lines(block->off, block->bytes);
 	block->sum = cpu->vm->config.check_blocks ? block_sum(host + block->off, block->bytes) : 0;
 	return n;
 }

@@ -12,19 +12,11 @@
  *
  * Hot. References: SDM vol. 2 VGATHER*, VPSCATTER*, MASKMOVDQU, section 2.7 (EVEX), FSTENV, FSAVE.
  */
+#include "cpu/bytes.h"
 #include "cpu/helper.h"
 
 #define LEGACY_XMM 160
 #define HEADER_BV  512
-
-static void copy_bytes(void *to, const void *from, u64 bytes)
-{
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
-}
-static void clear_bytes(void *to, u64 bytes)
-{
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
-}
 
 /* ---- registers in the saved image
  * ----------------------------------------------------------------- */
