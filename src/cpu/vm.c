@@ -87,11 +87,32 @@ static u64 bus_cr8(void *opaque, unsigned index, u64 value, bool write)
 /* ---- time
  * ---------------------------------------------------------------------------------------- */
 
-/* The host's TSC frequency by CPUID (hypervisor or crystal leaf), else by measuring 20 ms. */
+/* TSC and clock at one moment: the closest of some tries, as we may lose the processor in between.
+ */
+static void sample_clocks(u64 *tsc, u64 *ns)
+{
+	u64 best = ~0ull;
+
+	for (unsigned i = 0; i < 8; i++) {
+		u64 before = __builtin_ia32_rdtsc(), after;
+		struct timespec now;
+
+		clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+		after = __builtin_ia32_rdtsc();
+		if (after - before >= best)
+			continue;
+		best = after - before;
+		*tsc = before + best / 2;
+		*ns = now.tv_sec * 1000000000ull + now.tv_nsec;
+	}
+}
+
+/* The host's TSC frequency by CPUID (hypervisor or crystal leaf), else by measuring 20 ms, asleep.
+ */
 static u64 host_tsc_hz(void)
 {
-	struct timespec a, b;
-	u64 t0, t1, ns;
+	struct timespec left = { .tv_nsec = 20000000 };
+	u64 t0, t1, ns0, ns1;
 	u32 eax, ebx, ecx, edx, max;
 
 	__asm__ volatile("cpuid" : "=a"(max), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(0), "c"(0));
@@ -115,14 +136,11 @@ static u64 host_tsc_hz(void)
 		if (eax && ebx && ecx)
 			return (u64)ecx * ebx / eax;
 	}
-	clock_gettime(CLOCK_MONOTONIC_RAW, &a);
-	t0 = __builtin_ia32_rdtsc();
-	do {
-		clock_gettime(CLOCK_MONOTONIC_RAW, &b);
-		ns = (b.tv_sec - a.tv_sec) * 1000000000ll + (b.tv_nsec - a.tv_nsec);
-	} while (ns < 20000000);
-	t1 = __builtin_ia32_rdtsc();
-	return (unsigned __int128)(t1 - t0) * 1000000000 / ns / 1000 * 1000;
+	sample_clocks(&t0, &ns0);
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+	sample_clocks(&t1, &ns1);
+	return (unsigned __int128)(t1 - t0) * 1000000000 / (ns1 - ns0) / 1000 * 1000;
 }
 
 /* ---- the shared part
