@@ -432,7 +432,15 @@ static enum next leave_signal(struct cpu *cpu)
 	case SIGNAL_XM: fault(cpu, VEC_XM); break;
 	case SIGNAL_MF: fault(cpu, VEC_MF); break;
 	case SIGNAL_GP: fault_error(cpu, VEC_GP, 0); break;
-	case SIGNAL_UD: fault(cpu, VEC_UD); break;
+	case SIGNAL_UD:
+		/* virtual hosts raise a stray one now and then: the instruction must mean it */
+		if (cpu->ud_rip != cpu->rip) {
+			cpu->ud_rip = cpu->rip;
+			return NEXT_RUN;
+		}
+		cpu->ud_rip = ~0ull;
+		fault(cpu, VEC_UD);
+		break;
 	default: return NEXT_ERROR;
 	}
 	return deliver(cpu);

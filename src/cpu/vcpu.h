@@ -202,6 +202,7 @@ struct cpu {
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
 	u64 stats[32];
 	struct masked masked;
+	u64 ud_rip;    /* run.c: where the host last refused an instruction */
 	u8 split_lock; /* run.c: the others are stopped for a locked access across a page */
 	u32 exclusive_depth;
 

@@ -466,64 +466,102 @@ static void print_program(const struct program *p)
 
 enum fault_mode { FAULT_NONE, FAULT_ABSENT, FAULT_READONLY };
 
+struct test_case {
+	u64 seed;
+	struct program p;
+	struct native_state start;
+	u8 data[DATA_PAGES * PAGE_SIZE];
+	enum fault_mode mode;
+	unsigned page; /* that @mode is about */
+};
+
+static void make_case(struct test_case *c, u64 seed, unsigned length)
+{
+	rng_state = c->seed = seed;
+	make_program(&c->p, 1 + below(length));
+	for (int i = 0; i < 16; i++)
+		c->start.gpr[i] = random_value();
+	/* the host's IRET wants it canonical */
+	c->start.gpr[RSP] = (s64)(c->start.gpr[RSP] << 17) >> 17;
+	c->start.rip = CODE_GVA;
+	c->start.rflags = 2 | (rnd() & FLAGS_ARITH);
+	random_xsave(c->start.xsave);
+	for (unsigned i = 0; i < sizeof(c->data); i += 8)
+		*(u64 *)(c->data + i) = random_value();
+	for (unsigned i = 0; i < 64; i += 4) /* small numbers, as dwords and as qwords */
+		*(u32 *)(c->data + (INDEXES - DATA_GVA) + i) = i & 4 ? 0 : below(40);
+	c->mode = faults ? 1 + below(2) : FAULT_NONE;
+	c->page = faults ? below(DATA_PAGES) : 0;
+}
+
+static void native_outcome(const struct test_case *c, struct outcome *o)
+{
+	u8 *page = native_data + c->page * PAGE_SIZE;
+
+	memcpy(native_data, c->data, sizeof(c->data));
+	if (c->mode)
+		mprotect(page, PAGE_SIZE, c->mode == FAULT_ABSENT ? PROT_NONE : PROT_READ);
+	run_native(&c->start, &c->p, o);
+	if (c->mode)
+		mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+	memcpy(o->data, native_data, sizeof(o->data));
+}
+
+static void guest_outcome(const struct test_case *c, struct machine *m, struct outcome *o)
+{
+	u64 pte = *m->data_pte[c->page];
+
+	for (int i = 0; i < DATA_PAGES; i++)
+		memcpy(m->data[i], c->data + i * PAGE_SIZE, PAGE_SIZE);
+	if (c->mode)
+		*m->data_pte[c->page] = c->mode == FAULT_ABSENT ? pte & ~1ull : pte & ~2ull;
+	run_guest(m, &c->start, &c->p, o);
+	*m->data_pte[c->page] = pte;
+}
+
+static bool agree(const struct test_case *c, const struct outcome *want, struct outcome *got,
+		  bool flags, char *why)
+{
+	if (c->p.masked && !((want->cr2 ^ got->cr2) & PAGE_MASK))
+		got->cr2 = want->cr2;
+	return !differs(want, got, flags || want->vector == -1, why);
+}
+
+/* Hosts that are virtual themselves have been seen to raise a stray #UD in native code once in some
+ * hundred thousand programs. An oracle that does not repeat itself is asked again, and counted. */
+#define UNSTABLE_MAX 3
+static unsigned unstable;
+
 static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsigned length,
 		     bool verbose)
 {
-	static struct outcome want, got;
-	static struct native_state start;
-	static u8 data[DATA_PAGES * PAGE_SIZE];
+	static struct outcome want, again, got;
+	static struct test_case c;
 	struct machine *machines[] = { fast, step };
-	enum fault_mode mode = FAULT_NONE;
-	unsigned page = 0;
-	struct program p;
-	char why[200];
+	char why[200], change[200];
 
-	rng_state = seed;
-	make_program(&p, 1 + below(length));
-	for (int i = 0; i < 16; i++)
-		start.gpr[i] = random_value();
-	start.gpr[RSP] = (s64)(start.gpr[RSP] << 17) >> 17; /* the host's IRET wants it canonical */
-	start.rip = CODE_GVA;
-	start.rflags = 2 | (rnd() & FLAGS_ARITH);
-	random_xsave(start.xsave);
-	for (unsigned i = 0; i < sizeof(data); i += 8)
-		*(u64 *)(data + i) = random_value();
-	for (unsigned i = 0; i < 64; i += 4) /* small numbers, as dwords and as qwords */
-		*(u32 *)(data + (INDEXES - DATA_GVA) + i) = i & 4 ? 0 : below(40);
-	if (faults) {
-		mode = 1 + below(2);
-		page = below(DATA_PAGES);
-	}
+	make_case(&c, seed, length);
 	if (verbose)
-		print_program(&p);
-
-	memcpy(native_data, data, sizeof(data));
-	if (mode)
-		mprotect(native_data + page * PAGE_SIZE, PAGE_SIZE,
-			 mode == FAULT_ABSENT ? PROT_NONE : PROT_READ);
-	run_native(&start, &p, &want);
-	if (mode)
-		mprotect(native_data + page * PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE);
-	memcpy(want.data, native_data, sizeof(data));
+		print_program(&c.p);
+	native_outcome(&c, &want);
 	for (int k = 0; k < 2; k++) {
-		struct machine *m = machines[k];
-		u64 pte = *m->data_pte[page];
-
-		for (int i = 0; i < DATA_PAGES; i++)
-			memcpy(m->data[i], data + i * PAGE_SIZE, PAGE_SIZE);
-		if (mode)
-			*m->data_pte[page] = mode == FAULT_ABSENT ? pte & ~1ull : pte & ~2ull;
-		run_guest(m, &start, &p, &got);
-		*m->data_pte[page] = pte;
-		if (p.masked && !((want.cr2 ^ got.cr2) & PAGE_MASK))
-			got.cr2 = want.cr2;
-		if (differs(&want, &got, want.vector == -1 || k == 1, why)) {
-			printf("# case %#llx, %s: %s\n", (unsigned long long)seed,
-			       k ? "stepped" : "translated", why);
-			if (!verbose)
-				print_program(&p);
-			return false;
+		guest_outcome(&c, machines[k], &got);
+		if (agree(&c, &want, &got, k == 1, why))
+			continue;
+		native_outcome(&c, &again);
+		if (!agree(&c, &want, &again, true, change) && unstable < UNSTABLE_MAX) {
+			printf("# case %#llx: the host does not repeat itself: %s\n",
+			       (unsigned long long)seed, change);
+			unstable++;
+			want = again;
+			k = -1; /* from the start, with the new answer */
+			continue;
 		}
+		printf("# case %#llx, %s: %s\n", (unsigned long long)seed,
+		       k ? "stepped" : "translated", why);
+		if (!verbose)
+			print_program(&c.p);
+		return false;
 	}
 	return true;
 }
