@@ -33,15 +33,36 @@ static void host_cpuid(u32 leaf, u32 subleaf, u32 out[4])
 			 : "a"(leaf), "c"(subleaf));
 }
 
-static bool host_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit)
-{
-	u32 max[4], r[4];
+/* CPUID traps where the host is virtual itself, tens of microseconds each: every leaf is asked
+ * once. */
+struct host_leaves {
+	struct {
+		u32 leaf, subleaf, out[4];
+	} known[32];
+	unsigned count;
+};
 
-	host_cpuid(leaf & 0x80000000, 0, max);
-	if (leaf > max[0])
+static const u32 *host_leaf(struct host_leaves *h, u32 leaf, u32 subleaf)
+{
+	unsigned i;
+
+	for (i = 0; i < h->count; i++)
+		if (h->known[i].leaf == leaf && h->known[i].subleaf == subleaf)
+			return h->known[i].out;
+	if (h->count == ARRAY_LEN(h->known))
+		i = --h->count; /* more leaves than the feature list has: the last one makes room */
+	h->known[i].leaf = leaf;
+	h->known[i].subleaf = subleaf;
+	host_cpuid(leaf, subleaf, h->known[i].out);
+	h->count++;
+	return h->known[i].out;
+}
+
+static bool host_has(struct host_leaves *h, u32 leaf, u32 subleaf, unsigned reg, unsigned bit)
+{
+	if (leaf > host_leaf(h, leaf & 0x80000000, 0)[0])
 		return false;
-	host_cpuid(leaf, subleaf, r);
-	return r[reg] >> bit & 1;
+	return host_leaf(h, leaf, subleaf)[reg] >> bit & 1;
 }
 
 static bool host_is_amd(void)
@@ -56,11 +77,11 @@ static bool host_is_amd(void)
 	return !memcmp(name, "AuthenticAMD", 12) || !memcmp(name, "HygonGenuine", 12);
 }
 
-static u64 host_xcr0(void)
+static u64 host_xcr0(struct host_leaves *host)
 {
 	u32 lo, hi;
 
-	if (!host_has(1, 0, ECX, 27))
+	if (!host_has(host, 1, 0, ECX, 27))
 		return 0;
 	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
 	return lo | (u64)hi << 32;
@@ -69,9 +90,10 @@ static u64 host_xcr0(void)
 /* ---- features
  * ------------------------------------------------------------------------------------ */
 
-static bool offered(const struct cpu_vm *vm, const struct feature_row *f)
+static bool offered(const struct cpu_vm *vm, struct host_leaves *leaves,
+		    const struct feature_row *f)
 {
-	bool host = host_has(f->leaf, f->subleaf, f->reg, f->bit);
+	bool host = host_has(leaves, f->leaf, f->subleaf, f->reg, f->bit);
 
 	switch (f->source) {
 	case HOST: return host;
@@ -125,12 +147,13 @@ static int check_names(const struct cpu_vm *vm, GError **error)
 
 static void choose_features(struct cpu_vm *vm)
 {
-	u64 xcr0 = host_xcr0();
+	struct host_leaves host = { .count = 0 };
+	u64 xcr0 = host_xcr0(&host);
 
 	for (unsigned i = 0; i < FEATURE_COUNT; i++) {
 		const struct feature_row *f = &features[i];
 
-		if (!offered(vm, f) || state_missing(i, xcr0) || switched_off(vm, f->name))
+		if (!offered(vm, &host, f) || state_missing(i, xcr0) || switched_off(vm, f->name))
 			continue;
 		if (f->needs != i && !vm_has(vm, f->needs))
 			continue;
