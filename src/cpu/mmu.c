@@ -363,8 +363,7 @@ static void tlb_drop_map(struct tlb *tlb, unsigned word, u64 map)
 void tlb_init(struct cpu *cpu)
 {
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
-		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			tlb_drop(&cpu->tlb[kind], i);
+		tlb_drop(&cpu->tlb[kind], 0); /* the one whose invalid tag is not zero */
 	code_jumps_flush(cpu);
 }
 

@@ -39,7 +39,8 @@ struct tlb_entry {
 	u64 exec_tag;
 	u64 host; /* host address of the page */
 };
-#define TLB_INVALID(index) ((((u64)(index)) ^ 1) << PAGE_SHIFT)
+/* Mostly zero, so that a new TLB is fresh memory that nobody has touched. */
+#define TLB_INVALID(index) ((u64)((index) == 0) << PAGE_SHIFT)
 
 /* Which of the TLBs: chosen by the translation context, so code names it by a constant. */
 enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
@@ -307,7 +308,7 @@ bool mem_write(struct cpu *cpu, gva_t gva, const void *data, unsigned size, unsi
 bool mem_probe(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
 /* Atomically sets @bits in a byte of a system structure (accessed and busy bits). */
 bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access);
-/* Makes every tag of a new processor invalid (zeroed memory is not). */
+/* Makes every tag of a new processor, whose memory is zero, invalid. */
 void tlb_init(struct cpu *cpu);
 /* Each of these also drops the jump cache. */
 void tlb_flush_all(struct cpu *cpu);

@@ -224,7 +224,7 @@ const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count)
 struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 {
 	struct cpu *cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (cpu == MAP_FAILED) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
