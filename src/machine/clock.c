@@ -8,8 +8,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <time.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 static u64 host_ns(void)
 {
@@ -21,14 +21,10 @@ static u64 host_ns(void)
 
 void vm_clock_init(struct vm_clock *clock, bool manual)
 {
-	pthread_condattr_t attr;
-
 	memset(clock, 0, sizeof(*clock));
 	pthread_mutex_init(&clock->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&clock->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock->timer_fd = -1;
+	clock->programmed_ns = UINT64_MAX;
 	clock->manual = manual;
 	clock->origin_ns = host_ns();
 }
@@ -40,12 +36,39 @@ u64 vm_clock_now(const struct vm_clock *clock)
 	return host_ns() - __atomic_load_n(&clock->origin_ns, __ATOMIC_RELAXED);
 }
 
+struct timespec vm_clock_host_time(const struct vm_clock *clock, u64 ns)
+{
+	u64 at = ns + __atomic_load_n(&clock->origin_ns, __ATOMIC_RELAXED);
+
+	return (struct timespec){ .tv_sec = at / 1000000000, .tv_nsec = at % 1000000000 };
+}
+
+/* Has the thread wake up at @ns of machine time; 0 is at once, UINT64_MAX never. */
+static void program_locked(struct vm_clock *clock, u64 ns)
+{
+	struct itimerspec when = { .it_value.tv_nsec = 1 };
+
+	if (!clock->threaded || clock->programmed_ns == ns)
+		return;
+	if (ns > INT64_MAX / 2)
+		when.it_value.tv_nsec = 0;
+	else if (ns)
+		when.it_value = vm_clock_host_time(clock, ns);
+	timerfd_settime(clock->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+	clock->programmed_ns = ns;
+}
+
+static u64 earliest_locked(const struct vm_clock *clock)
+{
+	return clock->running && clock->count ? clock->heap[0]->deadline_ns : UINT64_MAX;
+}
+
 void vm_clock_set(struct vm_clock *clock, u64 now_ns)
 {
 	pthread_mutex_lock(&clock->lock);
 	__atomic_store_n(&clock->manual_ns, now_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&clock->origin_ns, host_ns() - now_ns, __ATOMIC_RELAXED);
-	pthread_cond_signal(&clock->changed);
+	program_locked(clock, 0);
 	pthread_mutex_unlock(&clock->lock);
 }
 
@@ -115,20 +138,46 @@ static void reserve_locked(struct vm_clock *clock)
 	clock->heap = g_renew(struct vm_timer *, clock->heap, clock->capacity);
 }
 
-void vm_timer_arm(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns)
+static void arm_locked(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns)
 {
-	u64 earliest;
-
-	pthread_mutex_lock(&clock->lock);
-	earliest = clock->count ? clock->heap[0]->deadline_ns : UINT64_MAX;
 	if (timer->slot)
 		remove_locked(clock, timer);
 	timer->deadline_ns = deadline_ns;
 	reserve_locked(clock);
 	sift_up(clock, clock->count++, timer);
-	/* A later deadline than the thread sleeps for needs no wake-up. */
-	if (deadline_ns < earliest && clock->threaded)
-		pthread_cond_signal(&clock->changed);
+	/* A thread that wakes too early finds nothing due and sleeps on: not worth a system call.
+	 */
+	if (earliest_locked(clock) < clock->programmed_ns)
+		program_locked(clock, earliest_locked(clock));
+}
+
+void vm_timer_arm(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns)
+{
+	pthread_mutex_lock(&clock->lock);
+	arm_locked(clock, timer, deadline_ns);
+	pthread_mutex_unlock(&clock->lock);
+}
+
+u64 vm_timer_adopt(struct vm_clock *clock, struct vm_timer *timer)
+{
+	u64 deadline = UINT64_MAX;
+
+	pthread_mutex_lock(&clock->lock);
+	if (timer->slot && clock->running && !clock->manual) {
+		deadline = timer->deadline_ns;
+		remove_locked(clock, timer);
+		if (clock->programmed_ns == deadline)
+			program_locked(clock, earliest_locked(clock));
+	}
+	pthread_mutex_unlock(&clock->lock);
+	return deadline;
+}
+
+void vm_timer_give_back(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns)
+{
+	pthread_mutex_lock(&clock->lock);
+	if (!timer->slot)
+		arm_locked(clock, timer, deadline_ns);
 	pthread_mutex_unlock(&clock->lock);
 }
 
@@ -168,25 +217,19 @@ static bool fire_one_locked(struct vm_clock *clock, u64 now_ns)
 static void *clock_thread(void *arg)
 {
 	struct vm_clock *clock = arg;
+	u64 expirations;
 
 	pthread_setname_np(pthread_self(), "clock");
-	prctl(PR_SET_TIMERSLACK, 1); /* the default of 50 us is late for a guest's clock */
 	pthread_mutex_lock(&clock->lock);
 	while (!clock->quit) {
 		if (clock->running && fire_one_locked(clock, vm_clock_now(clock)))
 			continue;
-		if (clock->running && clock->count) {
-			u64 at = clock->heap[0]->deadline_ns + clock->origin_ns;
-			struct timespec ts = { .tv_sec = at / 1000000000,
-					       .tv_nsec = at % 1000000000 };
-
-			if (clock->heap[0]->deadline_ns > INT64_MAX / 2)
-				pthread_cond_wait(&clock->changed, &clock->lock);
-			else
-				pthread_cond_timedwait(&clock->changed, &clock->lock, &ts);
-		} else {
-			pthread_cond_wait(&clock->changed, &clock->lock);
-		}
+		clock->programmed_ns = 0; /* it has fired: any time is news */
+		program_locked(clock, earliest_locked(clock));
+		pthread_mutex_unlock(&clock->lock);
+		if (read(clock->timer_fd, &expirations, sizeof(expirations)) < 0)
+			expirations = 0; /* interrupted: look again */
+		pthread_mutex_lock(&clock->lock);
 	}
 	pthread_mutex_unlock(&clock->lock);
 	return NULL;
@@ -194,14 +237,18 @@ static void *clock_thread(void *arg)
 
 int vm_clock_start_thread(struct vm_clock *clock, GError **error)
 {
-	int err = pthread_create(&clock->thread, NULL, clock_thread, clock);
+	int err;
 
+	clock->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	clock->threaded = true; /* before the thread looks */
+	err = clock->timer_fd < 0 ? errno
+				  : pthread_create(&clock->thread, NULL, clock_thread, clock);
 	if (err) {
+		clock->threaded = false;
 		g_set_error(error, VM_ERROR, err, "cannot start the clock thread: %s",
 			    g_strerror(err));
 		return -err;
 	}
-	clock->threaded = true;
 	return 0;
 }
 
@@ -209,7 +256,7 @@ void vm_clock_run(struct vm_clock *clock, bool running)
 {
 	pthread_mutex_lock(&clock->lock);
 	clock->running = running;
-	pthread_cond_signal(&clock->changed);
+	program_locked(clock, 0);
 	pthread_mutex_unlock(&clock->lock);
 }
 
@@ -236,11 +283,12 @@ void vm_clock_destroy(struct vm_clock *clock)
 	if (clock->threaded) {
 		pthread_mutex_lock(&clock->lock);
 		clock->quit = true;
-		pthread_cond_signal(&clock->changed);
+		program_locked(clock, 0);
 		pthread_mutex_unlock(&clock->lock);
 		pthread_join(clock->thread, NULL);
 	}
+	if (clock->timer_fd >= 0)
+		close(clock->timer_fd);
 	g_free(clock->heap);
-	pthread_cond_destroy(&clock->changed);
 	pthread_mutex_destroy(&clock->lock);
 }

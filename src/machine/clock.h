@@ -6,6 +6,10 @@
  * value. In tests the clock is stepped by hand (clock_advance) and has no thread. Timers do not
  * fire while the machine is stopped; what came due meanwhile fires when it continues.
  *
+ * The thread sleeps on a timerfd, so that arming an earlier timer is a system call and no thread
+ * switch; and a vCPU that halts takes its own timer along (adopt), so that an idle guest's tick
+ * wakes one thread, not two.
+ *
  * A timer's function runs on the clock's thread with no lock held; it takes its device's lock and
  * looks whether it is still wanted, because a deadline may have moved while it was on its way.
  */
@@ -15,6 +19,7 @@
 #include "base/types.h"
 #include <glib.h>
 #include <pthread.h>
+#include <time.h>
 
 struct vm_timer {
 	void (*fire)(void *opaque);
@@ -27,8 +32,9 @@ struct vm_timer {
 
 struct vm_clock {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
 	pthread_t thread;
+	int timer_fd;
+	u64 programmed_ns; /* when timer_fd will wake the thread, UINT64_MAX: not */
 	bool manual, threaded, running, quit;
 	u64 origin_ns; /* host monotonic time at machine time 0 (may wrap below 0) */
 	u64 manual_ns;
@@ -51,6 +57,13 @@ void vm_timer_init(struct vm_timer *timer, void (*fire)(void *opaque), void *opa
 /* Any thread: (re)arms for an absolute time; one in the past fires as soon as possible. */
 void vm_timer_arm(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns);
 void vm_timer_disarm(struct vm_clock *clock, struct vm_timer *timer);
+/* For a thread about to sleep: takes an armed timer out of the clock and returns its deadline; the
+ * caller fires it when it is due, or gives it back. UINT64_MAX: it is not armed, or time stands. */
+u64 vm_timer_adopt(struct vm_clock *clock, struct vm_timer *timer);
+/* Arms an adopted timer again unless somebody has armed it meanwhile. */
+void vm_timer_give_back(struct vm_clock *clock, struct vm_timer *timer, u64 deadline_ns);
+/* Machine time as host monotonic time, for such a sleep. */
+struct timespec vm_clock_host_time(const struct vm_clock *clock, u64 ns);
 bool vm_timer_armed(struct vm_clock *clock, const struct vm_timer *timer);
 
 /* Manual clocks: steps through every deadline within @ns, firing on the calling thread. */

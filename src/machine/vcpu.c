@@ -27,9 +27,11 @@ static u64 host_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static void futex_wait(u32 *word, u32 value)
+/* Until woken or @until (monotonic; NULL: for ever). */
+static void futex_wait(u32 *word, u32 value, const struct timespec *until)
 {
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, until, NULL,
+		FUTEX_BITSET_MATCH_ANY);
 }
 
 static void wake(struct vcpu *vcpu)
@@ -133,20 +135,37 @@ static void adapt_polling(struct vcpu *vcpu, u64 waited_ns)
 		vcpu->poll_ns *= 2;
 }
 
+/* Sleeps until there is work or machine time @deadline. */
+static void sleep_until(struct vcpu *vcpu, u64 deadline)
+{
+	struct vm_clock *clock = &vcpu->vm->clock;
+	struct timespec until;
+
+	if (deadline != UINT64_MAX)
+		until = vm_clock_host_time(clock, deadline);
+	while (deadline == UINT64_MAX || vm_clock_now(clock) < deadline) {
+		__atomic_store_n(&vcpu->asleep, 1, __ATOMIC_SEQ_CST);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (wanted(vcpu))
+			break;
+		futex_wait(&vcpu->asleep, 1, deadline != UINT64_MAX ? &until : NULL);
+	}
+	__atomic_store_n(&vcpu->asleep, 0, __ATOMIC_RELAXED);
+}
+
 static void halt(struct vcpu *vcpu)
 {
-	u64 start = host_ns();
+	struct vm_clock *clock = &vcpu->vm->clock;
+	u64 start = host_ns(), deadline;
 
 	vcpu->halts++;
 	if (!poll_for_work(vcpu, start)) {
-		for (;;) {
-			__atomic_store_n(&vcpu->asleep, 1, __ATOMIC_SEQ_CST);
-			__atomic_thread_fence(__ATOMIC_SEQ_CST);
-			if (wanted(vcpu))
-				break;
-			futex_wait(&vcpu->asleep, 1);
-		}
-		__atomic_store_n(&vcpu->asleep, 0, __ATOMIC_RELAXED);
+		deadline = vcpu->timer ? vm_timer_adopt(clock, vcpu->timer) : UINT64_MAX;
+		sleep_until(vcpu, deadline);
+		if (deadline != UINT64_MAX && vm_clock_now(clock) >= deadline)
+			vcpu->timer->fire(vcpu->timer->opaque);
+		else if (deadline != UINT64_MAX)
+			vm_timer_give_back(clock, vcpu->timer, deadline);
 	}
 	adapt_polling(vcpu, host_ns() - start);
 }

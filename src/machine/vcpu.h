@@ -17,6 +17,7 @@
 struct accel_vcpu;
 struct device;
 struct vm;
+struct vm_timer;
 struct x86_state;
 
 struct vcpu {
@@ -24,6 +25,7 @@ struct vcpu {
 	unsigned index;
 	struct accel_vcpu *accel;
 	struct device *lapic;
+	struct vm_timer *timer; /* the local APIC's; fired here while the processor halts */
 	pthread_t thread;
 	bool started;
 	bool pause; /* asked to park; under vm->run_lock, read without */

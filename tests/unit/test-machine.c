@@ -281,6 +281,57 @@ static void test_clock_thread(void)
 	vm_clock_destroy(&clock);
 }
 
+static void wait_fired(const struct fired *f, unsigned count)
+{
+	for (int i = 0; i < 1000 && __atomic_load_n(&f->count, __ATOMIC_RELAXED) < count; i++)
+		g_usleep(10000);
+	g_assert_cmpuint(__atomic_load_n(&f->count, __ATOMIC_RELAXED), ==, count);
+}
+
+/* However the new thread and the first timer race, the timer fires. */
+static void test_clock_start(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		struct vm_clock clock;
+		struct fired f = { .clock = &clock };
+
+		vm_clock_init(&clock, false);
+		vm_timer_init(&f.timer, on_fire, &f);
+		g_assert_cmpint(vm_clock_start_thread(&clock, NULL), ==, 0);
+		vm_clock_run(&clock, true);
+		vm_timer_arm(&clock, &f.timer, vm_clock_now(&clock) + i * 1000);
+		wait_fired(&f, 1);
+		vm_clock_destroy(&clock);
+	}
+}
+
+static void test_clock_adopt(void)
+{
+	struct vm_clock clock;
+	struct fired f = { .clock = &clock }, g = { .clock = &clock };
+	u64 soon, deadline;
+
+	vm_clock_init(&clock, false);
+	vm_timer_init(&f.timer, on_fire, &f);
+	vm_timer_init(&g.timer, on_fire, &g);
+	g_assert_cmpint(vm_clock_start_thread(&clock, NULL), ==, 0);
+	soon = vm_clock_now(&clock) + 20000000;
+	vm_timer_arm(&clock, &f.timer, soon);
+	g_assert_cmpuint(vm_timer_adopt(&clock, &f.timer), ==, UINT64_MAX); /* time stands */
+	vm_clock_run(&clock, true);
+	deadline = vm_timer_adopt(&clock, &f.timer);
+	if (deadline != UINT64_MAX) { /* else this thread was late and it has fired */
+		g_assert_cmpuint(deadline, ==, soon);
+		g_assert_cmpuint(vm_timer_adopt(&clock, &f.timer), ==, UINT64_MAX);
+		vm_timer_arm(&clock, &g.timer, soon + 1);
+		wait_fired(&g, 1);
+		g_assert_cmpuint(f.count, ==, 0); /* it is ours */
+		vm_timer_give_back(&clock, &f.timer, deadline);
+	}
+	wait_fired(&f, 1);
+	vm_clock_destroy(&clock);
+}
+
 /* Lines. */
 
 static void test_irq_shared_line(void)
@@ -462,6 +513,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/region/race", test_region_race);
 	g_test_add_func("/clock/order", test_clock_order);
 	g_test_add_func("/clock/thread", test_clock_thread);
+	g_test_add_func("/clock/start", test_clock_start);
+	g_test_add_func("/clock/adopt", test_clock_adopt);
 	g_test_add_func("/irq/shared-line", test_irq_shared_line);
 	g_test_add_func("/run/pause-resume", test_run_pause_resume);
 	g_test_add_func("/run/wakeups", test_run_wakeups);

@@ -88,6 +88,7 @@ struct lapic {
 	u32 timer_initial;
 	u64 timer_start_ns; /* when the count was last at its initial value */
 	u64 tsc_deadline;   /* 0: disarmed */
+	bool timer_expired; /* a one-shot count has reached 0 and interrupted */
 	bool lint0;         /* level of the PIC's output */
 	bool intr_raised;   /* what the vCPU was last told */
 };
@@ -264,13 +265,13 @@ static void arm_locked(struct lapic *a)
 	} else if (mode <= TIMER_PERIODIC && a->timer_initial) {
 		now = vm_clock_now(clock);
 		period = period_ns(a);
-		if (now < a->timer_start_ns + period)
-			vm_timer_arm(clock, &a->timer, a->timer_start_ns + period);
-		else if (mode == TIMER_PERIODIC && period)
+		if (mode == TIMER_PERIODIC && period && now >= a->timer_start_ns + period)
 			vm_timer_arm(clock, &a->timer,
 				     now + period - (now - a->timer_start_ns) % period);
-		else
+		else if (mode == TIMER_ONE_SHOT && a->timer_expired)
 			vm_timer_disarm(clock, &a->timer);
+		else
+			vm_timer_arm(clock, &a->timer, a->timer_start_ns + period);
 	} else {
 		vm_timer_disarm(clock, &a->timer);
 	}
@@ -279,30 +280,46 @@ static void arm_locked(struct lapic *a)
 /* A periodic timer faster than the host can follow would keep the clock thread busy for ever. */
 #define PERIOD_MIN_NS 50000
 
+/* True: it was due. */
+static bool deadline_due_locked(struct lapic *a)
+{
+	if (!a->tsc_deadline || vcpu_tsc(lapic_vcpu(a)) < a->tsc_deadline)
+		return false;
+	a->tsc_deadline = 0;
+	lvt_fire_locked(a, LVT_TIMER);
+	return true;
+}
+
+static bool count_due_locked(struct lapic *a)
+{
+	struct vm_clock *clock = &a->dev.vm->clock;
+	u64 now = vm_clock_now(clock), period;
+
+	if (!a->timer_initial || now < a->timer_start_ns + period_ns(a) || a->timer_expired)
+		return false;
+	lvt_fire_locked(a, LVT_TIMER);
+	if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_PERIODIC) {
+		/* Missed periods are dropped, the phase stays. */
+		period = MAX(period_ns(a), PERIOD_MIN_NS);
+		a->timer_start_ns += (now - a->timer_start_ns) / period * period;
+		vm_timer_arm(clock, &a->timer, a->timer_start_ns + period);
+	} else {
+		a->timer_expired = true;
+	}
+	return true;
+}
+
+/* May come early, when the registers changed while it was on its way. */
 static void timer_fire(void *opaque)
 {
 	struct lapic *a = opaque;
-	struct vm_clock *clock = &a->dev.vm->clock;
-	u64 now = vm_clock_now(clock);
+	bool due;
 
 	pthread_mutex_lock(&a->lock);
-	if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_DEADLINE) {
-		if (a->tsc_deadline && vcpu_tsc(lapic_vcpu(a)) >= a->tsc_deadline) {
-			a->tsc_deadline = 0;
-			lvt_fire_locked(a, LVT_TIMER);
-		} else if (a->tsc_deadline && !vm_timer_armed(clock, &a->timer)) {
-			arm_deadline_locked(a);
-		}
-	} else if (a->timer_initial && now >= a->timer_start_ns + period_ns(a)) {
-		lvt_fire_locked(a, LVT_TIMER);
-		if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_PERIODIC) {
-			u64 period = MAX(period_ns(a), PERIOD_MIN_NS);
-
-			/* Missed periods are dropped, the phase stays. */
-			a->timer_start_ns += (now - a->timer_start_ns) / period * period;
-			vm_timer_arm(clock, &a->timer, a->timer_start_ns + period);
-		}
-	}
+	due = LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_DEADLINE ? deadline_due_locked(a)
+								  : count_due_locked(a);
+	if (!due && !vm_timer_armed(&a->dev.vm->clock, &a->timer))
+		arm_locked(a);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -533,6 +550,7 @@ static bool write_locked(struct lapic *a, u32 reg, u32 value)
 		if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_DEADLINE)
 			break;
 		a->timer_initial = value;
+		a->timer_expired = false;
 		a->timer_start_ns = vm_clock_now(&a->dev.vm->clock);
 		arm_locked(a);
 		break;
@@ -779,6 +797,7 @@ static void reset_locked(struct lapic *a)
 		a->lvt[i] = LVT_MASKED;
 	a->timer_initial = 0;
 	a->timer_start_ns = 0;
+	a->timer_expired = false;
 	a->tsc_deadline = 0;
 	vm_timer_disarm(&a->dev.vm->clock, &a->timer);
 	if (x2apic(a))
@@ -806,6 +825,7 @@ static int lapic_realize(struct device *dev, GError **error)
 	vm_timer_init(&a->timer, timer_fire, a);
 	dev->vm->irq.lapic = &lapic_ops;
 	dev->vm->vcpus[a->index]->lapic = dev;
+	dev->vm->vcpus[a->index]->timer = &a->timer;
 	return 0;
 }
 
@@ -828,25 +848,16 @@ static void lapic_destroy(struct device *dev)
 }
 
 static const struct state_field lapic_state[] = {
-	STATE(struct lapic, base),
-	STATE(struct lapic, id),
-	STATE(struct lapic, tpr),
-	STATE(struct lapic, ldr),
-	STATE(struct lapic, dfr),
-	STATE(struct lapic, svr),
-	STATE(struct lapic, esr),
-	STATE(struct lapic, esr_pending),
-	STATE(struct lapic, divide),
-	STATE(struct lapic, icr),
-	STATE(struct lapic, lvt),
-	STATE(struct lapic, irr),
-	STATE(struct lapic, isr),
-	STATE(struct lapic, tmr),
-	STATE(struct lapic, timer_initial),
-	STATE(struct lapic, timer_start_ns),
-	STATE(struct lapic, tsc_deadline),
-	STATE(struct lapic, lint0),
-	STATE_END,
+	STATE(struct lapic, base),          STATE(struct lapic, id),
+	STATE(struct lapic, tpr),           STATE(struct lapic, ldr),
+	STATE(struct lapic, dfr),           STATE(struct lapic, svr),
+	STATE(struct lapic, esr),           STATE(struct lapic, esr_pending),
+	STATE(struct lapic, divide),        STATE(struct lapic, icr),
+	STATE(struct lapic, lvt),           STATE(struct lapic, irr),
+	STATE(struct lapic, isr),           STATE(struct lapic, tmr),
+	STATE(struct lapic, timer_initial), STATE(struct lapic, timer_start_ns),
+	STATE(struct lapic, tsc_deadline),  STATE(struct lapic, timer_expired),
+	STATE(struct lapic, lint0),         STATE_END,
 };
 
 static const struct device_option lapic_options[] = {
