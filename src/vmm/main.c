@@ -14,6 +14,7 @@
 #include "vmm/describe.h"
 #include "vmm/monitor.h"
 #include "vmm/plan.h"
+#include "vmm/sandbox.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -196,12 +197,17 @@ static int run(struct vmm *vmm)
 	GError *error = NULL;
 	int status = -1, value;
 
-	if (vm_start(vmm->vm, false, &error)) {
+	if (vm_start(vmm->vm, true, &error)) {
+		report(error, "cannot start the guest");
+		return EXIT_ERROR;
+	}
+	start_signal_thread(vmm->vm);
+	if (sandbox_seal(&error)) {
 		report(error, "cannot start the guest");
 		return EXIT_ERROR;
 	}
 	log_start(vmm->vm);
-	start_signal_thread(vmm->vm);
+	vm_resume(vmm->vm);
 	while (status < 0) {
 		enum vm_request request = vm_wait_request(vmm->vm, -1, &value);
 
@@ -247,7 +253,7 @@ static int run_plan(int fd)
 	}
 	if (vmm.plan->log_fd >= 0)
 		log_open(vmm.plan->log_fd, vmm.plan->log_level);
-	if (build(&vmm, &error))
+	if (sandbox_enter(&error) || build(&vmm, &error))
 		report(error, "cannot build the machine");
 	else
 		status = run(&vmm);
