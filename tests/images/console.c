@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* COM1, and how an image ends the machine it runs in. */
+#include "image.h"
+
+#define COM1 0x3f8
+
+u32 image_status;
+
+void print(const char *text)
+{
+	for (; *text; text++) {
+		while (!(inb(COM1 + 5) & 0x20)) /* transmitter holding register empty */
+			;
+		outb(COM1, *text);
+	}
+}
+
+void print_hex(u64 value)
+{
+	char text[19] = "0x";
+	unsigned at = 2;
+	bool leading = true;
+
+	for (int shift = 60; shift >= 0; shift -= 4) {
+		unsigned digit = value >> shift & 15;
+
+		leading = leading && !digit && shift;
+		if (!leading)
+			text[at++] = "0123456789abcdef"[digit];
+	}
+	text[at] = 0;
+	print(text);
+}
+
+void image_exit(void)
+{
+	const char *word = "Shutdown";
+
+	while (!(inb(COM1 + 5) & 0x40)) /* all is sent */
+		;
+	outl(0x501, image_status); /* isa-debug-exit of lodge-vmm and QEMU */
+	for (; *word; word++)      /* Bochs */
+		outb(0x8900, *word);
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
