@@ -284,20 +284,33 @@ static bool check_repeated(struct check *check, const struct element *row, const
 
 static bool check_children(struct check *check, xmlNode *node, const char *path);
 
+/* A device takes a place on a bus by its address, also one of which nothing else is looked at. */
+static bool check_address(struct check *check, const xmlNode *node, const char *path)
+{
+	xmlNode *address = xml_child(node, "address");
+	char *below = g_strconcat(path, "/address", NULL);
+	bool is_device = !strcmp((const char *)node->parent->name, "devices") &&
+			 g_str_has_prefix(path, "devices/");
+	bool good = !address || !is_device || check_attributes(check, address, below, false);
+
+	g_free(below);
+	return good;
+}
+
 static bool check_element(struct check *check, xmlNode *node, const char *path)
 {
 	const struct element *row = elements_find(check->index, path);
 
 	if (!row) {
 		note_unknown(check, node, path, NULL);
-		return true;
+		return check_address(check, node, path);
 	}
 	if (!row->many && row->use == USE_FULL && !check_repeated(check, row, node))
 		return false;
 	if (!check_attributes(check, node, path, row->kind != KIND_TREE))
 		return false;
 	if (row->kind == KIND_TREE)
-		return true;
+		return check_address(check, node, path);
 	return row->kind == KIND_PARENT ? check_children(check, node, path)
 					: check_leaf(check, row, node);
 }
