@@ -27,17 +27,32 @@ static char *place(const struct domain *domain, const xmlNode *node)
 	return g_string_free(text, FALSE);
 }
 
+char *domain_message_text(char *text)
+{
+	GString *shown = g_string_new(NULL);
+	char *valid = g_utf8_make_valid(text, -1);
+
+	for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+		gunichar c = g_utf8_get_char(p);
+
+		g_string_append_unichar(shown, g_unichar_iscntrl(c) ? 0xfffd : c);
+	}
+	g_free(valid);
+	g_free(text);
+	return g_string_free(shown, FALSE);
+}
+
 bool domain_fail(const struct domain *domain, GError **error, enum domain_error code,
 		 const xmlNode *node, const char *fmt, ...)
 {
-	char *prefix = place(domain, node);
+	char *prefix = place(domain, node), *text;
 	va_list args;
 
 	va_start(args, fmt);
-	if (error)
-		*error = g_error_new_valist(DOMAIN_ERROR, code, fmt, args);
+	text = domain_message_text(g_strdup_vprintf(fmt, args));
 	va_end(args);
-	g_prefix_error(error, "%s", prefix);
+	g_set_error(error, DOMAIN_ERROR, code, "%s%s", prefix, text);
+	g_free(text);
 	g_free(prefix);
 	return false;
 }
@@ -48,7 +63,7 @@ void domain_note(struct domain *domain, const xmlNode *node, const char *fmt, ..
 	va_list args;
 
 	va_start(args, fmt);
-	text = g_strdup_vprintf(fmt, args);
+	text = domain_message_text(g_strdup_vprintf(fmt, args));
 	va_end(args);
 	g_ptr_array_add(domain->notes, g_strconcat(prefix, text, NULL));
 	g_free(text);

@@ -15,6 +15,9 @@ bool domain_fail(const struct domain *domain, GError **error, enum domain_error 
 /* Adds "FILE:LINE: <ELEMENT>: TEXT" to the domain's notes. */
 void domain_note(struct domain *domain, const xmlNode *node, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* @text, which it frees, as one line that a terminal or a log can show: what is no character or one
+ * that controls them becomes U+FFFD. */
+char *domain_message_text(char *text);
 /* "<sound model='ich9'>": the element with the attribute that tells it from others. */
 char *domain_element_label(const xmlNode *node);
 

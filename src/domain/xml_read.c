@@ -3,7 +3,7 @@
  * Reading XML that a stranger may have written. A document type is where entities, and with them
  * files, network and unbounded growth would come in: the parser is stopped at its first byte.
  */
-#include "domain/domain.h"
+#include "domain/message.h"
 #include "domain/xml.h"
 
 #include <libxml/parser.h>
@@ -28,7 +28,7 @@ static void set_error(GError **error, xmlParserCtxt *parser, const char *file)
 	const xmlError *last = xmlCtxtGetLastError(parser);
 	char *message = g_strdup(last && last->message ? last->message : "no root element");
 
-	g_strchomp(message);
+	message = domain_message_text(g_strchomp(message));
 	g_set_error(error, DOMAIN_ERROR, DOMAIN_ERROR_XML,
 		    "%s:%d: not well-formed XML: %s; correct it there or just before", file,
 		    last ? last->line : 1, message);
