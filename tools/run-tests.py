@@ -4,9 +4,10 @@
 
 run-tests.py BUILD [meson test arguments...]
 
-meson counts programs; a program that speaks TAP holds many tests. This reads meson's log, counts
-every TAP line (plan-level skips included), prints the output of whatever failed and the reason of
-whatever was skipped, and ends with one line: "N passed, N failed, N skipped".
+meson builds what the tests need and `make` does not (fuzz targets), and counts programs; a program
+that speaks TAP holds many tests. This reads meson's log, counts every TAP line (plan-level skips
+included), prints the output of whatever failed and the reason of whatever was skipped, and ends
+with one line: "N passed, N failed, N skipped".
 """
 import json
 import os
@@ -71,7 +72,7 @@ def main():
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    status = subprocess.run(["meson", "test", "-C", build, "--no-rebuild", *arguments]).returncode
+    status = subprocess.run(["meson", "test", "-C", build, *arguments]).returncode
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     skips = []
     if os.path.exists(log):
