@@ -13,6 +13,7 @@
 #include "block/block.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,6 @@
 #include <linux/fs.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -33,6 +33,7 @@
 #define RING_ENTRIES     128
 #define POOL_THREADS     4
 #define NOWAIT_MAX_BYTES (256 * KIB)
+#define TOUCHES_MAX      100 /* of one request's memory, before it counts as failed */
 
 struct raw {
 	struct block block;
@@ -123,10 +124,25 @@ static int write_zeroes(struct raw *raw, const struct block_request *r)
 						    : err;
 }
 
+/* The host answers a transfer to memory that it cannot provide with EFAULT. A touch of the same
+ * memory waits for it (machine/fault.h). */
+static void touch(const struct iovec *iov, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const volatile u8 *p = iov[i].iov_base;
+
+		for (size_t at = 0; at < iov[i].iov_len; at += PAGE_SIZE)
+			(void)p[at];
+		if (iov[i].iov_len)
+			(void)p[iov[i].iov_len - 1];
+	}
+}
+
 /* Whatever the ring does not do, and everything in the pool: the calls, made to block. */
 static int transfer_blocking(struct raw *raw, struct block_request *r)
 {
 	struct iovec part[IOV_PART];
+	unsigned touched = 0;
 
 	while (r->progress < r->bytes) {
 		unsigned n = remaining(r, part);
@@ -136,6 +152,10 @@ static int transfer_blocking(struct raw *raw, struct block_request *r)
 
 		if (done < 0 && errno == EINTR)
 			continue;
+		if (done < 0 && errno == EFAULT && touched++ < TOUCHES_MAX) {
+			touch(part, n);
+			continue;
+		}
 		if (done <= 0)
 			return done < 0 ? -errno : -EIO;
 		r->progress += done;
@@ -240,8 +260,8 @@ static void reap(struct raw *raw, struct block_request *r, int result)
 		complete(raw, r, MIN(result, 0));
 		return;
 	}
-	if (result >= 0 && (u64)result < r->bytes) {
-		r->progress = result;
+	if (result == -EFAULT || (result >= 0 && (u64)result < r->bytes)) {
+		r->progress = MAX(result, 0);
 		result = transfer_blocking(raw, r);
 	}
 	complete(raw, r, MIN(result, 0));
@@ -437,18 +457,14 @@ static bool open_ring(struct raw *raw)
 static int start_threads(struct raw *raw, GError **error)
 {
 	unsigned wanted = raw->uring ? 1 : POOL_THREADS;
-	sigset_t all, old;
 	int err = 0;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (raw->thread_count < wanted && !err) {
-		err = pthread_create(&raw->threads[raw->thread_count], NULL,
-				     raw->uring ? ring_thread : pool_thread, raw);
+		err = thread_start(&raw->threads[raw->thread_count],
+				   raw->uring ? ring_thread : pool_thread, raw);
 		if (!err)
 			raw->thread_count++;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		g_set_error(error, BLOCK_ERROR, err, "cannot start a disk's thread: %s",
 			    g_strerror(err));

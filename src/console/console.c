@@ -9,12 +9,12 @@
 #include "console/console.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -350,7 +350,6 @@ static void assign_fds(struct console *c, const struct console_config *config)
 struct console *console_open(const struct console_config *config, GError **error)
 {
 	const struct console_backend *backend = find_backend(config->driver);
-	sigset_t all, old;
 	struct console *c;
 	int err;
 
@@ -369,12 +368,8 @@ struct console *console_open(const struct console_config *config, GError **error
 		return c;
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = c->wake_fd < 0 ? errno : 0;
-	if (!err) {
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &old);
-		err = pthread_create(&c->thread, NULL, console_thread, c);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
-	}
+	if (!err)
+		err = thread_start(&c->thread, console_thread, c);
 	if (err) {
 		g_set_error(error, CONSOLE_ERROR, err, "cannot start a console's thread: %s",
 			    g_strerror(err));

@@ -5,6 +5,7 @@
 #include "machine/memory.h"
 
 #include "accel/accel.h"
+#include "machine/limit.h"
 #include "machine/vm.h"
 
 #include <errno.h>
@@ -20,6 +21,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define LIMIT_RESERVE (32 * MIB) /* what guest RAM leaves to the rest of the process */
+
 /* Guest RAM is never executed by the host. Kernels before 6.3 do not know the flag that says so. */
 static int open_memfd(void)
 {
@@ -30,11 +33,13 @@ static int open_memfd(void)
 	return fd;
 }
 
-int guest_memory_init(struct guest_memory *mem, u64 bytes, GError **error)
+int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_limits *limits,
+		      GError **error)
 {
 	int err;
 
-	*mem = (struct guest_memory){ .fd = -1, .hva = NULL, .bytes = bytes };
+	*mem = (struct guest_memory){ .fd = -1, .bytes = bytes };
+	pthread_mutex_init(&mem->pieces_lock, NULL);
 	if (bytes < MEM_BYTES_MIN || bytes > MEM_BYTES_MAX || bytes % PAGE_SIZE) {
 		g_set_error(error, VM_ERROR, EINVAL,
 			    "guest memory of %llu bytes is not a multiple of 4 KiB between 2 MiB "
@@ -48,12 +53,15 @@ int guest_memory_init(struct guest_memory *mem, u64 bytes, GError **error)
 	mem->fd = open_memfd();
 	if (mem->fd < 0 || ftruncate(mem->fd, bytes) < 0)
 		goto fail;
-	mem->hva =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	mem->hva = mmap(NULL, bytes, limits ? PROT_NONE : PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
 	if (mem->hva == MAP_FAILED) {
 		mem->hva = NULL;
 		goto fail;
 	}
+	mem->limits = limits;
+	if (limits)
+		mem->pieces = g_malloc0(bytes / MEM_PIECE + 1);
 	/* Advice only: a host without huge pages for shared memory says no, and that is fine. */
 	madvise(mem->hva, bytes, MADV_HUGEPAGE);
 	madvise(mem->hva, bytes, MADV_DONTDUMP);
@@ -103,6 +111,7 @@ void guest_memory_destroy(struct guest_memory *mem)
 		munmap(mem->hva, mem->bytes);
 	if (mem->fd >= 0)
 		close(mem->fd);
+	g_clear_pointer(&mem->pieces, g_free);
 	mem->hva = NULL;
 	mem->fd = -1;
 }
@@ -124,14 +133,60 @@ void *guest_memory_ptr(const struct guest_memory *mem, gpa_t gpa, u64 bytes)
 	return NULL;
 }
 
-void guest_memory_populate(const struct guest_memory *mem, gpa_t gpa, u64 bytes)
+bool guest_memory_affords(const struct guest_memory *mem, u64 bytes)
+{
+	return !mem->limits || memory_limits_room(mem->limits) >= bytes + LIMIT_RESERVE;
+}
+
+static const char *provide_locked(struct guest_memory *mem, u64 piece)
+{
+	u8 *start = mem->hva + piece * MEM_PIECE;
+	u64 bytes = MIN(MEM_PIECE, mem->bytes - piece * MEM_PIECE);
+
+	if (mem->pieces[piece])
+		return NULL;
+	if (!guest_memory_affords(mem, bytes))
+		return "the control group's memory limit leaves no room for its memory";
+	if (mprotect(start, bytes, PROT_READ | PROT_WRITE))
+		return "the host refuses access to its memory";
+	/* Where this fails, touching the pages tells whether they can be had: SIGBUS. */
+	madvise(start, bytes, MADV_POPULATE_WRITE);
+	__atomic_store_n(&mem->pieces[piece], 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+const char *guest_memory_provide(struct guest_memory *mem, const void *hva)
+{
+	const char *why;
+
+	pthread_mutex_lock(&mem->pieces_lock);
+	why = provide_locked(mem, ((const u8 *)hva - mem->hva) / MEM_PIECE);
+	pthread_mutex_unlock(&mem->pieces_lock);
+	return why;
+}
+
+/* System calls that are handed a pointer do not wait for memory as a touch does: touch first. */
+static void touch(const struct guest_memory *mem, const u8 *p, u64 bytes)
+{
+	u64 first = (p - mem->hva) / MEM_PIECE, last = (p + bytes - 1 - mem->hva) / MEM_PIECE;
+
+	for (u64 piece = first; piece <= last; piece++)
+		if (!__atomic_load_n(&mem->pieces[piece], __ATOMIC_ACQUIRE))
+			(void)*(const volatile u8 *)MAX(p, mem->hva + piece * MEM_PIECE);
+}
+
+void guest_memory_populate(struct guest_memory *mem, gpa_t gpa, u64 bytes)
 {
 	gpa_t start = ALIGN_DOWN(gpa, PAGE_SIZE);
 	u64 length = ALIGN_UP(gpa + bytes, PAGE_SIZE) - start;
 	u8 *p = guest_memory_ptr(mem, start, length);
 
-	if (p)
+	if (!p)
+		return;
+	if (!mem->limits)
 		madvise(p, length, MADV_POPULATE_WRITE);
+	else
+		touch(mem, p, length);
 }
 
 int vm_mem_read(struct vm *vm, gpa_t gpa, void *buf, u64 bytes)
@@ -179,7 +234,11 @@ void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes)
 
 void *vm_mem_ptr(struct vm *vm, gpa_t gpa, u64 bytes)
 {
-	return guest_memory_ptr(&vm->memory, gpa, bytes);
+	void *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+
+	if (p && vm->memory.limits)
+		touch(&vm->memory, p, bytes);
+	return p;
 }
 
 void vm_mem_written(struct vm *vm, gpa_t gpa, u64 bytes)

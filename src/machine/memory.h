@@ -18,9 +18,11 @@
 
 #include "base/types.h"
 #include <glib.h>
+#include <pthread.h>
 
 struct accel;
 struct accel_vm;
+struct memory_limits;
 struct vm;
 
 #define MEM_VIDEO_HOLE_START 0xa0000ull
@@ -31,17 +33,25 @@ struct vm;
 #define MEM_BYTES_MIN        (2 * MIB)
 #define MEM_BYTES_MAX        (1ull << 40)
 
+/* Under a memory limit RAM becomes accessible by pieces of this size, at their first touch, if the
+ * limit allows it (fault.h); without a limit it is all accessible and the host fills it. */
+#define MEM_PIECE (2 * MIB)
+
 struct guest_memory {
 	int fd;
 	u8 *hva;
 	u64 bytes, low_bytes, high_bytes;
 	const struct accel *accel;
 	struct accel_vm *accel_vm;
+	const struct memory_limits *limits; /* NULL: there are none */
+	pthread_mutex_t pieces_lock;        /* with limits: the next one */
+	u8 *pieces;                         /* which are accessible */
 };
 
 /* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM that
- * costs nothing until touched. -errno with @error set. */
-int guest_memory_init(struct guest_memory *mem, u64 bytes, GError **error);
+ * costs nothing until touched. @limits (NULL: none) stays the caller's. -errno with @error set. */
+int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_limits *limits,
+		      GError **error);
 /* Hands the ranges to the accelerator; later writes are reported to it. */
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
 			struct accel_vm *accel_vm, GError **error);
@@ -65,7 +75,12 @@ void vm_mem_written(struct vm *vm, gpa_t gpa, u64 bytes);
 
 /* The same on a guest_memory that may not belong to a machine yet. */
 void *guest_memory_ptr(const struct guest_memory *mem, gpa_t gpa, u64 bytes);
-/* Has the host provide the pages of a range in one go: far cheaper than a fault for each. */
-void guest_memory_populate(const struct guest_memory *mem, gpa_t gpa, u64 bytes);
+/* Has the host provide the pages of a range in one go: far cheaper than a fault for each. Only a
+ * help: what it does not provide, the first touch will. */
+void guest_memory_populate(struct guest_memory *mem, gpa_t gpa, u64 bytes);
+/* Makes the piece that @hva is in accessible. NULL, or why not (a static text). */
+const char *guest_memory_provide(struct guest_memory *mem, const void *hva);
+/* Whether the limits allow @bytes more. */
+bool guest_memory_affords(const struct guest_memory *mem, u64 bytes);
 
 #endif

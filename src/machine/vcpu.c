@@ -5,11 +5,11 @@
 #include "machine/vcpu.h"
 
 #include "accel/accel.h"
+#include "base/thread.h"
 #include "machine/vm.h"
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -228,22 +228,10 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, GError **error)
 	return vcpu;
 }
 
-/* Signals that are not about a thread's own fault belong to the main thread. */
 int vcpu_start(struct vcpu *vcpu, GError **error)
 {
-	sigset_t all, old;
-	int err;
+	int err = thread_start(&vcpu->thread, vcpu_thread, vcpu);
 
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGTRAP);
-	sigdelset(&all, SIGSYS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err) {
 		g_set_error(error, VM_ERROR, err, "cannot start the thread of vCPU %u: %s",
 			    vcpu->index, g_strerror(err));
@@ -275,11 +263,16 @@ void vcpus_pause_locked(struct vm *vm)
 	}
 }
 
-void vcpus_wait_parked_locked(struct vm *vm)
+bool vcpus_wait_parked_locked(struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		while (vm->vcpus[i]->started && !vm->vcpus[i]->parked)
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		while (vm->vcpus[i]->started && !vm->vcpus[i]->parked) {
+			if (vm->starved)
+				return false;
 			pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+		}
+	}
+	return !vm->starved;
 }
 
 void vcpus_continue_locked(struct vm *vm)

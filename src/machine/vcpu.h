@@ -57,9 +57,10 @@ void vcpu_nmi(struct vcpu *vcpu);
 void vcpu_init(struct vcpu *vcpu);
 void vcpu_sipi(struct vcpu *vcpu, u8 vector);
 
-/* With vm->run_lock held: ask every thread to park, wait until all are, let them go on. */
+/* With vm->run_lock held: ask every thread to park, wait until all are (false: some thread waits
+ * for guest memory, and that may not happen), let them go on. */
 void vcpus_pause_locked(struct vm *vm);
-void vcpus_wait_parked_locked(struct vm *vm);
+bool vcpus_wait_parked_locked(struct vm *vm);
 void vcpus_continue_locked(struct vm *vm);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "accel/accel.h"
 #include "base/log.h"
+#include "machine/fault.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,6 +116,7 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 	vm->name = g_strdup(config->name);
 	vm->accel = config->accel;
 	vm->rtc_localtime = config->rtc_localtime;
+	vm->control = pthread_self();
 	vm->memory.fd = -1;
 	vm->devices = g_ptr_array_new();
 	pthread_mutex_init(&vm->run_lock, NULL);
@@ -128,7 +130,8 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 	vm_clock_init(&vm->clock, config->manual_clock);
 
 	if (create_engine(vm, config, error) ||
-	    guest_memory_init(&vm->memory, config->memory_bytes, error) ||
+	    guest_memory_init(&vm->memory, config->memory_bytes, config->limits, error) ||
+	    fault_register(vm, error) ||
 	    guest_memory_attach(&vm->memory, vm->accel, vm->accel_vm, error) ||
 	    create_vcpus(vm, config->vcpus, error)) {
 		vm_free(vm);
@@ -159,6 +162,10 @@ void vm_free(struct vm *vm)
 	if (!vm)
 		return;
 	vm_pause(vm);
+	pthread_mutex_lock(&vm->run_lock);
+	vm->ending = true;
+	pthread_cond_broadcast(&vm->run_changed);
+	pthread_mutex_unlock(&vm->run_lock);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_destroy(vm->vcpus[i]);
 	vm->vcpu_count = 0;
@@ -166,6 +173,7 @@ void vm_free(struct vm *vm)
 	free_devices(vm);
 	if (vm->accel_vm)
 		vm->accel->vm_destroy(vm->accel_vm);
+	fault_unregister(vm);
 	guest_memory_destroy(&vm->memory);
 	irq_router_destroy(&vm->irq);
 	region_map_destroy(&vm->mmio);
@@ -209,21 +217,44 @@ static void each_device(struct vm *vm, size_t offset)
 	}
 }
 
-static void stop_everything(struct vm *vm)
+static void set_quiescing(struct vm *vm, bool quiescing)
 {
 	pthread_mutex_lock(&vm->run_lock);
+	vm->quiescing = quiescing;
+	pthread_cond_broadcast(&vm->run_changed);
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+/* False: a thread waits for memory, so what it holds can be neither waited for nor looked at. */
+static bool stop_everything(struct vm *vm)
+{
+	bool parked;
+
+	pthread_mutex_lock(&vm->run_lock);
 	vcpus_pause_locked(vm);
-	vcpus_wait_parked_locked(vm);
+	parked = vcpus_wait_parked_locked(vm);
+	vm->starving = !parked;
 	pthread_mutex_unlock(&vm->run_lock);
 	vm_clock_run(&vm->clock, false);
+	if (!parked)
+		return false;
+	set_quiescing(vm, true);
 	each_device(vm, offsetof(struct device_type, quiesce));
+	set_quiescing(vm, false);
+	vm->quiesced = true;
+	return true;
 }
 
 static void run_everything(struct vm *vm)
 {
-	each_device(vm, offsetof(struct device_type, resume));
+	if (vm->quiesced)
+		each_device(vm, offsetof(struct device_type, resume));
+	vm->quiesced = false;
 	vm_clock_run(&vm->clock, true);
 	pthread_mutex_lock(&vm->run_lock);
+	vm->starving = false;
+	vm->memory_tries++;
+	vm->starved = 0;
 	vcpus_continue_locked(vm);
 	pthread_mutex_unlock(&vm->run_lock);
 }
@@ -275,14 +306,76 @@ int vm_reset(struct vm *vm, GError **error)
 	bool running = vm_state_get(vm) == VM_RUNNING;
 	int err;
 
-	if (running)
-		stop_everything(vm);
+	if (running && !stop_everything(vm))
+		set_state(vm, VM_PAUSED);
+	if (vm_starving(vm)) {
+		vm_request(vm, VM_REQUEST_RESET, vm->reset_value);
+		return -EAGAIN;
+	}
 	err = reset_everything(vm, error);
 	if (!err && running)
 		run_everything(vm);
 	return err;
 }
 
+void vm_starve(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->starving = vm->starving || vm->state == VM_RUNNING;
+	pthread_mutex_unlock(&vm->run_lock);
+	if (vm_state_get(vm) != VM_RUNNING)
+		return;
+	vm_clock_run(&vm->clock, false);
+	set_state(vm, VM_PAUSED);
+}
+
+const char *vm_starving(struct vm *vm)
+{
+	const char *why;
+
+	pthread_mutex_lock(&vm->run_lock);
+	why = vm->starving ? vm->starved_why : NULL;
+	pthread_mutex_unlock(&vm->run_lock);
+	return why;
+}
+
+#define QUIESCING_RETRY_MS 100 /* nobody would say when to try again */
+
+static struct timespec after_ms(int ms);
+
+enum vm_memory vm_wait_for_memory(struct vm *vm, const char *why)
+{
+	struct timespec until;
+	bool ends;
+	unsigned tries;
+
+	if (pthread_equal(pthread_self(), vm->control)) {
+		log_error("vm", "no memory for the guest: %s", why);
+		return VM_MEMORY_FATAL;
+	}
+	pthread_mutex_lock(&vm->run_lock);
+	vm->starved++;
+	vm->starved_why = why;
+	vm->requests |= BIT(VM_REQUEST_STARVED);
+	vcpus_pause_locked(vm);
+	pthread_cond_broadcast(&vm->run_changed);
+	tries = vm->memory_tries;
+	while (vm->memory_tries == tries && !vm->ending) {
+		until = after_ms(QUIESCING_RETRY_MS);
+		if (!vm->quiescing)
+			pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+		else if (pthread_cond_timedwait(&vm->run_changed, &vm->run_lock, &until))
+			break;
+	}
+	ends = vm->ending && vm->memory_tries == tries;
+	if (vm->memory_tries == tries) /* else it is counted no longer */
+		vm->starved--;
+	pthread_mutex_unlock(&vm->run_lock);
+	return ends ? VM_MEMORY_ENDS : VM_MEMORY_RETRY;
+}
+
+static const unsigned ending_requests =
+	BIT(VM_REQUEST_EXIT) | BIT(VM_REQUEST_ERROR) | BIT(VM_REQUEST_QUIT);
 static const unsigned stopping_requests = BIT(VM_REQUEST_RESET) | BIT(VM_REQUEST_POWEROFF) |
 					  BIT(VM_REQUEST_CRASH) | BIT(VM_REQUEST_EXIT) |
 					  BIT(VM_REQUEST_ERROR) | BIT(VM_REQUEST_QUIT);
@@ -295,6 +388,8 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 		vm->exit_value = value;
 	if (request == VM_REQUEST_RESET)
 		vm->reset_value = value;
+	if (BIT(request) & ending_requests)
+		vm->ending = true;
 	if (BIT(request) & stopping_requests)
 		vcpus_pause_locked(vm);
 	pthread_cond_broadcast(&vm->run_changed);
@@ -304,13 +399,14 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 static enum vm_request take_request_locked(struct vm *vm)
 {
 	static const enum vm_request by_urgency[] = {
-		VM_REQUEST_ERROR,     VM_REQUEST_QUIT,     VM_REQUEST_EXIT,
-		VM_REQUEST_CRASH,     VM_REQUEST_POWEROFF, VM_REQUEST_RESET,
-		VM_REQUEST_POWERDOWN, VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
+		VM_REQUEST_ERROR,    VM_REQUEST_QUIT,    VM_REQUEST_EXIT,  VM_REQUEST_CRASH,
+		VM_REQUEST_POWEROFF, VM_REQUEST_STARVED, VM_REQUEST_RESET, VM_REQUEST_POWERDOWN,
+		VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
 	};
+	unsigned requests = vm->requests & ~(vm->starving ? BIT(VM_REQUEST_RESET) : 0);
 
 	for (unsigned i = 0; i < ARRAY_LEN(by_urgency); i++) {
-		if (vm->requests & BIT(by_urgency[i])) {
+		if (requests & BIT(by_urgency[i])) {
 			vm->requests &= ~BIT(by_urgency[i]);
 			return by_urgency[i];
 		}

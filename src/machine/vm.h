@@ -10,6 +10,11 @@
  *
  * States:   CREATED --start--> RUNNING <--pause/resume--> PAUSED
  *           reset works in every state and keeps it.
+ *
+ * When the host cannot provide guest memory, the thread that touched it waits (fault.h), the
+ * machine is PAUSED and starving: processors stand, but a thread may be in the middle of an access,
+ * so nothing is saved or reset; a reset that is asked for waits. Resuming has the access tried
+ * again.
  */
 #ifndef LODGE_MACHINE_VM_H
 #define LODGE_MACHINE_VM_H
@@ -46,6 +51,7 @@ enum vm_request {
 	VM_REQUEST_ERROR,     /* the engine failed */
 	VM_REQUEST_QUIT,      /* monitor, signals */
 	VM_REQUEST_POWERDOWN, /* press the power button */
+	VM_REQUEST_STARVED,   /* the host has no memory for the guest: vm_starve() */
 	VM_REQUEST_PAUSE,
 	VM_REQUEST_RESUME,
 	VM_REQUEST_TIMEOUT, /* vm_wait_request() waited long enough */
@@ -60,8 +66,9 @@ struct vm_config {
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;
 	const char *const *features_off;
-	bool manual_clock;  /* tests */
-	bool rtc_localtime; /* the real-time clock shows local time */
+	const struct memory_limits *limits; /* NULL: none; outlives the machine */
+	bool manual_clock;                  /* tests */
+	bool rtc_localtime;                 /* the real-time clock shows local time */
 };
 
 struct vm {
@@ -94,6 +101,14 @@ struct vm {
 	enum vm_state state;
 	unsigned requests; /* BIT(enum vm_request) */
 	int exit_value, reset_value;
+	unsigned starved;        /* threads that wait for guest memory */
+	const char *starved_why; /* a static text */
+	unsigned memory_tries;   /* counted up when they shall try again */
+	bool ending;             /* they shall not wait any more */
+	bool starving;           /* paused because of them */
+	bool quiescing;          /* the control thread waits for devices */
+	bool quiesced;           /* control thread only */
+	pthread_t control;
 	bool rtc_localtime;
 };
 
@@ -105,7 +120,9 @@ void vm_free(struct vm *vm); /* ends its threads first */
 int vm_start(struct vm *vm, bool paused, GError **error); /* resets, then runs unless @paused */
 void vm_pause(struct vm *vm);                             /* returns when nothing moves any more */
 void vm_resume(struct vm *vm);
+/* 0; -EAGAIN: the machine starves, and the request has been put off until it is resumed. */
 int vm_reset(struct vm *vm, GError **error);
+void vm_starve(struct vm *vm); /* after VM_REQUEST_STARVED: pauses */
 /* Blocks for up to @timeout_ms (-1: for ever) and returns the most urgent request. */
 enum vm_request vm_wait_request(struct vm *vm, int timeout_ms, int *value);
 
@@ -114,6 +131,14 @@ void vm_request(struct vm *vm, enum vm_request request, int value);
 enum vm_state vm_state_get(struct vm *vm);
 /* Waits up to @timeout_ms for the control thread to bring about @state; false: it has not. */
 bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms);
+
+/* Why the machine starves (a static text), NULL: it does not. */
+const char *vm_starving(struct vm *vm);
+
+enum vm_memory { VM_MEMORY_RETRY, VM_MEMORY_ENDS, VM_MEMORY_FATAL };
+/* Any thread, for fault.c: waits until the touch should be tried again, or the machine ends and the
+ * thread must only get on. FATAL: this is the control thread, which nobody could continue. */
+enum vm_memory vm_wait_for_memory(struct vm *vm, const char *why);
 
 u64 vm_tsc_hz(struct vm *vm); /* of the guest's time-stamp counters */
 

@@ -10,12 +10,12 @@
 #include "net/net.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -200,7 +200,6 @@ static void free_socket(struct net_socket *s)
 static struct net *socket_open(const struct net_config *config, GError **error)
 {
 	struct net_socket *s;
-	sigset_t all, old;
 	socklen_t length;
 	int type = 0, err;
 
@@ -217,10 +216,7 @@ static struct net *socket_open(const struct net_config *config, GError **error)
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&s->client_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = s->wake_fd < 0 ? errno : pthread_create(&s->thread, NULL, socket_thread, s);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = s->wake_fd < 0 ? errno : thread_start(&s->thread, socket_thread, s);
 	if (err) {
 		g_set_error(error, NET_ERROR, err, "cannot start a network's thread: %s",
 			    g_strerror(err));

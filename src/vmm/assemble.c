@@ -219,12 +219,13 @@ static int build_devices(struct assembly *a, const struct plan *plan, GError **e
 }
 
 static int build_machine(struct assembly *a, const struct plan *plan, const struct accel *accel,
-			 GError **error)
+			 const struct memory_limits *limits, GError **error)
 {
 	const struct vm_config config = {
 		.name = plan->name,
 		.accel = accel,
 		.memory_bytes = plan->memory_bytes,
+		.limits = limits,
 		.vcpus = MIN(plan->vcpus, UINT32_MAX),
 		.sockets = MIN(plan->sockets, UINT32_MAX),
 		.cores = MIN(plan->cores, UINT32_MAX),
@@ -264,14 +265,15 @@ static int plan_boot(struct assembly *a, const struct plan *plan, GError **error
 	return 0;
 }
 
-struct assembly *assemble(const struct plan *plan, const struct accel *accel, GError **error)
+struct assembly *assemble(const struct plan *plan, const struct accel *accel,
+			  const struct memory_limits *limits, GError **error)
 {
 	struct assembly *a = g_new0(struct assembly, 1);
 
 	a->consoles = g_ptr_array_new();
 	a->blocks = g_ptr_array_new();
 	a->nets = g_ptr_array_new();
-	if (build_machine(a, plan, accel, error) || open_backends(a, plan, error) ||
+	if (build_machine(a, plan, accel, limits, error) || open_backends(a, plan, error) ||
 	    build_devices(a, plan, error) || plan_boot(a, plan, error)) {
 		assembly_free(a);
 		return NULL;

@@ -12,6 +12,7 @@
 struct accel;
 struct block;
 struct console;
+struct memory_limits;
 struct net;
 struct vm;
 
@@ -25,8 +26,10 @@ struct assembly {
 /* The engine of that name, or NULL with @error set. */
 const struct accel *engine_find(const char *name, GError **error);
 
-/* Builds everything, running nothing. NULL with @error set. @plan must outlive the assembly. */
-struct assembly *assemble(const struct plan *plan, const struct accel *accel, GError **error);
+/* Builds everything, running nothing. NULL with @error set. @plan and @limits (NULL: no memory
+ * limits) must outlive the assembly. */
+struct assembly *assemble(const struct plan *plan, const struct accel *accel,
+			  const struct memory_limits *limits, GError **error);
 void assembly_free(struct assembly *assembly);
 
 #endif

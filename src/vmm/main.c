@@ -9,6 +9,7 @@
  */
 #include "accel/accel.h"
 #include "base/log.h"
+#include "machine/limit.h"
 #include "machine/vm.h"
 #include "vmm/assemble.h"
 #include "vmm/describe.h"
@@ -16,6 +17,7 @@
 #include "vmm/plan.h"
 #include "vmm/sandbox.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,6 +40,7 @@ struct vmm {
 	struct assembly *assembly;
 	struct vm *vm;
 	struct monitor *monitor;
+	struct memory_limits limits;
 };
 
 static const char usage[] =
@@ -114,8 +117,13 @@ static void shutdown_event(struct vmm *vmm, bool guest, const char *reason)
 static bool restart(struct vmm *vmm, bool guest, const char *reason)
 {
 	GError *error = NULL;
+	int err = vm_reset(vmm->vm, &error);
 
-	if (vm_reset(vmm->vm, &error)) {
+	if (err == -EAGAIN) {
+		log_info("vmm", "the reset waits until the guest has memory");
+		return true;
+	}
+	if (err) {
 		report(error, "cannot restart the guest");
 		return false;
 	}
@@ -134,6 +142,20 @@ static int ended(struct vmm *vmm, const char *action, const char *reason, int st
 		return restart(vmm, guest, reason) ? -1 : EXIT_ERROR;
 	shutdown_event(vmm, guest, reason);
 	return status;
+}
+
+static void starve(struct vmm *vmm)
+{
+	vm_starve(vmm->vm);
+	if (!vm_starving(vmm->vm))
+		return;
+	log_error("vmm", "the guest is paused: %s; make room and continue it",
+		  vm_starving(vmm->vm));
+	fprintf(stderr,
+		"lodge-vmm: the guest is paused: %s; make room, then continue it with the monitor "
+		"command \"cont\"\n",
+		vm_starving(vmm->vm));
+	monitor_event(vmm->monitor, "STOP", NULL);
 }
 
 static int handle(struct vmm *vmm, enum vm_request request, int value)
@@ -162,6 +184,7 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 			vmm->vm->power_button(vmm->vm);
 		monitor_event(vmm->monitor, "POWERDOWN", NULL);
 		return -1;
+	case VM_REQUEST_STARVED: starve(vmm); return -1;
 	case VM_REQUEST_PAUSE:
 		vm_pause(vmm->vm);
 		monitor_event(vmm->monitor, "STOP", NULL);
@@ -227,7 +250,7 @@ static int build(struct vmm *vmm, GError **error)
 	if (!accel)
 		return -1;
 	log_info("vmm", "engine %s: %s", accel->name, vmm->plan->engine_why);
-	vmm->assembly = assemble(vmm->plan, accel, error);
+	vmm->assembly = assemble(vmm->plan, accel, vmm->limits.count ? &vmm->limits : NULL, error);
 	if (!vmm->assembly)
 		return -1;
 	vmm->vm = vmm->assembly->vm;
@@ -253,12 +276,16 @@ static int run_plan(int fd)
 	}
 	if (vmm.plan->log_fd >= 0)
 		log_open(vmm.plan->log_fd, vmm.plan->log_level);
+	if (memory_limits_open(&vmm.limits))
+		log_info("vmm", "a control group limits memory: %llu MiB are free",
+			 (unsigned long long)(memory_limits_room(&vmm.limits) / MIB));
 	if (sandbox_enter(&error) || build(&vmm, &error))
 		report(error, "cannot build the machine");
 	else
 		status = run(&vmm);
 	monitor_free(vmm.monitor);
 	assembly_free(vmm.assembly);
+	memory_limits_close(&vmm.limits);
 	plan_free(vmm.plan);
 	return status;
 }

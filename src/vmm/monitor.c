@@ -4,13 +4,13 @@
  */
 #include "vmm/monitor.h"
 
+#include "base/thread.h"
 #include "machine/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -72,8 +72,9 @@ static json_t *run_status(struct monitor *m, struct client *c, json_t *args, con
 		[VM_PAUSED] = "paused",
 	};
 	enum vm_state state = vm_state_get(m->vm);
+	const char *name = vm_starving(m->vm) ? "io-error" : names[state];
 
-	return json_pack("{s:s,s:b,s:b}", "status", names[state], "running", state == VM_RUNNING,
+	return json_pack("{s:s,s:b,s:b}", "status", name, "running", state == VM_RUNNING,
 			 "singlestep", 0);
 }
 
@@ -115,14 +116,21 @@ static json_t *run_quit(struct monitor *m, struct client *c, json_t *args, const
 	return json_object();
 }
 
+/* A thread that waits for guest memory may hold the balloon's lock; the monitor must not wait. */
+static bool usable_balloon(struct monitor *m, const char **why)
+{
+	*why = !m->vm->balloon.device ? "the guest has no balloon"
+	       : vm_starving(m->vm)   ? "the guest waits for memory; continue it first"
+				      : NULL;
+	return !*why;
+}
+
 static json_t *run_balloon(struct monitor *m, struct client *c, json_t *args, const char **why)
 {
 	json_t *value = json_object_get(args, "value");
 
-	if (!m->vm->balloon.device) {
-		*why = "the guest has no balloon";
+	if (!usable_balloon(m, why))
 		return NULL;
-	}
 	if (!json_is_integer(value) || json_integer_value(value) <= 0) {
 		*why = "'value' must be a number of bytes";
 		return NULL;
@@ -134,10 +142,8 @@ static json_t *run_balloon(struct monitor *m, struct client *c, json_t *args, co
 static json_t *run_query_balloon(struct monitor *m, struct client *c, json_t *args,
 				 const char **why)
 {
-	if (!m->vm->balloon.device) {
-		*why = "the guest has no balloon";
+	if (!usable_balloon(m, why))
 		return NULL;
-	}
 	return json_pack("{s:I}", "actual", (json_int_t)m->vm->balloon.get_actual(m->vm));
 }
 
@@ -411,7 +417,6 @@ static void *monitor_thread(void *arg)
 struct monitor *monitor_new(struct vm *vm, int listen_fd, GError **error)
 {
 	struct monitor *m = g_new0(struct monitor, 1);
-	sigset_t all, old;
 	int err;
 
 	m->vm = vm;
@@ -419,10 +424,7 @@ struct monitor *monitor_new(struct vm *vm, int listen_fd, GError **error)
 	m->clients = g_ptr_array_new();
 	m->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&m->lock, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = m->wake_fd < 0 ? errno : pthread_create(&m->thread, NULL, monitor_thread, m);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = m->wake_fd < 0 ? errno : thread_start(&m->thread, monitor_thread, m);
 	if (!err)
 		return m;
 	g_set_error(error, VM_ERROR, err, "cannot start the monitor: %s", g_strerror(err));

@@ -135,6 +135,7 @@ static const int allowed[] = {
 	SCMP_SYS(mremap),
 	SCMP_SYS(madvise),
 	SCMP_SYS(membarrier),
+	SCMP_SYS(sysinfo), /* of swap, when a control group has a limit */
 	/* threads and time */
 	SCMP_SYS(futex),
 	SCMP_SYS(sched_yield),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest process as the host meets it: what it may do.
+"""A guest process as the host meets it: what it may do, what it does when the host is short of memory.
 
     test-host.py --vmm build/lodge-vmm --logs DIR [--unconfined]
 """
@@ -59,6 +59,72 @@ def test_every_thread_is_confined():
                 assert int(lines["CapPrm"], 16) == 0, f"thread {name} has capabilities"
         vm.send(b"busybox dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=fsync; poweroff -f\n")
         assert vm.wait(PATIENCE) == 0
+
+
+class MemoryGroup:
+    """A control group with a memory limit, of either version; tap.Skip where none can be made."""
+
+    def __init__(self, mib):
+        with open("/proc/self/cgroup") as text:
+            groups = dict(line.rstrip().split(":", 1)[1].split(":", 1) for line in text)
+        if "memory" in groups:
+            root, path, limit = "/sys/fs/cgroup/memory", groups["memory"], "limit_in_bytes"
+        else:
+            root, path, limit = "/sys/fs/cgroup", groups.get("", "/"), "max"
+        self.outside = root + path
+        self.path = f"{self.outside.rstrip('/')}/lodge-test-{os.getpid()}"
+        self.limit_file = f"{self.path}/memory.{limit}"
+        try:
+            os.mkdir(self.path)
+        except OSError as error:
+            raise tap.Skip(f"cannot make a control group: {error}") from None
+        try:
+            self.set_limit(mib)
+            self.enter(self.path)
+            self.enter(self.outside)
+        except OSError as error:
+            os.rmdir(self.path)
+            raise tap.Skip(f"cannot limit a control group's memory: {error}") from None
+
+    def set_limit(self, mib):
+        with open(self.limit_file, "w") as limit:
+            limit.write(str(mib << 20))
+
+    def enter(self, group):
+        with open(f"{group}/cgroup.procs", "w") as processes:
+            processes.write(str(os.getpid()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.enter(self.outside)
+        os.rmdir(self.path)
+
+
+def test_memory_limit_pauses_the_guest():
+    fill = 'lodge.run="busybox dd if=/dev/zero of=/tmp/x bs=1M count=300; busybox wc -c /tmp/x"'
+    with MemoryGroup(256) as group:
+        group.enter(group.path)
+        started = boot("memory", fill, memory_mib=1024)
+        with started as vm:
+            group.enter(group.outside)
+            qmp = vm.qmp()
+            qmp.wait_event("STOP", PATIENCE)
+            status = qmp.command("query-status")["return"]
+            assert status["status"] == "io-error" and not status["running"], status
+            assert "error" in qmp.command("query-balloon")
+            assert vm.process.poll() is None, "the guest process was killed"
+            qmp.events.clear()
+            qmp.command("cont")  # there is no more memory than before
+            qmp.wait_event("STOP", PATIENCE)
+            group.set_limit(1024)
+            assert qmp.command("cont") == {"return": {}}
+            assert qmp.command("query-status")["return"]["status"] == "running"
+            assert vm.wait(PATIENCE) == 0
+            assert f"{300 << 20} /tmp/x".encode() in vm.output
+            with open(f"{started.stem}.log") as log:
+                assert "the control group's memory limit leaves no room" in log.read()
 
 
 def main():

@@ -50,10 +50,10 @@ static void test_memory_refused(void)
 	struct guest_memory mem;
 	GError *error = NULL;
 
-	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, NULL, &error), ==, -EINVAL);
 	g_assert_nonnull(error);
 	g_clear_error(&error);
-	g_assert_cmpint(guest_memory_init(&mem, 0, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 0, NULL, &error), ==, -EINVAL);
 	g_clear_error(&error);
 }
 

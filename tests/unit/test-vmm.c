@@ -182,7 +182,7 @@ static struct assembly *build(const char *devices, const char *backends, struct 
 	g_string_replace(text, "\"devices\": []", lists, 1);
 	*plan = parse(text->str, error);
 	if (*plan)
-		assembly = assemble(*plan, &fake_accel, error);
+		assembly = assemble(*plan, &fake_accel, NULL, error);
 	g_free(boot);
 	g_free(lists);
 	g_string_free(text, TRUE);

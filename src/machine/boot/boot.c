@@ -33,6 +33,7 @@
 
 #define KERNEL_BYTES_MAX (1 * GIB)
 #define COPY_CHUNK       0x10000
+#define BOOT_ROOM        (128 * MIB) /* for kernel, initrd and tables, in sum */
 
 enum { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3 };
 
@@ -372,6 +373,12 @@ int boot_direct(struct vm *vm, void *opaque, GError **error)
 		g_set_error(error, VM_ERROR, ENOSPC,
 			    "direct boot needs at least 16 MiB of guest memory");
 		return -ENOSPC;
+	}
+	if (!guest_memory_affords(&vm->memory, BOOT_ROOM)) {
+		g_set_error(error, VM_ERROR, ENOMEM,
+			    "the control group's memory limit leaves less than %llu MiB to boot in",
+			    (unsigned long long)(BOOT_ROOM / MIB));
+		return -ENOMEM;
 	}
 	plan_memory(&l);
 	l.ram = (struct boot_ram){ .ram = vm->memory.hva,
