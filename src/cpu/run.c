@@ -54,11 +54,14 @@ static struct site *site_of(struct cpu *cpu, u32 exit_code)
 }
 
 /* What an instruction reports before a page fault of its operand: a pending x87 exception, and the
- * misalignment of an operand that must be aligned. */
+ * misalignment of an operand that must be aligned. An address of the stack segment that is not
+ * canonical is a stack fault. */
 static void prefer_others(struct cpu *cpu, const struct site *s, gva_t gva)
 {
 	u16 status;
 
+	if (cpu->fault_pending && cpu->fault.vector == VEC_GP && s->seg == SEG_SS)
+		fault_error(cpu, VEC_SS, 0);
 	if (!cpu->fault_pending || cpu->fault.vector != VEC_PF)
 		return;
 	if (s->align && gva & (s->align - 1))
@@ -395,6 +398,27 @@ static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
 	code_unlock(code);
 }
 
+/* WAIT looks at TS only if MP is set, and never at EM (SDM vol. 3 table 2-2). */
+static enum next leave_fpu(struct cpu *cpu, const struct insn *insn)
+{
+	const u64 monitored = CR0_MP | CR0_TS;
+	u16 status;
+
+	if (insn->mnemonic != ZYDIS_MNEMONIC_FWAIT || (cpu->cr0 & monitored) == monitored) {
+		fault_fpu(cpu, insn);
+		return deliver(cpu);
+	}
+	if (!cpu->fpu_loaded)
+		fpu_enter(cpu);
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	if (status & 0x80) {
+		fault(cpu, VEC_MF);
+		return deliver(cpu);
+	}
+	cpu->rip = wrap_rip(cpu, cpu->rip + insn->len);
+	return NEXT_RUN;
+}
+
 static enum next leave_site(struct cpu *cpu, struct site *s)
 {
 	cpu->rip = rip_at(cpu, s->guest_off);
@@ -406,7 +430,7 @@ static enum next leave_site(struct cpu *cpu, struct site *s)
 	case SITE_SLOW: return deliver(cpu);
 	case SITE_HELPER: return run_helper(cpu, s->block->last);
 	case SITE_UD: fault(cpu, VEC_UD); return deliver(cpu);
-	case SITE_FPU: fault_fpu(cpu, s->block->last); return deliver(cpu);
+	case SITE_FPU: return leave_fpu(cpu, s->block->last);
 	}
 	return NEXT_ERROR;
 }

@@ -202,6 +202,12 @@ static enum helper_result do_ud(struct cpu *cpu, const struct insn *insn)
 	return raise_fault(cpu, VEC_UD);
 }
 
+/* An instruction of more than 15 bytes, which has no mnemonic (SDM vol. 3 section 6.15, #GP). */
+static enum helper_result do_too_long(struct cpu *cpu, const struct insn *insn)
+{
+	return raise_error(cpu, VEC_GP, 0);
+}
+
 /* CLFLUSH, CLFLUSHOPT, CLWB: a read as far as faults go. */
 static enum helper_result do_clflush(struct cpu *cpu, const struct insn *insn)
 {
@@ -244,6 +250,7 @@ static enum helper_result do_mov(struct cpu *cpu, const struct insn *insn)
 	ROW(name##B, function), ROW(name##W, function), ROW(name##D, function)
 
 static helper_fn *const table[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+	[ZYDIS_MNEMONIC_INVALID] = do_too_long,
 	/* flags */
 	ROW(CLI, do_cli),
 	ROW(STI, do_sti),

@@ -212,10 +212,13 @@ static void find_live_flags(struct code_cache *code, struct lowering *l, const u
 			look_ahead(code, mode, host, l->guest[l->count], lines);
 }
 
-static void make_invalid(struct insn *insn)
+/* What does not decode. @len is what insn_decode() said: too long is #GP(0), by the helper of no
+ * mnemonic, everything else #UD. */
+static void make_invalid(struct insn *insn, int len)
 {
 	memset(insn, 0, sizeof(*insn));
-	insn->kind = KIND_UD;
+	insn->kind = len == INSN_TOO_LONG ? KIND_HELPER : KIND_UD;
+	insn->allowed = 1;
 	insn->len = 1;
 	insn->rm = insn->reg = insn->mem.base = insn->mem.index = REG_NONE;
 }
@@ -228,14 +231,16 @@ static bool decode_crossing(struct cpu *cpu, struct block *block, gva_t pc, cons
 	unsigned first = PAGE_SIZE - block->off;
 	u8 bytes[15];
 	u8 *host2;
+	int len;
 
 	if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &block->page2, &host2))
 		return false;
 	code_mark_page(cpu, block->page2);
 	memcpy(bytes, host + block->off, first);
 	memcpy(bytes + first, host2, sizeof(bytes) - first);
-	if (insn_decode(&code->contract, ctx_mode(block->ctx), bytes, sizeof(bytes), insn) <= 0)
-		make_invalid(insn);
+	len = insn_decode(&code->contract, ctx_mode(block->ctx), bytes, sizeof(bytes), insn);
+	if (len <= 0)
+		make_invalid(insn, len);
 	block->lines2 = 1;
 	return true;
 }
@@ -255,15 +260,15 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 		int len = insn_decode(&code->contract, mode, host + off, MIN(15, PAGE_SIZE - off),
 				      insn);
 
-		if (len < 0 && n)
+		if (len == -1 && n)
 			break;
-		if (len < 0 && !decode_crossing(cpu, block, pc, host, insn))
+		if (len == -1 && !decode_crossing(cpu, block, pc, host, insn))
 			return 0;
-		if (len == 0)
-			make_invalid(insn);
+		if (len == 0 || len == INSN_TOO_LONG)
+			make_invalid(insn, len);
 		l->guest[n++] = off;
 		off += insn->len;
-		if (len < 0 || insn_ends_block(insn))
+		if (len == -1 || insn_ends_block(insn))
 			break;
 		if (insn->kind == KIND_JCC && ++branches == MAX_BRANCHES)
 			break;

@@ -513,8 +513,10 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	ZyanStatus status;
 
 	status = ZydisDecoderDecodeFull(&contract->decoder[mode], code, bytes, &zi, ops);
-	if (status == ZYDIS_STATUS_NO_MORE_DATA)
-		return bytes >= 15 ? 0 : -1;
+	if (status == ZYDIS_STATUS_NO_MORE_DATA && bytes < 15)
+		return -1;
+	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
+		return INSN_TOO_LONG;
 	if (!ZYAN_SUCCESS(status))
 		return 0;
 

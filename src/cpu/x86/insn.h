@@ -108,8 +108,10 @@ enum insn_mode { INSN_16, INSN_32, INSN_64 };
 struct insn_contract;
 
 /* Decodes one instruction of at most @bytes (<= 15) at @code. Returns its length, 0 if it is
- * not valid (#UD), or -1 if more bytes are needed. An instruction that the contract hides or that
- * has no row is decoded, with allowed == 0. Not hot: uses libc and vector registers. */
+ * not valid (#UD), -1 if more bytes are needed, or INSN_TOO_LONG (#GP). An instruction that the
+ * contract hides or that has no row is decoded, with allowed == 0. Not hot: uses libc and vector
+ * registers. */
+#define INSN_TOO_LONG (-2)
 int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const u8 *code,
 		unsigned bytes, struct insn *insn);
 
