@@ -6,8 +6,23 @@
 
 u32 image_status;
 
+/* 115200 baud, 8 bits: a port that firmware has not set up sends 5. */
+static void begin_line(void)
+{
+	static bool begun;
+
+	if (begun)
+		return;
+	begun = true;
+	outb(COM1 + 3, 0x83);
+	outb(COM1, 1);
+	outb(COM1 + 1, 0);
+	outb(COM1 + 3, 3);
+}
+
 void print(const char *text)
 {
+	begin_line();
 	for (; *text; text++) {
 		while (!(inb(COM1 + 5) & 0x20)) /* transmitter holding register empty */
 			;

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cases of long mode. */
+#include "cases.h"
+
+void image_main(void)
+{
+	frame_init();
+	cases_exception();
+	cases_paging();
+	plan_end();
+}
