@@ -23,6 +23,12 @@ static void ignore_message(void *context, const xmlError *error)
 {
 }
 
+/* Bytes that do not fit their encoding are complained about here, whatever the parser's own
+ * handlers are, and by default on standard error. */
+static void ignore_text(void *context, const char *text, ...)
+{
+}
+
 static void set_error(GError **error, xmlParserCtxt *parser, const char *file)
 {
 	const xmlError *last = xmlCtxtGetLastError(parser);
@@ -40,6 +46,8 @@ xmlDoc *xml_read(const char *text, size_t length, const char *file, GError **err
 	const int options =
 		XML_PARSE_NONET | XML_PARSE_NOENT | XML_PARSE_NOCDATA | XML_PARSE_BIG_LINES;
 	bool doctype = false;
+	xmlGenericErrorFunc old = xmlGenericError;
+	void *old_context = xmlGenericErrorContext;
 	xmlParserCtxt *parser;
 	xmlDoc *doc;
 
@@ -53,7 +61,9 @@ xmlDoc *xml_read(const char *text, size_t length, const char *file, GError **err
 	parser->_private = &doctype;
 	parser->sax->internalSubset = stop_at_doctype;
 	parser->sax->serror = (xmlStructuredErrorFunc)(void (*)(void))ignore_message;
+	xmlSetGenericErrorFunc(NULL, ignore_text); /* of this thread */
 	doc = xmlCtxtReadMemory(parser, text, length, NULL, NULL, options);
+	xmlSetGenericErrorFunc(old_context, old);
 	if (doctype) {
 		g_set_error(error, DOMAIN_ERROR, DOMAIN_ERROR_XML,
 			    "%s: a document type (<!DOCTYPE>) is not accepted; remove it", file);
