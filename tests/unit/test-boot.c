@@ -1,200 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Kernel loading from bytes: every compressor, relocation, placement, and hostile files. The
- * kernels are made here, shaped like real ones but small.
+ * kernels are made by kernels.c, shaped like real ones but small.
  */
+#include "kernels.h"
 #include "machine/boot/boot.h"
 #include "machine/boot/image.h"
 #include "machine/boot/unpack.h"
 #include "testvm.h"
 
-#include <bzlib.h>
-#include <elf.h>
 #include <errno.h>
-#include <lz4.h>
-#include <lzma.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <zlib.h>
-#include <zstd.h>
-
-#define LINKED      0x1000000ull /* where the test kernel is linked */
-#define KERNEL_MAP  0xffffffff80000000ull
-#define TEXT_BYTES  0x3000
-#define DATA_OFFSET 0x204000
-#define DATA_PADDR  (LINKED + 0x200000)
-#define DATA_BYTES  0x1000
-#define DATA_MEM    0x3000
-#define INIT_SIZE   0x300000
-#define ALIGNMENT   0x200000
-
-/* An ELF file with text at file offset 2 MiB, data that moves down, and a relocation table. Each
- * field to relocate holds its own address: 64-bit at text + 0x100, 32-bit at data + 0x10, inverse
- * 32-bit at text + 0x200. */
-static GByteArray *make_elf(bool relocations, bool middle_list)
-{
-	GByteArray *f = g_byte_array_new();
-	Elf64_Ehdr h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-			 .e_type = ET_EXEC,
-			 .e_machine = EM_X86_64,
-			 .e_version = 1,
-			 .e_entry = LINKED,
-			 .e_phoff = sizeof(h),
-			 .e_ehsize = sizeof(h),
-			 .e_phentsize = sizeof(Elf64_Phdr),
-			 .e_phnum = 3 };
-	struct {
-		u32 namesz, descsz, type;
-		char name[4];
-		u64 entry;
-	} note = { 4, 8, 18, "Xen", LINKED + 0x40 };
-	Elf64_Phdr p[3] = {
-		{ .p_type = PT_LOAD,
-		  .p_offset = 0x200000,
-		  .p_paddr = LINKED,
-		  .p_filesz = TEXT_BYTES,
-		  .p_memsz = TEXT_BYTES },
-		{ .p_type = PT_LOAD,
-		  .p_offset = DATA_OFFSET,
-		  .p_paddr = DATA_PADDR,
-		  .p_filesz = DATA_BYTES,
-		  .p_memsz = DATA_MEM },
-		{ .p_type = PT_NOTE,
-		  .p_offset = 0x200000 + 0x800,
-		  .p_filesz = sizeof(note),
-		  .p_memsz = sizeof(note) },
-	};
-	u64 wide = KERNEL_MAP + LINKED + 0x100;
-	u32 narrow = (u32)(KERNEL_MAP + DATA_PADDR + 0x10), down = 0x1000;
-
-	g_byte_array_set_size(f, DATA_OFFSET + DATA_BYTES);
-	memset(f->data, 0, f->len);
-	for (unsigned i = 0; i < TEXT_BYTES; i++)
-		f->data[0x200000 + i] = i * 7;
-	for (unsigned i = 0; i < DATA_BYTES; i++)
-		f->data[DATA_OFFSET + i] = i * 13 + 1;
-	memcpy(f->data, &h, sizeof(h));
-	memcpy(f->data + sizeof(h), p, sizeof(p));
-	memcpy(f->data + 0x200800, &note, sizeof(note));
-	memcpy(f->data + 0x200100, &wide, 8);
-	memcpy(f->data + DATA_OFFSET + 0x10, &narrow, 4);
-	memcpy(f->data + 0x200200, &down, 4);
-	if (relocations) {
-		const u32 table[] = {
-			0, (u32)wide, 0, (u32)(KERNEL_MAP + LINKED + 0x200), 0, narrow
-		};
-		const u32 newer[] = { 0, (u32)wide, 0, narrow };
-
-		if (middle_list)
-			g_byte_array_append(f, (const u8 *)table, sizeof(table));
-		else
-			g_byte_array_append(f, (const u8 *)newer, sizeof(newer));
-	}
-	return f;
-}
-
-enum packer { PACK_NONE, PACK_GZIP, PACK_BZIP2, PACK_LZMA, PACK_XZ, PACK_LZ4, PACK_ZSTD, PACKERS };
-
-static size_t pack_gzip(const GByteArray *in, u8 *out, size_t room)
-{
-	z_stream z = {
-		.next_in = in->data, .avail_in = in->len, .next_out = out, .avail_out = room
-	};
-
-	g_assert_cmpint(deflateInit2(&z, 1, Z_DEFLATED, 31, 8, 0), ==, Z_OK);
-	g_assert_cmpint(deflate(&z, Z_FINISH), ==, Z_STREAM_END);
-	deflateEnd(&z);
-	return z.total_out;
-}
-
-static size_t pack_lzma(const GByteArray *in, u8 *out, size_t room, bool xz)
-{
-	lzma_stream s = LZMA_STREAM_INIT;
-	lzma_options_lzma options;
-	lzma_filter filters[] = { { LZMA_FILTER_X86, NULL },
-				  { LZMA_FILTER_LZMA2, &options },
-				  { LZMA_VLI_UNKNOWN, NULL } };
-
-	lzma_lzma_preset(&options, 0);
-	if (xz) /* as the kernel's build does it: x86 filter, CRC32 */
-		g_assert_cmpint(lzma_stream_encoder(&s, filters, LZMA_CHECK_CRC32), ==, LZMA_OK);
-	else
-		g_assert_cmpint(lzma_alone_encoder(&s, &options), ==, LZMA_OK);
-	s.next_in = in->data;
-	s.avail_in = in->len;
-	s.next_out = out;
-	s.avail_out = room;
-	g_assert_cmpint(lzma_code(&s, LZMA_FINISH), ==, LZMA_STREAM_END);
-	room = s.total_out;
-	lzma_end(&s);
-	return room;
-}
-
-static size_t pack_lz4(const GByteArray *in, u8 *out, size_t room)
-{
-	const u32 magic = 0x184c2102;
-	int n = LZ4_compress_default((const char *)in->data, (char *)out + 8, in->len, room - 8);
-
-	memcpy(out, &magic, 4);
-	memcpy(out + 4, &n, 4);
-	return n + 8;
-}
-
-static GByteArray *pack(const GByteArray *in, enum packer packer)
-{
-	GByteArray *out = g_byte_array_new();
-	unsigned room = in->len + 65536, n = room;
-
-	g_byte_array_set_size(out, room);
-	switch (packer) {
-	case PACK_GZIP: n = pack_gzip(in, out->data, room); break;
-	case PACK_BZIP2:
-		BZ2_bzBuffToBuffCompress((char *)out->data, &n, (char *)in->data, in->len, 1, 0, 0);
-		break;
-	case PACK_LZMA: n = pack_lzma(in, out->data, room, false); break;
-	case PACK_XZ: n = pack_lzma(in, out->data, room, true); break;
-	case PACK_LZ4: n = pack_lz4(in, out->data, room); break;
-	case PACK_ZSTD: n = ZSTD_compress(out->data, room, in->data, in->len, 1); break;
-	default: memcpy(out->data, in->data, in->len); n = in->len;
-	}
-	g_byte_array_set_size(out, n);
-	if (packer != PACK_NONE && packer != PACK_GZIP) /* the trailer with the size */
-		g_byte_array_append(out, (const u8 *)&in->len, 4);
-	return out;
-}
-
-static void put(GByteArray *f, unsigned at, u64 value, unsigned bytes)
-{
-	memcpy(f->data + at, &value, bytes);
-}
-
-static GByteArray *make_bzimage(enum packer packer, bool relocations, bool middle_list)
-{
-	GByteArray *elf = make_elf(relocations, middle_list), *payload = pack(elf, packer);
-	GByteArray *f = g_byte_array_new();
-
-	g_byte_array_set_size(f, 5 * 512 + 0x400);
-	memset(f->data, 0, f->len);
-	put(f, 0x1f1, 4, 1);
-	put(f, 0x1fe, 0xaa55, 2);
-	put(f, 0x200, 0x6aeb, 2);
-	memcpy(f->data + 0x202, "HdrS", 4);
-	put(f, 0x206, 0x020f, 2);
-	put(f, 0x211, 1, 1);
-	put(f, 0x22c, 0x7fffffff, 4);
-	put(f, 0x230, ALIGNMENT, 4);
-	put(f, 0x236, 0x7f, 2);
-	put(f, 0x238, 2047, 4);
-	put(f, 0x248, 0x400, 4);
-	put(f, 0x24c, payload->len, 4);
-	put(f, 0x258, LINKED, 8);
-	put(f, 0x260, INIT_SIZE, 4);
-	g_byte_array_append(f, payload->data, payload->len);
-	g_byte_array_free(payload, TRUE);
-	g_byte_array_free(elf, TRUE);
-	return f;
-}
 
 static u64 fixed_random(void *opaque)
 {
@@ -251,7 +69,7 @@ static int load(const GByteArray *f, struct guest *g, u64 *random, GError **erro
 static void test_packers(void)
 {
 	for (unsigned packer = 0; packer < PACKERS; packer++) {
-		GByteArray *f = make_bzimage(packer, false, false);
+		GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, packer, false, false);
 		GError *error = NULL;
 		struct guest g;
 
@@ -269,7 +87,7 @@ static void test_kaslr(void)
 {
 	for (unsigned i = 0; i < 40; i++) {
 		bool middle = i & 1;
-		GByteArray *f = make_bzimage(PACK_LZ4, true, middle);
+		GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_LZ4, true, middle);
 		u64 random = i * 0x9e3779b97f4a7c15ull, delta, load_at;
 		GError *error = NULL;
 		struct guest g;
@@ -295,7 +113,7 @@ static void test_kaslr(void)
 /* Without its relocations a kernel moves physically only. */
 static void test_kaslr_without_table(void)
 {
-	GByteArray *f = make_bzimage(PACK_LZ4, false, false);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_LZ4, false, false);
 	u64 random = 12345;
 	struct guest g;
 
@@ -310,7 +128,7 @@ static void test_kaslr_without_table(void)
 
 static void test_too_little_memory(void)
 {
-	GByteArray *f = make_bzimage(PACK_LZ4, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_LZ4, true, true);
 	GError *error = NULL;
 	struct guest g;
 
@@ -324,7 +142,7 @@ static void test_too_little_memory(void)
 
 static void test_classic(void)
 {
-	GByteArray *f = make_bzimage(PACK_XZ, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_XZ, true, true);
 	struct bzimage image;
 	struct guest g;
 
@@ -339,7 +157,7 @@ static void test_classic(void)
 
 static void test_pvh(void)
 {
-	GByteArray *f = make_elf(false, false);
+	GByteArray *f = kernel_make_elf(TEXT_OFFSET, false, false);
 	GError *error = NULL;
 	struct guest g;
 
@@ -349,7 +167,7 @@ static void test_pvh(void)
 	g_assert_cmphex(g.entry.rip, ==, LINKED + 0x40);
 	g.entry.rip = LINKED;
 	check_placed(&g, LINKED, 0, false);
-	f->data[0x200808] = 17; /* another note */
+	f->data[TEXT_OFFSET + 0x808] = 17; /* another note */
 	g_assert_cmpint(pvh_load(f->data, f->len, &g.ram, &g.entry, &error), ==, -ENOTSUP);
 	g_assert_nonnull(strstr(error->message, "PVH"));
 	g_clear_error(&error);
@@ -392,7 +210,7 @@ static void try_any(const u8 *data, size_t bytes, struct guest *g)
 static void test_cut(void)
 {
 	for (unsigned packer = 0; packer < PACKERS; packer++) {
-		GByteArray *f = make_bzimage(packer, true, true);
+		GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, packer, true, true);
 		struct guest g;
 
 		guarded_init(&g, 32 * MIB);
@@ -430,7 +248,7 @@ static void corrupt(GByteArray *f, unsigned rounds, unsigned from, unsigned to)
 
 static void test_corrupted_header(void)
 {
-	GByteArray *f = make_bzimage(PACK_LZ4, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_LZ4, true, true);
 
 	corrupt(f, 400, 0x1f1, 0x270);
 	g_byte_array_free(f, TRUE);
@@ -439,7 +257,7 @@ static void test_corrupted_header(void)
 static void test_corrupted_payload(void)
 {
 	for (unsigned packer = PACK_GZIP; packer < PACKERS; packer++) {
-		GByteArray *f = make_bzimage(packer, true, true);
+		GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, packer, true, true);
 
 		corrupt(f, 30, 5 * 512 + 0x400, f->len);
 		g_byte_array_free(f, TRUE);
@@ -449,29 +267,29 @@ static void test_corrupted_payload(void)
 /* ELF headers and relocations inside an unpacked payload. */
 static void test_corrupted_elf(void)
 {
-	GByteArray *f = make_bzimage(PACK_NONE, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_NONE, true, true);
 
 	corrupt(f, 600, 5 * 512 + 0x400, 5 * 512 + 0x400 + 0x100);
 	corrupt(f, 100, f->len - 24, f->len);
 	g_byte_array_free(f, TRUE);
-	f = make_elf(false, false);
+	f = kernel_make_elf(TEXT_OFFSET, false, false);
 	corrupt(f, 600, 0, 0x100);
-	corrupt(f, 100, 0x200800, 0x200820);
+	corrupt(f, 100, TEXT_OFFSET + 0x800, TEXT_OFFSET + 0x820);
 	g_byte_array_free(f, TRUE);
 }
 
 static void test_messages(void)
 {
-	GByteArray *f = make_bzimage(PACK_LZ4, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_LZ4, true, true);
 	GError *error = NULL;
 	struct guest g;
 
 	guest_init(&g, 64 * MIB);
-	put(f, 0x206, 0x0204, 2);
+	kernel_put(f, 0x206, 0x0204, 2);
 	g_assert_cmpint(load(f, &g, NULL, &error), ==, -ENOTSUP);
 	g_assert_nonnull(strstr(error->message, "2.4"));
 	g_clear_error(&error);
-	put(f, 0x206, 0x020f, 2);
+	kernel_put(f, 0x206, 0x020f, 2);
 	memcpy(f->data + 5 * 512 + 0x400, "\x89LZO", 4);
 	g_assert_cmpint(load(f, &g, NULL, &error), ==, -ENOTSUP);
 	g_assert_nonnull(strstr(error->message, "classic"));
@@ -561,7 +379,7 @@ static void boot_and_check(struct vm *vm, struct boot *boot)
 
 static void test_direct(void)
 {
-	GByteArray *f = make_bzimage(PACK_ZSTD, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_ZSTD, true, true);
 	struct vm *vm = test_vm_new(3, 64 * MIB);
 	struct boot boot = { .cmdline = (char *)"console=ttyS0 quiet", .kaslr = true };
 	u8 initrd[1000];
@@ -590,7 +408,7 @@ static void expect_boot_error(struct vm *vm, struct boot *boot, const char *text
 
 static void test_direct_refused(void)
 {
-	GByteArray *f = make_bzimage(PACK_ZSTD, true, true);
+	GByteArray *f = kernel_make_bzimage(TEXT_OFFSET, PACK_ZSTD, true, true);
 	struct vm *vm = test_vm_new(1, 32 * MIB);
 	int null = memfd_create("empty", 0), kernel = file_of(f->data, f->len);
 	int big = memfd_create("big", 0), pipes[2];

@@ -49,9 +49,9 @@ static void test_lapic_reset(void)
 	g_assert_cmphex(cpu_mmio_read(vm, 0, LAPIC + 0xe0), ==, 0xffffffff);
 	for (unsigned reg = 0x320; reg <= 0x370; reg += 0x10)
 		g_assert_cmphex(cpu_mmio_read(vm, 0, LAPIC + reg), ==, 0x10000);
-	g_assert_true(msr_read(vm, 0, 0x1b, &base));
+	g_assert_true(cpu_msr_read(vm, 0, 0x1b, &base));
 	g_assert_cmphex(base, ==, LAPIC | 0x900);
-	g_assert_true(msr_read(vm, 1, 0x1b, &base));
+	g_assert_true(cpu_msr_read(vm, 1, 0x1b, &base));
 	g_assert_cmphex(base, ==, LAPIC | 0x800);
 	vm_free(vm);
 }
@@ -189,35 +189,35 @@ static void test_lapic_deadline(void)
 	u64 value;
 
 	enable_lapic(vm, 0);
-	g_assert_true(msr_write(vm, 0, 0x6e0, 1)); /* another mode: ignored */
-	g_assert_true(msr_read(vm, 0, 0x6e0, &value));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, 1)); /* another mode: ignored */
+	g_assert_true(cpu_msr_read(vm, 0, 0x6e0, &value));
 	g_assert_cmpuint(value, ==, 0);
 	cpu_mmio_write(vm, 0, LAPIC + 0x320, 0x40042);
 	vm_clock_advance(&vm->clock, MS);
-	g_assert_true(msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + TEST_TSC_HZ / 500));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + TEST_TSC_HZ / 500));
 	vm_clock_advance(&vm->clock, 2 * MS - 1000);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1);
 	vm_clock_advance(&vm->clock, 2000);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x42);
-	g_assert_true(msr_read(vm, 0, 0x6e0, &value));
+	g_assert_true(cpu_msr_read(vm, 0, 0x6e0, &value));
 	g_assert_cmpuint(value, ==, 0);
 	eoi(vm, 0);
 	/* in the past: at once; 0 disarms; leaving the mode disarms */
-	g_assert_true(msr_write(vm, 0, 0x6e0, 1));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, 1));
 	vm_clock_advance(&vm->clock, 1000);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x42);
 	eoi(vm, 0);
-	g_assert_true(msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + 1000));
-	g_assert_true(msr_write(vm, 0, 0x6e0, 0));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + 1000));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, 0));
 	vm_clock_advance(&vm->clock, MS);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1);
-	g_assert_true(msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + 1000));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, vcpu_tsc(vm->vcpus[0]) + 1000));
 	cpu_mmio_write(vm, 0, LAPIC + 0x320, 0x42);
 	vm_clock_advance(&vm->clock, MS);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1);
 	/* so far away that the product would overflow */
 	cpu_mmio_write(vm, 0, LAPIC + 0x320, 0x40042);
-	g_assert_true(msr_write(vm, 0, 0x6e0, UINT64_MAX));
+	g_assert_true(cpu_msr_write(vm, 0, 0x6e0, UINT64_MAX));
 	vm_clock_advance(&vm->clock, 1000 * MS);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1);
 	vm_free(vm);
@@ -228,34 +228,34 @@ static void test_lapic_x2apic(void)
 	struct vm *vm = test_vm_new(2, 4 * MIB);
 	u64 value;
 
-	g_assert_false(msr_read(vm, 1, 0x802, &value));        /* not enabled */
-	g_assert_false(msr_write(vm, 1, 0x1b, LAPIC | 0x400)); /* x2APIC without enable */
-	g_assert_false(msr_write(vm, 1, 0x1b, BIT(60) | LAPIC | 0xc00));
-	g_assert_true(msr_write(vm, 1, 0x1b, LAPIC | 0xc00));
-	g_assert_false(msr_write(vm, 1, 0x1b, LAPIC | 0x800)); /* back only by way of off */
-	g_assert_true(msr_read(vm, 1, 0x802, &value));
+	g_assert_false(cpu_msr_read(vm, 1, 0x802, &value));        /* not enabled */
+	g_assert_false(cpu_msr_write(vm, 1, 0x1b, LAPIC | 0x400)); /* x2APIC without enable */
+	g_assert_false(cpu_msr_write(vm, 1, 0x1b, BIT(60) | LAPIC | 0xc00));
+	g_assert_true(cpu_msr_write(vm, 1, 0x1b, LAPIC | 0xc00));
+	g_assert_false(cpu_msr_write(vm, 1, 0x1b, LAPIC | 0x800)); /* back only by way of off */
+	g_assert_true(cpu_msr_read(vm, 1, 0x802, &value));
 	g_assert_cmpuint(value, ==, 1);
-	g_assert_true(msr_read(vm, 1, 0x80d, &value));
+	g_assert_true(cpu_msr_read(vm, 1, 0x80d, &value));
 	g_assert_cmphex(value, ==, 0x2);
-	g_assert_false(msr_write(vm, 1, 0x80d, 0));     /* LDR is read-only */
-	g_assert_false(msr_write(vm, 1, 0x80b, 1));     /* EOI takes 0 only */
-	g_assert_false(msr_read(vm, 1, 0x80e, &value)); /* no DFR */
-	g_assert_false(msr_write(vm, 1, 0x808, BIT(32)));
-	g_assert_true(msr_write(vm, 1, 0x80f, 0x1ff));
-	g_assert_true(msr_write(vm, 1, 0x83f, 0x77)); /* self IPI */
+	g_assert_false(cpu_msr_write(vm, 1, 0x80d, 0));     /* LDR is read-only */
+	g_assert_false(cpu_msr_write(vm, 1, 0x80b, 1));     /* EOI takes 0 only */
+	g_assert_false(cpu_msr_read(vm, 1, 0x80e, &value)); /* no DFR */
+	g_assert_false(cpu_msr_write(vm, 1, 0x808, BIT(32)));
+	g_assert_true(cpu_msr_write(vm, 1, 0x80f, 0x1ff));
+	g_assert_true(cpu_msr_write(vm, 1, 0x83f, 0x77)); /* self IPI */
 	g_assert_cmpint(interrupt_ack(vm, 1), ==, 0x77);
-	g_assert_true(msr_write(vm, 1, 0x80b, 0));
+	g_assert_true(cpu_msr_write(vm, 1, 0x80b, 0));
 	enable_lapic(vm, 0);
-	g_assert_true(msr_write(vm, 1, 0x830, 0x78)); /* to 0, physical */
+	g_assert_true(cpu_msr_write(vm, 1, 0x830, 0x78)); /* to 0, physical */
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x78);
-	g_assert_true(msr_write(vm, 1, 0x830, 0xffffffff00000079));
+	g_assert_true(cpu_msr_write(vm, 1, 0x830, 0xffffffff00000079));
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, -1); /* no higher class than 0x78 */
 	eoi(vm, 0);
 	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x79);
 	g_assert_cmpint(interrupt_ack(vm, 1), ==, 0x79);
 	g_assert_cmphex(cpu_mmio_read(vm, 1, LAPIC + 0x30), ==, 0xffffffff); /* no page any more */
-	g_assert_true(msr_write(vm, 1, 0x1b, 0));                            /* off */
-	g_assert_false(msr_read(vm, 1, 0x802, &value));
+	g_assert_true(cpu_msr_write(vm, 1, 0x1b, 0));                        /* off */
+	g_assert_false(cpu_msr_read(vm, 1, 0x802, &value));
 	vm_free(vm);
 }
 
@@ -283,7 +283,7 @@ static void test_lapic_moved(void)
 {
 	struct vm *vm = test_vm_new(1, 4 * MIB);
 
-	g_assert_true(msr_write(vm, 0, 0x1b, 0xd0000000 | 0x900));
+	g_assert_true(cpu_msr_write(vm, 0, 0x1b, 0xd0000000 | 0x900));
 	g_assert_cmphex(cpu_mmio_read(vm, 0, 0xd0000030) & 0xff, ==, 0x14);
 	g_assert_cmphex(cpu_mmio_read(vm, 0, LAPIC + 0x30), ==, 0xffffffff);
 	vm_free(vm);

@@ -248,12 +248,12 @@ void cpu_mmio_write(struct vm *vm, unsigned cpu, gpa_t gpa, u32 value)
 	bus(vm)->mmio(vm, cpu, gpa, &v, 4, true);
 }
 
-bool msr_read(struct vm *vm, unsigned cpu, u32 msr, u64 *value)
+bool cpu_msr_read(struct vm *vm, unsigned cpu, u32 msr, u64 *value)
 {
 	return bus(vm)->msr(vm, cpu, msr, value, false);
 }
 
-bool msr_write(struct vm *vm, unsigned cpu, u32 msr, u64 value)
+bool cpu_msr_write(struct vm *vm, unsigned cpu, u32 msr, u64 value)
 {
 	return bus(vm)->msr(vm, cpu, msr, &value, true);
 }

@@ -28,8 +28,8 @@ void mmio_write(struct vm *vm, gpa_t gpa, unsigned size, u64 value);
 /* In the name of processor @cpu: its own local APIC is at 0xfee00000. */
 u64 cpu_mmio_read(struct vm *vm, unsigned cpu, gpa_t gpa);
 void cpu_mmio_write(struct vm *vm, unsigned cpu, gpa_t gpa, u32 value);
-bool msr_read(struct vm *vm, unsigned cpu, u32 msr, u64 *value);
-bool msr_write(struct vm *vm, unsigned cpu, u32 msr, u64 value);
+bool cpu_msr_read(struct vm *vm, unsigned cpu, u32 msr, u64 *value);
+bool cpu_msr_write(struct vm *vm, unsigned cpu, u32 msr, u64 value);
 int interrupt_ack(struct vm *vm, unsigned cpu);
 
 /* enum accel_event bits raised and not cleared since. */
