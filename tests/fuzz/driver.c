@@ -26,6 +26,7 @@
 
 #define MAP_ENTRIES   65536
 #define CORPUS_MAX    8192
+#define HEADERS       4096 /* files say most in their first bytes */
 #define SECONDS_MAX   60
 #define MUTATIONS_MAX 8
 
@@ -210,6 +211,8 @@ static void change_number(struct driver *d, GByteArray *input)
 	if (input->len < bytes)
 		return;
 	at = below(d, input->len - bytes + 1);
+	if (below(d, 2) && at > HEADERS)
+		at %= HEADERS;
 	memcpy(&value, input->data + at, bytes);
 	switch (below(d, 4)) {
 	case 0: value = edges[below(d, ARRAY_LEN(edges))]; break;
