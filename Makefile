@@ -57,7 +57,8 @@ check-slow: deps-check all
 	@python3 tools/run-tests.py $(BUILD)
 
 bench: deps-bench all
-	@ninja -C $(BUILD) bench
+	@ninja -C $(BUILD) bench-boot
+	@ninja -C $(BUILD) bench-cpu
 
 install: all
 	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
