@@ -94,18 +94,23 @@ module_patterns="drivers/virtio/* drivers/block/virtio_blk.ko drivers/net/virtio
 drivers/net/net_failover.ko net/core/failover.ko drivers/char/virtio_console.ko
 drivers/char/hw_random/* fs/ext4/* fs/jbd2/* fs/mbcache.ko lib/crc*.ko lib/libcrc32c.ko
 crypto/crc32c* crypto/crct10dif* arch/x86/crypto/crc32c* arch/x86/crypto/crct10dif*
-drivers/firmware/qemu_fw_cfg.ko drivers/watchdog/i6300esb.ko fs/fuse/virtiofs.ko fs/fuse/fuse.ko
+drivers/acpi/button.ko drivers/input/evdev.ko drivers/firmware/qemu_fw_cfg.ko
+drivers/watchdog/i6300esb.ko drivers/watchdog/iTCO* drivers/mfd/lpc_ich.ko drivers/mfd/mfd-core.ko
+drivers/i2c/i2c-smbus.ko drivers/i2c/busses/i2c-i801.ko drivers/misc/pvpanic/* fs/fuse/virtiofs.ko fs/fuse/fuse.ko
 net/vmw_vsock/*"
 
-# What initrd loads, in this order, each after what it depends on
+# What initrd loads, in this order, each after what it depends on; and what it has on top for tests,
+# loaded when the kernel command line says lodge.more. What a flavour lacks is left out.
 initrd_modules="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon
-crc32c_generic ext4"
+crc32c_generic ext4 button evdev"
+more_modules="qemu_fw_cfg i6300esb iTCO_wdt pvpanic_mmio pvpanic_pci"
 
 kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's directory
 	kernel=$cache/kernel-$1
-	[ -e "$kernel/done" ] && return
+	contents=$(recipe "$module_patterns")
+	[ "$(cat "$kernel/done" 2>/dev/null)" = "$contents" ] && return
 	lock
-	[ -e "$kernel/done" ] && return
+	[ "$(cat "$kernel/done" 2>/dev/null)" = "$contents" ] && return
 	scratch_dir
 	cd "$scratch"
 	package=$(image_package "$1")
@@ -130,7 +135,7 @@ kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's direc
 	busybox depmod -b . "$version"
 	echo "$version" >version
 	rm -rf boot missing package.deb
-	touch done
+	echo "$contents" >done
 	rm -rf "$kernel"
 	mkdir "$kernel"
 	mv ./* "$kernel/"
@@ -187,7 +192,7 @@ build_busybox() {
 build_initrd() {
 	kernel_dir "$1"
 	version=$(cat "$kernel/version")
-	result=$cache/initrd-$version-$(recipe "$initrd_modules" "$here/init").cpio
+	result=$cache/initrd-$version-$(recipe "$initrd_modules $more_modules" "$here/init").cpio
 	[ -e "$result" ] && return
 	lock
 	[ -e "$result" ] && return
@@ -196,11 +201,15 @@ build_initrd() {
 	busybox_tree "$scratch/initrd"
 	# shellcheck disable=SC2086
 	module_order "$kernel" $initrd_modules >"$scratch/initrd/modules"
+	# shellcheck disable=SC2086
+	module_order "$kernel" $more_modules >"$scratch/initrd/modules.more"
 	mkdir -p "$scratch/initrd/lib/modules"
 	while read -r module; do
 		mkdir -p "$scratch/initrd/lib/modules/$(dirname "$module")"
 		cp "$kernel/lib/modules/$version/$module" "$scratch/initrd/lib/modules/$module"
-	done <"$scratch/initrd/modules"
+	done <<-END
+		$(cat "$scratch/initrd/modules" "$scratch/initrd/modules.more")
+	END
 	pack "$scratch/initrd" "$scratch/out"
 	mv "$scratch/out" "$result"
 }
