@@ -77,6 +77,9 @@ struct accel {
 	 * only place one at a time. */
 	s64 (*tsc_offset)(struct accel_vcpu *vcpu);
 	void (*set_tsc_offset)(struct accel_vcpu *vcpu, s64 offset);
+	/* While no vCPU executes: the machine stood for @ticks of the host's counter. All of the
+	 * guest's counters, and kvm-clock, go on as if they had not passed. */
+	void (*tsc_skip)(struct accel_vm *vm, u64 ticks);
 };
 
 extern const struct accel accel_soft; /* soft.c */

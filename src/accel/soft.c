@@ -5,7 +5,7 @@
  */
 #include "accel/accel.h"
 #include "cpu/cpu.h"
-#include "cpu/vcpu.h" /* the TSC offset */
+#include "cpu/vcpu.h" /* the TSC's offset and base */
 
 static int soft_probe(GError **error)
 {
@@ -130,6 +130,17 @@ static void soft_set_tsc_offset(struct accel_vcpu *vcpu, s64 offset)
 	__atomic_store_n(&((struct cpu *)vcpu)->tsc_offset, offset, __ATOMIC_RELAXED);
 }
 
+static void soft_tsc_skip(struct accel_vm *accel_vm, u64 ticks)
+{
+	struct cpu_vm *vm = (struct cpu_vm *)accel_vm;
+
+	vm->tsc_base += ticks;
+	for (unsigned i = 0; i < vm->config.cpus; i++)
+		if (vm->cpus[i])
+			__atomic_store_n(&vm->cpus[i]->tsc_offset, vm->cpus[i]->tsc_offset - ticks,
+					 __ATOMIC_RELAXED);
+}
+
 const struct accel accel_soft = {
 	.name = "soft",
 	.has_lapic = false,
@@ -151,4 +162,5 @@ const struct accel accel_soft = {
 	.has_work = soft_has_work,
 	.tsc_offset = soft_tsc_offset,
 	.set_tsc_offset = soft_set_tsc_offset,
+	.tsc_skip = soft_tsc_skip,
 };

@@ -33,6 +33,8 @@ u64 vm_clock_now(const struct vm_clock *clock)
 {
 	if (clock->manual)
 		return __atomic_load_n(&clock->manual_ns, __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&clock->running, __ATOMIC_ACQUIRE))
+		return __atomic_load_n(&clock->stopped_ns, __ATOMIC_RELAXED);
 	return host_ns() - __atomic_load_n(&clock->origin_ns, __ATOMIC_RELAXED);
 }
 
@@ -68,6 +70,7 @@ void vm_clock_set(struct vm_clock *clock, u64 now_ns)
 	pthread_mutex_lock(&clock->lock);
 	__atomic_store_n(&clock->manual_ns, now_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&clock->origin_ns, host_ns() - now_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&clock->stopped_ns, now_ns, __ATOMIC_RELAXED);
 	program_locked(clock, 0);
 	pthread_mutex_unlock(&clock->lock);
 }
@@ -255,7 +258,12 @@ int vm_clock_start_thread(struct vm_clock *clock, GError **error)
 void vm_clock_run(struct vm_clock *clock, bool running)
 {
 	pthread_mutex_lock(&clock->lock);
-	clock->running = running;
+	if (running && !clock->running)
+		__atomic_store_n(&clock->origin_ns, host_ns() - clock->stopped_ns,
+				 __ATOMIC_RELAXED);
+	else if (!running)
+		__atomic_store_n(&clock->stopped_ns, vm_clock_now(clock), __ATOMIC_RELAXED);
+	__atomic_store_n(&clock->running, running, __ATOMIC_RELEASE);
 	program_locked(clock, 0);
 	pthread_mutex_unlock(&clock->lock);
 }

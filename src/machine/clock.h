@@ -2,9 +2,9 @@
 /*
  * A machine's time: one clock, and a thread of its own that fires the devices' timers.
  *
- * Time is nanoseconds since the machine was created; a restored machine continues from the saved
- * value. In tests the clock is stepped by hand (clock_advance) and has no thread. Timers do not
- * fire while the machine is stopped; what came due meanwhile fires when it continues.
+ * Time is the nanoseconds that the machine has run; it stands while the machine is stopped, and a
+ * restored machine continues from the saved value. In tests the clock is stepped by hand
+ * (clock_advance) and has no thread.
  *
  * The thread sleeps on a timerfd, so that arming an earlier timer is a system call and no thread
  * switch; and a vCPU that halts takes its own timer along (adopt), so that an idle guest's tick
@@ -36,7 +36,8 @@ struct vm_clock {
 	int timer_fd;
 	u64 programmed_ns; /* when timer_fd will wake the thread, UINT64_MAX: not */
 	bool manual, threaded, running, quit;
-	u64 origin_ns; /* host monotonic time at machine time 0 (may wrap below 0) */
+	u64 origin_ns;  /* host monotonic time at machine time 0 (may wrap below 0) */
+	u64 stopped_ns; /* machine time while not running */
 	u64 manual_ns;
 	struct vm_timer **heap; /* by deadline, earliest first */
 	unsigned count, capacity;
@@ -50,7 +51,7 @@ void vm_clock_destroy(struct vm_clock *clock);                     /* joins the 
 u64 vm_clock_now(const struct vm_clock *clock);
 /* Only while the machine is stopped: continues at @now_ns (restore). */
 void vm_clock_set(struct vm_clock *clock, u64 now_ns);
-/* Whether timers fire; initially they do not. */
+/* Whether time passes and timers fire; initially they do not. */
 void vm_clock_run(struct vm_clock *clock, bool running);
 
 void vm_timer_init(struct vm_timer *timer, void (*fire)(void *opaque), void *opaque);

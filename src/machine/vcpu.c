@@ -75,6 +75,13 @@ void vcpu_sipi(struct vcpu *vcpu, u8 vector)
 
 u64 vm_host_tsc(struct vm *vm)
 {
+	return __atomic_load_n(&vm->tsc_stands, __ATOMIC_ACQUIRE)
+		       ? __atomic_load_n(&vm->stopped_tsc, __ATOMIC_RELAXED)
+		       : vm_running_tsc(vm);
+}
+
+u64 vm_running_tsc(struct vm *vm)
+{
 	if (vm->clock.manual)
 		return mul_div_u64(vm_clock_now(&vm->clock), vm_tsc_hz(vm), 1000000000);
 	return __builtin_ia32_rdtsc();

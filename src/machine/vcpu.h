@@ -46,8 +46,10 @@ void vcpu_destroy(struct vcpu *vcpu);              /* ends and joins the thread 
 void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state, u64 host_tsc);
 int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state, u64 host_tsc);
 
-/* The host's time-stamp counter; in machines with a stepped clock it follows that clock. */
+/* The host's time-stamp counter, which stands while the machine is stopped; in machines with a
+ * stepped clock it follows that clock. The second: as if the machine ran. */
 u64 vm_host_tsc(struct vm *vm);
+u64 vm_running_tsc(struct vm *vm);
 u64 vcpu_tsc(struct vcpu *vcpu); /* any thread: the guest's, now */
 
 /* Any thread, for its local APIC: an interrupt is deliverable or no longer is, an NMI, INIT, or

@@ -137,6 +137,8 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 		vm_free(vm);
 		return NULL;
 	}
+	vm->stopped_tsc = vm_running_tsc(vm);
+	vm->tsc_stands = !config->manual_clock;
 	return vm;
 }
 
@@ -225,6 +227,26 @@ static void set_quiescing(struct vm *vm, bool quiescing)
 	pthread_mutex_unlock(&vm->run_lock);
 }
 
+/* Time stands, or goes on: the clock's, and that of the processors' counters. */
+static void pass_time(struct vm *vm, bool passes)
+{
+	if (vm->clock.manual) { /* then the counters follow it */
+		vm_clock_run(&vm->clock, passes);
+	} else if (passes == !vm->tsc_stands) {
+		return;
+	} else if (passes) {
+		u64 stood = vm_running_tsc(vm) - vm->stopped_tsc;
+
+		vm->accel->tsc_skip(vm->accel_vm, stood);
+		__atomic_store_n(&vm->tsc_stands, false, __ATOMIC_RELEASE);
+		vm_clock_run(&vm->clock, true);
+	} else {
+		vm_clock_run(&vm->clock, false);
+		__atomic_store_n(&vm->stopped_tsc, vm_running_tsc(vm), __ATOMIC_RELAXED);
+		__atomic_store_n(&vm->tsc_stands, true, __ATOMIC_RELEASE);
+	}
+}
+
 /* False: a thread waits for memory, so what it holds can be neither waited for nor looked at. */
 static bool stop_everything(struct vm *vm)
 {
@@ -235,7 +257,7 @@ static bool stop_everything(struct vm *vm)
 	parked = vcpus_wait_parked_locked(vm);
 	vm->starving = !parked;
 	pthread_mutex_unlock(&vm->run_lock);
-	vm_clock_run(&vm->clock, false);
+	pass_time(vm, false);
 	if (!parked)
 		return false;
 	set_quiescing(vm, true);
@@ -250,7 +272,7 @@ static void run_everything(struct vm *vm)
 	if (vm->quiesced)
 		each_device(vm, offsetof(struct device_type, resume));
 	vm->quiesced = false;
-	vm_clock_run(&vm->clock, true);
+	pass_time(vm, true);
 	pthread_mutex_lock(&vm->run_lock);
 	vm->starving = false;
 	vm->memory_tries++;
@@ -325,7 +347,7 @@ void vm_starve(struct vm *vm)
 	pthread_mutex_unlock(&vm->run_lock);
 	if (vm_state_get(vm) != VM_RUNNING)
 		return;
-	vm_clock_run(&vm->clock, false);
+	pass_time(vm, false);
 	set_state(vm, VM_PAUSED);
 }
 

@@ -108,6 +108,8 @@ struct vm {
 	bool starving;           /* paused because of them */
 	bool quiescing;          /* the control thread waits for devices */
 	bool quiesced;           /* control thread only */
+	bool tsc_stands;         /* the host's counter is taken to be stopped_tsc */
+	u64 stopped_tsc;
 	pthread_t control;
 	bool rtc_localtime;
 };

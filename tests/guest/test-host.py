@@ -8,9 +8,13 @@ import argparse
 import contextlib
 import os
 import pwd
+import re
+import signal
+import subprocess
 import tempfile
+import time
 
-from guest import CONSOLE, PATIENCE, Boot, guest_file, tap
+from guest import CONSOLE, PATIENCE, Boot, bad_lines, check_ended, guest_file, tap, text
 
 options = None
 
@@ -36,8 +40,8 @@ def statuses(pid):
     """{thread's name: its lines of /proc/PID/task/TID/status as a dictionary}"""
     threads = {}
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status") as text:
-            lines = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+        with open(f"/proc/{pid}/task/{task}/status") as status:
+            lines = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
         threads[f"{lines['Name']} {task}"] = lines
     return threads
 
@@ -61,12 +65,58 @@ def test_every_thread_is_confined():
         assert vm.wait(PATIENCE) == 0
 
 
+def run_line(vm, line, mark):
+    """Types a line at the guest's shell; what it printed."""
+    before = len(vm.output)
+    vm.send(f"{line}; echo {mark}$((6 * 7))\n".encode())
+    assert vm.wait_for(f"{mark}42".encode(), PATIENCE), f"no end of: {line}"
+    return text(vm.output[before:])
+
+
+def test_time_stands_while_stopped():
+    """5 s outside are nothing inside, by the clock source that the guest chose for itself."""
+    clocks = "echo now $(date +%s) $(cut -d. -f1 /proc/uptime)"
+    with boot("time", vcpus=2) as vm:
+        at_shell(vm)
+        qmp = vm.qmp()
+        source = run_line(vm, "cat /sys/devices/system/clocksource/*/current_clocksource", "source")
+        assert "kvm-clock" in source or "tsc" in source, source
+        seen = []
+        for mark in ("before", "after"):
+            line = run_line(vm, clocks, mark)
+            seen.append([int(word) for word in re.search(r"^now (\d+) (\d+)$", line, re.M).groups()])
+            qmp.command("stop")
+            assert qmp.command("query-status")["return"]["status"] == "paused"
+            time.sleep(20 if mark == "before" else 0)
+            qmp.command("cont")
+        passed = [after - before for before, after in zip(*seen)]
+        assert all(0 <= seconds < 15 for seconds in passed), f"clocks went on by {passed}"
+        vm.send(b"poweroff -f\n")
+        assert vm.wait(PATIENCE) == 0
+        assert not bad_lines(text(vm.output)), bad_lines(text(vm.output))
+
+
+def test_first_sigterm_powers_down():
+    """The power button reaches systemd, which ends the Debian guest in order."""
+    with tempfile.TemporaryDirectory(prefix="lodge-disk-") as directory:
+        disk = os.path.join(directory, "disk.img")
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", guest_file("debian"), disk],
+                       check=True)
+        with Boot(options, "host-sigterm", guest_file("kernel", "cloud"),
+                  initrd=guest_file("initrd", "cloud"), disks=[disk],
+                  append=CONSOLE + "root=/dev/vda") as vm:
+            assert vm.wait_for(b"login: ", PATIENCE), "no login prompt"
+            vm.process.send_signal(signal.SIGTERM)
+            console = check_ended(vm)
+            assert "reboot: Power down" in console
+
+
 class MemoryGroup:
     """A control group with a memory limit, of either version; tap.Skip where none can be made."""
 
     def __init__(self, mib):
-        with open("/proc/self/cgroup") as text:
-            groups = dict(line.rstrip().split(":", 1)[1].split(":", 1) for line in text)
+        with open("/proc/self/cgroup") as lines:
+            groups = dict(line.rstrip().split(":", 1)[1].split(":", 1) for line in lines)
         if "memory" in groups:
             root, path, limit = "/sys/fs/cgroup/memory", groups["memory"], "limit_in_bytes"
         else:

@@ -381,6 +381,41 @@ static void wait_for_steps(struct counter *c)
 	g_assert_cmpuint(__atomic_load_n(&c->steps, __ATOMIC_RELAXED), !=, before);
 }
 
+/* What a stopped machine sees of the time that passes outside: nothing. */
+static void test_time_stands(void)
+{
+	const struct vm_config config = { .name = "real time",
+					  .accel = &fake_accel,
+					  .memory_bytes = 4 * MIB,
+					  .vcpus = 2,
+					  .sockets = 2,
+					  .cores = 1,
+					  .threads = 1 };
+	struct vm *vm = vm_new(&config, NULL);
+	u64 ns, tsc, distance;
+
+	g_assert_cmpuint(vm_clock_now(&vm->clock), ==, 0);
+	g_assert_cmpint(vm_start(vm, false, NULL), ==, 0);
+	g_usleep(1000);
+	vm_pause(vm);
+	ns = vm_clock_now(&vm->clock);
+	tsc = vcpu_tsc(vm->vcpus[0]);
+	distance = vcpu_tsc(vm->vcpus[1]) - tsc;
+	g_assert_cmpuint(ns, >, 0);
+	g_usleep(50000);
+	g_assert_cmpuint(vm_clock_now(&vm->clock), ==, ns);
+	g_assert_cmpuint(vcpu_tsc(vm->vcpus[0]), ==, tsc);
+	/* The offset moves by what passed outside: whoever read the counter then can tell. */
+	ns = __builtin_ia32_rdtsc() + vm->accel->tsc_offset(vm->vcpus[0]->accel);
+	vm_resume(vm);
+	g_assert_cmpuint(ns, >, tsc);
+	g_assert_cmpuint(__builtin_ia32_rdtsc() - vcpu_tsc(vm->vcpus[0]), >=, ns - tsc);
+	vm_pause(vm);
+	g_assert_cmpuint(vcpu_tsc(vm->vcpus[0]), >, tsc);
+	g_assert_cmpuint(vcpu_tsc(vm->vcpus[1]) - vcpu_tsc(vm->vcpus[0]), ==, distance);
+	vm_free(vm);
+}
+
 static void test_run_pause_resume(void)
 {
 	struct vm *vm = test_vm_new(3, 4 * MIB);
@@ -516,6 +551,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/clock/start", test_clock_start);
 	g_test_add_func("/clock/adopt", test_clock_adopt);
 	g_test_add_func("/irq/shared-line", test_irq_shared_line);
+	g_test_add_func("/run/time-stands", test_time_stands);
 	g_test_add_func("/run/pause-resume", test_run_pause_resume);
 	g_test_add_func("/run/wakeups", test_run_wakeups);
 	g_test_add_func("/run/two-machines", test_two_machines);

@@ -131,6 +131,12 @@ static void fake_set_tsc_offset(struct accel_vcpu *vcpu, s64 offset)
 	vcpu->tsc_offset = offset;
 }
 
+static void fake_tsc_skip(struct accel_vm *vm, u64 ticks)
+{
+	for (unsigned i = 0; i < vm->config.vcpus; i++)
+		vm->vcpus[i]->tsc_offset -= ticks;
+}
+
 const struct accel fake_accel = {
 	.name = "fake",
 	.probe = fake_probe,
@@ -151,6 +157,7 @@ const struct accel fake_accel = {
 	.has_work = fake_has_work,
 	.tsc_offset = fake_tsc_offset,
 	.set_tsc_offset = fake_set_tsc_offset,
+	.tsc_skip = fake_tsc_skip,
 };
 
 struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
