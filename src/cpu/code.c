@@ -182,6 +182,14 @@ static void make_stale(struct code_cache *code, const struct block *block)
 	e_jmp_to(&at, at.base + code->thunks.exit_saved);
 }
 
+/* Frames on shadow stacks may still hold a return site's address. */
+static void make_return_stale(struct code_cache *code, const struct site *s)
+{
+	struct code_buf at = { .base = code->buf.base, .p = code->buf.base + s->patch };
+
+	e_jmp_to(&at, at.base + code->thunks.return_stale);
+}
+
 /* Nobody executes translated code now. */
 static void invalidate_block(struct code_cache *code, struct block *block)
 {
@@ -204,6 +212,8 @@ static void invalidate_block(struct code_cache *code, struct block *block)
 			s->to = NULL;
 			patch_code(code, s->patch, s->stub);
 		}
+		if (s->kind == SITE_RETURN)
+			make_return_stale(code, s);
 	}
 	make_stale(code, block); /* last: a link's field may lie in the bytes it overwrites */
 	for (slot = &code->hash[hash_slot(block->page, block->off, block->ctx)]; *slot;
@@ -329,6 +339,7 @@ void code_jumps_flush(struct cpu *cpu)
 		for (unsigned i = 0; i < JC_ENTRIES; i++)
 			cpu->jc[i].ctx = 0;
 		cpu->jc_epoch = 1;
+		cpu->shadow_key = 0;
 	}
 	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
 }

@@ -73,19 +73,40 @@ static void prefer_others(struct cpu *cpu, const struct site *s, gva_t gva)
 		fault(cpu, VEC_MF);
 }
 
+_Static_assert(sizeof(struct tlb) % sizeof(struct tlb_entry) == 0, "a column's offset tells it");
+
+/* The instruction's own access is fine: is the whole group's, which begins at @first? NULL: each
+ * must check for itself (cpu->nogroup). */
+static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
+{
+	size_t column = (s->tag_off - offsetof(struct cpu, tlb)) % sizeof(struct tlb_entry);
+	const u8 *tag = (u8 *)cpu + s->tag_off + TLB_INDEX(first) * sizeof(struct tlb_entry);
+	const struct tlb_entry *e = (const void *)(tag - column);
+
+	if (first - *(const u64 *)tag <= PAGE_SIZE - s->span)
+		return (u8 *)(uintptr_t)e->host + (first & ~PAGE_MASK);
+	cpu->nogroup = 1;
+	return NULL;
+}
+
 /* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
  * the block: with a fault pending, or for a CTX_SLOW run of the instruction. */
 void *soft_mem_slow(struct cpu *cpu)
 {
 	struct site *s = site_of(cpu, cpu->exit_code);
 	u64 tag = *(u64 *)((u8 *)cpu + s->tag_off + cpu->scratch[1]);
-	gva_t gva = cpu->scratch[0] + tag;
+	gva_t first = cpu->scratch[0] + tag;
+	gva_t gva = first + s->own;
 	void *p;
 
+	if (!cpu_64bit(cpu))
+		gva = (u32)gva;
 	cpu->stats[STAT_TLB_FILLS]++;
 	p = mmu_fill(cpu, gva, s->size, s->access);
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);
+	else if (s->span)
+		p = group_pointer(cpu, s, first);
 	cpu->scratch[2] = cpu->code_base + s->patch;
 	/* the faulting element may be switched off: look closer */
 	if (unlikely(!p && s->masked))
@@ -202,7 +223,7 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 
 	if (cpu->vm->config.check_blocks)
 		return; /* every entry comes by here */
-	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
+	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP)))
 		return;
 	e->pc = pc;
 	e->code = block->entry_saved;
@@ -329,7 +350,7 @@ static bool take_requests(struct cpu *cpu, enum cpu_exit *exit)
 /* ---- why translated code left -------------------------------------------------------------------
  */
 
-enum next { NEXT_RUN, NEXT_SLOW, NEXT_SHUTDOWN, NEXT_ERROR };
+enum next { NEXT_RUN, NEXT_SLOW, NEXT_NOGROUP, NEXT_SHUTDOWN, NEXT_ERROR };
 
 static enum next deliver(struct cpu *cpu)
 {
@@ -383,14 +404,16 @@ static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
 	struct code_cache *code = cpu->vm->code;
 	struct block *to;
 	gpa_t page = s->block->page;
+	u32 ctx;
 
 	if (cpu->vm->config.check_blocks)
 		return;
 	if (s->block->page2 != ~0ull || (s->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
 		return;
 	/* same page, so the same physical page and the same context */
+	ctx = s->kind == SITE_ALT ? s->block->ctx | CTX_NOGROUP : s->block->ctx & ~CTX_NOGROUP;
 	code_lock(code);
-	to = code_find(code, page, pc & ~PAGE_MASK, s->block->ctx);
+	to = code_find(code, page, pc & ~PAGE_MASK, ctx);
 	if (to) {
 		code_bind(code, s, to);
 		cpu->stats[STAT_LINKS]++;
@@ -419,6 +442,20 @@ static enum next leave_fpu(struct cpu *cpu, const struct insn *insn)
 	return NEXT_RUN;
 }
 
+static enum next leave_memory(struct cpu *cpu, struct site *s)
+{
+	bool nogroup = cpu->nogroup;
+
+	cpu->nogroup = 0;
+	if (cpu->fault_pending)
+		return deliver(cpu);
+	if (!nogroup)
+		return NEXT_SLOW;
+	cpu->stats[STAT_NOGROUP]++;
+	cpu->link = s + 1; /* its SITE_ALT */
+	return NEXT_NOGROUP;
+}
+
 static enum next leave_site(struct cpu *cpu, struct site *s)
 {
 	cpu->rip = rip_at(cpu, s->guest_off);
@@ -426,7 +463,7 @@ static enum next leave_site(struct cpu *cpu, struct site *s)
 	case SITE_LINK: cpu->link = s; return NEXT_RUN;
 	case SITE_POLL: cpu->stats[STAT_POLLS]++; return NEXT_RUN;
 	case SITE_NEXT: return NEXT_RUN;
-	case SITE_MEM: return cpu->fault_pending ? deliver(cpu) : NEXT_SLOW;
+	case SITE_MEM: return leave_memory(cpu, s);
 	case SITE_SLOW: return deliver(cpu);
 	case SITE_HELPER: return run_helper(cpu, s->block->last);
 	case SITE_UD: fault(cpu, VEC_UD); return deliver(cpu);
@@ -451,6 +488,9 @@ static enum next leave_signal(struct cpu *cpu)
 	if (b->map[i].guest & 0x8000)
 		cpu->rflags = (cpu->rflags & ~FLAGS_ARITH) | (cpu->scratch[3] & FLAGS_ARITH);
 	cpu->rip = rip_at(cpu, b->map[i].guest & 0xfff);
+	cpu->gpr[RSP] += b->map[i].rsp;
+	if (!cpu_64bit(cpu))
+		cpu->gpr[RSP] = (u32)cpu->gpr[RSP];
 	switch (cpu->exit_arg) {
 	case SIGNAL_DE: fault(cpu, VEC_DE); break;
 	case SIGNAL_XM: fault(cpu, VEC_XM); break;
@@ -495,13 +535,15 @@ static enum next leave_block(struct cpu *cpu)
 /* ---- the loop
  * ------------------------------------------------------------------------------------ */
 
-static u32 block_ctx(const struct cpu *cpu, bool slow)
+static u32 block_ctx(const struct cpu *cpu, enum next how)
 {
 	u32 ctx = cpu->ctx & 0xffff;
 
 	if (cpu->intr_shadow || cpu->stepping == STEPPING_INSN)
 		ctx |= CTX_STEP;
-	if (slow || (ctx & CTX_NONFLAT) || (ctx & CTX_MODE_MASK) == CTX_16)
+	if (how == NEXT_NOGROUP)
+		ctx |= CTX_NOGROUP;
+	if (how == NEXT_SLOW || (ctx & CTX_NONFLAT) || (ctx & CTX_MODE_MASK) == CTX_16)
 		ctx |= CTX_SLOW;
 	return ctx;
 }
@@ -514,6 +556,10 @@ static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 	cpu->page_base = pc & PAGE_MASK;
 	cpu->code_base = (u64)(uintptr_t)code->rx;
 	cpu->intr_shadow = 0;
+	if (cpu->shadow_key != cpu->jc_key) {
+		cpu->shadow_sp = cpu_shadow_bottom(cpu);
+		cpu->shadow_key = cpu->jc_key;
+	}
 	flags_to_saved(cpu);
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
@@ -556,14 +602,14 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	return true;
 }
 
-static enum next run_one(struct cpu *cpu, bool slow)
+static enum next run_one(struct cpu *cpu, enum next how)
 {
-	u32 ctx = block_ctx(cpu, slow);
+	u32 ctx = block_ctx(cpu, how);
 	gva_t pc = linear_pc(cpu);
 	enum next next;
 
 	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
-	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF) || !enter_cached(cpu, pc))
+	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))
 			return cpu->fault_pending ? deliver(cpu) : NEXT_ERROR;
 	next = leave_block(cpu);
@@ -585,7 +631,7 @@ static enum cpu_exit run_loop(struct cpu *cpu)
 			if (!take_requests(cpu, &exit))
 				return exit;
 		}
-		next = run_one(cpu, next == NEXT_SLOW);
+		next = run_one(cpu, next);
 		if (unlikely(next == NEXT_SHUTDOWN)) {
 			cpu->activity = X86_SHUTDOWN;
 			return CPU_EXIT_SHUTDOWN;
@@ -625,8 +671,9 @@ static enum cpu_exit step_once(struct cpu *cpu)
 
 	do {
 		cpu->again = 0;
-		next = run_one(cpu, next == NEXT_SLOW);
-	} while (next == NEXT_SLOW || (cpu->again && cpu->rip == rip && !cpu->fault_pending));
+		next = run_one(cpu, next);
+	} while (next == NEXT_SLOW || next == NEXT_NOGROUP ||
+		 (cpu->again && cpu->rip == rip && !cpu->fault_pending));
 	if (next == NEXT_SHUTDOWN)
 		return CPU_EXIT_SHUTDOWN;
 	if (next == NEXT_ERROR)

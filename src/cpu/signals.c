@@ -65,6 +65,11 @@ static void handler(int signo, siginfo_t *info, void *context)
 	enum signal_cause cause;
 
 	if (code && pc - (u64)(uintptr_t)code->rx < code->bytes) {
+		/* a call found the shadow stack full: forget what is on it and go on */
+		if ((u64)(uintptr_t)info->si_addr - (u64)(uintptr_t)current->shadow < PAGE_SIZE) {
+			regs[REG_RSP] = cpu_shadow_bottom(current);
+			return;
+		}
 		cause = cause_of(uc);
 		if (cause != SIGNAL_OTHER) {
 			current->exit_arg = cause;

@@ -204,7 +204,7 @@ static void find_live_flags(struct code_cache *code, struct lowering *l, const u
 		l->live_after[i] = FL_ALL;
 		l->live_taken[i] = FL_ALL;
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP ||
-		    (insn->kind == KIND_JMP && !insn->has_modrm))
+		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
 			l->live_taken[i] = look_ahead(code, mode, host, target_of(l, i), lines);
 	}
 	if (!insn_ends_block(&l->insns[l->count - 1]))

@@ -24,6 +24,9 @@
 
 #define CPU_RBP_BIAS 128
 
+/* The translated code's stack, the guard page at its low end not counted. */
+#define SHADOW_BYTES (64 * KIB)
+
 /* ---- software TLB ------------------------------------------------------------------------ */
 
 #define TLB_ENTRIES    1024
@@ -83,6 +86,7 @@ struct jump_entry {
 #define CTX_TF          0x1000 /* single-step trap after each instruction */
 #define CTX_STEP        0x2000 /* one instruction a block */
 #define CTX_SLOW        0x4000 /* one instruction, every access through access_slow() */
+#define CTX_NOGROUP     0x8000 /* every access checks for itself; never in cpu->ctx */
 #define CTX_ANY_FPU_OFF (CTX_NO_X87 | CTX_NO_SSE | CTX_NO_AVX | CTX_NO_AVX512)
 
 /* ---- pending guest exception -------------------------------------------------------------- */
@@ -138,6 +142,7 @@ enum cpu_stat {
 	STAT_LINKS,
 	STAT_SIGNALS,
 	STAT_HALTS,
+	STAT_NOGROUP,
 	STAT_COUNT
 };
 
@@ -148,11 +153,11 @@ struct cpu {
 	u32 exit_request;     /* any thread: nonzero makes translated code leave at its next poll */
 	u32 saved_flags;      /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
 	u64 fs_base, gs_base; /* == sys.seg[].base; kept here for translated code */
-	u64 save_rax, save_rcx;
-	u64 host_rsp;
-	u64 code_base; /* executable address of the code cache */
-	u32 ctx;       /* current CTX_*, kept up to date by cpu_update_ctx() */
-	u32 exit_code; /* why translated code left: enum block_exit */
+	u64 host_rsp;         /* C's stack while translated code runs */
+	u64 shadow_sp;        /* translated code's while C runs; 16-byte aligned */
+	u64 code_base;        /* executable address of the code cache */
+	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */
+	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
 	u64 scratch[4];
 	/* -- end of the 8-bit reach (approximately) */
@@ -196,8 +201,11 @@ struct cpu {
 
 	u32 jc_key;        /* jump_entry.ctx that matches now: epoch << 16 | ctx */
 	u32 jc_epoch;      /* 1..65535 */
+	u32 shadow_key;    /* jc_key that the frames on the shadow stack are good for */
+	u8 *shadow;        /* its memory, guard page first; see lower_flow.c */
 	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
+	u8 nogroup;  /* soft_mem_slow(): a group's check failed, its parts may not */
 	u8 again;    /* a string instruction stopped half-way */
 	u8 stepping; /* enum cpu_stepping: cpu_step() runs */
 	u32 in_code; /* any thread reads: enum code_presence (code.h) */
@@ -386,6 +394,12 @@ void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default contro
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes);
 /* After anything that changes address translation: the jump cache is stale. */
 void code_jumps_flush(struct cpu *cpu);
+
+/* Where the shadow stack is empty: there lies the address of thunks.return_empty. */
+static inline u64 cpu_shadow_bottom(const struct cpu *cpu)
+{
+	return (u64)(uintptr_t)cpu->shadow + PAGE_SIZE + SHADOW_BYTES - 64;
+}
 
 static inline bool cpu_long_mode(const struct cpu *cpu)
 {

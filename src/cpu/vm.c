@@ -7,6 +7,7 @@
 #include "cpu/run.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -221,6 +222,25 @@ const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count)
 /* ---- one processor
  * -------------------------------------------------------------------------------- */
 
+/* The translated code's stack, behind a guard page. */
+static int shadow_new(struct cpu_vm *vm, struct cpu *cpu)
+{
+	u64 bottom, empty = (u64)(uintptr_t)(vm->code->rx + vm->code->thunks.return_empty);
+
+	cpu->shadow = mmap(NULL, PAGE_SIZE + SHADOW_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cpu->shadow == MAP_FAILED)
+		return -errno;
+	if (mprotect(cpu->shadow, PAGE_SIZE, PROT_NONE)) {
+		munmap(cpu->shadow, PAGE_SIZE + SHADOW_BYTES);
+		return -errno;
+	}
+	bottom = cpu_shadow_bottom(cpu);
+	memcpy((void *)(uintptr_t)bottom, &empty, sizeof(empty));
+	cpu->shadow_sp = bottom;
+	return 0;
+}
+
 struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 {
 	struct cpu *cpu = mmap(NULL, sizeof(*cpu), PROT_READ | PROT_WRITE,
@@ -229,6 +249,12 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 	if (cpu == MAP_FAILED) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
 			    "no memory for processor %u", index);
+		return NULL;
+	}
+	if (shadow_new(vm, cpu)) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
+			    "no memory for processor %u", index);
+		munmap(cpu, sizeof(*cpu));
 		return NULL;
 	}
 	cpu->vm = vm;
@@ -249,6 +275,7 @@ static void log_stats(const struct cpu *cpu)
 		[STAT_FAULTS] = "exceptions",    [STAT_INTERRUPTS] = "interrupts",
 		[STAT_POLLS] = "polls",          [STAT_LINKS] = "links",
 		[STAT_SIGNALS] = "host signals", [STAT_HALTS] = "halts",
+		[STAT_NOGROUP] = "groups apart",
 	};
 	GString *line = g_string_new(NULL);
 
@@ -265,6 +292,7 @@ void cpu_free(struct cpu *cpu)
 		return;
 	log_stats(cpu);
 	cpu->vm->cpus[cpu->index] = NULL;
+	munmap(cpu->shadow, PAGE_SIZE + SHADOW_BYTES);
 	munmap(cpu, sizeof(*cpu));
 }
 

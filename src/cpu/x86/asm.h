@@ -17,7 +17,8 @@
 #define T0 3  /* rbx: address temporary, a legacy register so that AH..DH stay encodable */
 #define T1 13 /* r13 */
 #define T2 14 /* r14 */
-#define T3 15 /* r15 */
+#define P0 15 /* r15: pointers of groups */
+#define P1 12 /* r12 */
 #define ST 5  /* rbp: struct cpu */
 
 struct code_buf {
@@ -185,22 +186,71 @@ static inline void e_cmp_state32(struct code_buf *b, size_t off, s8 imm)
 	e_state(b, 7, off);
 	e8(b, imm);
 }
-/* mov reg, [rbx] and mov [rbx], reg of 2, 4 or 8 bytes; loads of 2 keep the upper bits */
-static inline void e_load_t0(struct code_buf *b, unsigned reg, unsigned bytes)
+/* ModRM and displacement for [base + disp]; @base as the low four bits of a register number, whose
+ * high bit the caller has put into REX. @wide: an 8-bit displacement means something else (EVEX).
+ */
+static inline void e_based(struct code_buf *b, unsigned reg, unsigned base, s32 disp, bool wide)
 {
-	if (bytes == 2)
-		e8(b, 0x66);
-	e_rex(b, bytes == 8, reg, T0);
-	e8(b, 0x8b);
-	e8(b, (reg & 7) << 3 | T0);
+	unsigned mod = disp == 0 && (base & 7) != 5           ? 0
+		       : disp >= -128 && disp <= 127 && !wide ? 1
+							      : 2;
+
+	e8(b, mod << 6 | (reg & 7) << 3 | (base & 7));
+	if ((base & 7) == 4)
+		e8(b, 0x24);
+	if (mod == 1)
+		e8(b, disp);
+	else if (mod == 2)
+		e32(b, disp);
 }
-static inline void e_store_t0(struct code_buf *b, unsigned reg, unsigned bytes)
+/* mov reg, [base + disp] and mov [base + disp], reg of 2, 4 or 8 bytes; loads of 2 keep the upper
+ * bits */
+static inline void e_load_at(struct code_buf *b, unsigned reg, unsigned base, s32 disp,
+			     unsigned bytes)
 {
 	if (bytes == 2)
 		e8(b, 0x66);
-	e_rex(b, bytes == 8, reg, T0);
+	e_rex(b, bytes == 8, reg, base);
+	e8(b, 0x8b);
+	e_based(b, reg, base, disp, false);
+}
+static inline void e_store_at(struct code_buf *b, unsigned reg, unsigned base, s32 disp,
+			      unsigned bytes)
+{
+	if (bytes == 2)
+		e8(b, 0x66);
+	e_rex(b, bytes == 8, reg, base);
 	e8(b, 0x89);
-	e8(b, (reg & 7) << 3 | T0);
+	e_based(b, reg, base, disp, false);
+}
+static inline void e_push(struct code_buf *b, unsigned r)
+{
+	e_rex(b, 0, 0, r);
+	e8(b, 0x50 | (r & 7));
+}
+static inline void e_pop(struct code_buf *b, unsigned r)
+{
+	e_rex(b, 0, 0, r);
+	e8(b, 0x58 | (r & 7));
+}
+/* cmp a, b: flags */
+static inline void e_cmp(struct code_buf *b, unsigned x, unsigned y)
+{
+	e_rex(b, 1, y, x);
+	e8(b, 0x39);
+	e8(b, 0xc0 | (y & 7) << 3 | (x & 7));
+}
+static inline void e_jmp_reg(struct code_buf *b, unsigned reg)
+{
+	e_rex(b, 0, 0, reg);
+	e8(b, 0xff);
+	e8(b, 0xe0 | (reg & 7));
+}
+static inline void e_call_reg(struct code_buf *b, unsigned reg)
+{
+	e_rex(b, 0, 0, reg);
+	e8(b, 0xff);
+	e8(b, 0xd0 | (reg & 7));
 }
 /* jmp/jcc rel32 with the target unknown: returns where the rel32 is. @align keeps the field
  * inside one aligned word so that it can be patched while others execute. */
@@ -209,6 +259,14 @@ static inline u8 *e_jmp(struct code_buf *b, bool align)
 	while (align && ((uintptr_t)(b->p + 1) & 3))
 		e8(b, 0x90);
 	e8(b, 0xe9);
+	e32(b, 0);
+	return b->p - 4;
+}
+static inline u8 *e_call(struct code_buf *b) /* aligned */
+{
+	while ((uintptr_t)(b->p + 1) & 3)
+		e8(b, 0x90);
+	e8(b, 0xe8);
 	e32(b, 0);
 	return b->p - 4;
 }

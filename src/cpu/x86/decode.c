@@ -152,6 +152,16 @@ static int gpr_number(ZydisRegister r)
 	}
 }
 
+/* insn.writes: the bit of the general register that @r is or is part of. */
+static u16 register_bit(ZydisRegister r)
+{
+	int n = gpr_number(r);
+
+	if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH)
+		n -= 4;
+	return n < 0 ? 0 : 1 << n;
+}
+
 static u8 address_register(ZydisRegister r)
 {
 	int n;
@@ -545,6 +555,9 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 		else if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 			 ops[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN)
 			decode_register(&ops[i], insn);
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			insn->writes |= register_bit(ops[i].reg.value);
 	}
 	insn->fpu = fpu_need(&zi, ops);
 	if (insn->mem.present)

@@ -57,6 +57,7 @@ struct insn {
 	 * names no general register). @gpr_op: the register in the opcode's low bits. */
 	u8 gpr_reg, gpr_rm, gpr_vvvv, gpr_op;
 	u8 reg_op;     /* register number of @gpr_op */
+	u16 writes;    /* general registers it may write, named or implied: a bit each */
 	u8 vvvv;       /* VEX/EVEX.vvvv as a number */
 	u8 fpu;        /* enum insn_fpu: which state it needs */
 	u8 masked;     /* element-masked memory access: faults are per element */

@@ -32,6 +32,8 @@ enum site_kind {
 	SITE_HELPER, /* the instruction at @guest_off is executed in C */
 	SITE_UD,     /* ... raises #UD */
 	SITE_FPU,    /* ... raises #NM or #UD as the control bits say */
+	SITE_ALT,    /* a group's check failed for good: bound to the block's CTX_NOGROUP twin */
+	SITE_RETURN, /* @patch is where a call's return lands */
 	SITE_NEXT,   /* end of a CTX_STEP or CTX_SLOW block; continue at @guest_off */
 };
 
@@ -46,6 +48,8 @@ struct site {
 	u8 form; /* enum flags_form at the exit */
 	u8 access, align;
 	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
+	s16 own;              /* SITE_MEM of a group: the instruction's bytes begin here in it */
+	u16 span;             /* ... and its bytes; 0: no group */
 	u8 masked;            /* insn.masked */
 	u8 locked;            /* the access is atomic */
 	u8 x87;               /* insn.x87_waits */
@@ -62,6 +66,7 @@ struct site {
 struct host_map {
 	u16 host;  /* offset from the block's first byte */
 	u16 guest; /* page offset; bit 15: flags are in host form there */
+	s16 rsp;   /* guest RSP is its home plus this */
 };
 
 struct block {
@@ -93,9 +98,14 @@ struct thunks {
 	u32 enter;     /* void enter(struct cpu *, void *code) */
 	u32 exit_host; /* flags in EFLAGS: saves them, then */
 	u32 exit_saved;
-	u32 mem;         /* slow path of a check: calls soft_mem_slow() */
-	u32 slow;        /* called: one access of a CTX_SLOW block */
-	u32 exit_signal; /* the signal handler's way out */
+	u32 mem;          /* slow path of a check: calls soft_mem_slow() */
+	u32 slow;         /* called: one access of a CTX_SLOW block */
+	u32 exit_signal;  /* the signal handler's way out */
+	u32 jump;         /* T0: RIP to continue at, not in the jump cache */
+	u32 jump_call;    /* the same between the halves of a frame */
+	u32 lookup;       /* T0: RIP to continue at, flags saved */
+	u32 return_empty; /* at the bottom of cpu->shadow */
+	u32 return_stale; /* a return to a block that is no more */
 };
 
 struct lowering {

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's own instruction, encoded again: registers that live elsewhere are replaced, the
+ * memory operand becomes a host pointer, everything else stays as it was.
+ */
+#include "cpu/x86/lower_private.h"
+
+/* Does the host's ModRM.rm need its extension bit? */
+static bool rm_high(const struct operands *o)
+{
+	return (o->form == RM_REG && o->rm & 8) || (o->form == RM_PTR && o->ptr.reg & 8);
+}
+
+static void encode_legacy(struct lower *x, const struct operands *o)
+{
+	const struct insn *insn = x->insn;
+	struct code_buf *b = x->b;
+	unsigned end = insn->has_modrm ? insn->modrm_offset : insn->imm_offset;
+	bool bit_scan =
+		insn->mnemonic == ZYDIS_MNEMONIC_BSF || insn->mnemonic == ZYDIS_MNEMONIC_BSR;
+	bool p66 = insn->prefixes & PFX_66;
+	u8 rex = 0;
+
+	if ((x->l->block->ctx & CTX_MODE_MASK) == CTX_16 && !insn->mandatory && !insn->bytewide)
+		p66 = insn->opsize == 2;
+	if (insn->prefixes & PFX_LOCK)
+		e8(b, 0xf0);
+	if (p66)
+		e8(b, 0x66);
+	/* A hidden LZCNT or TZCNT decodes as a bit scan: its F3 must not reach the host */
+	if (insn->prefixes & PFX_REP && !bit_scan)
+		e8(b, 0xf3);
+	if (insn->prefixes & PFX_REPNE)
+		e8(b, 0xf2);
+	if (insn->rex)
+		rex = 0x40 | (insn->rex & 8);
+	if (insn->has_modrm && (o->reg & 8))
+		rex |= 0x44;
+	if ((insn->has_modrm && rm_high(o)) || (insn->gpr_op && (o->op & 8)))
+		rex |= 0x41;
+	/* SPL..DIL, and T registers as bytes, need a REX; AH..DH must not have one */
+	if (rex && !(o->no_rex && rex == 0x40))
+		e8(b, rex);
+	if (insn->map == 0 && !insn->has_modrm && !is_long(x) && (insn->opcode & 0xf0) == 0x40) {
+		e8(b, 0xff); /* INC and DEC of the one-byte map */
+		e8(b, 0xc0 | (insn->opcode & 8) | (o->op & 7));
+		return;
+	}
+	for (unsigned i = insn->opcode_offset; i < end; i++) {
+		u8 v = insn->bytes[i];
+
+		if (i == end - 1u && insn->gpr_op)
+			v = (v & 0xf8) | (o->op & 7);
+		if (insn->map == 0 && i == insn->opcode_offset && v == 0x82)
+			v = 0x80; /* alias that 64-bit mode lacks */
+		e8(b, v);
+	}
+}
+
+static void encode_vex(struct lower *x, const struct operands *o)
+{
+	const u8 *p = x->insn->bytes + x->insn->opcode_offset;
+	struct code_buf *b = x->b;
+	u8 map = p[0] == 0xc4 ? p[1] & 0x1f : 1;
+	u8 last = p[0] == 0xc4 ? p[2] : (p[1] & 0x7f);
+	bool rm8 = rm_high(o);
+
+	last = (last & 0x87) | (~o->vvvv & 15) << 3;
+	e8(b, 0xc4);
+	e8(b, (o->reg & 8 ? 0 : 0x80) | 0x40 | (rm8 ? 0 : 0x20) | map);
+	e8(b, last);
+	e8(b, x->insn->opcode);
+}
+
+static void encode_evex(struct lower *x, const struct operands *o)
+{
+	const u8 *p = x->insn->bytes + x->insn->opcode_offset;
+	struct code_buf *b = x->b;
+	u8 p0 = p[1], p1 = p[2];
+
+	p0 = (p0 & ~0x80) | (o->reg & 8 ? 0 : 0x80);
+	if (o->form != RM_REG)
+		p0 = (p0 & ~0x20) | 0x40 | (rm_high(o) ? 0 : 0x20);
+	else if (x->insn->gpr_rm)
+		p0 = (p0 & ~0x20) | 0x40 | (o->rm & 8 ? 0 : 0x20);
+	p1 = (p1 & 0x87) | (~o->vvvv & 15) << 3;
+	e8(b, 0x62);
+	e8(b, p0);
+	e8(b, p1);
+	e8(b, p[3]);
+	e8(b, x->insn->opcode);
+}
+
+void encode(struct lower *x, const struct operands *o)
+{
+	const struct insn *insn = x->insn;
+	struct code_buf *b = x->b;
+
+	switch (insn->encoding) {
+	case ENCODING_LEGACY: encode_legacy(x, o); break;
+	case ENCODING_VEX: encode_vex(x, o); break;
+	default: encode_evex(x, o); break;
+	}
+	if (insn->has_modrm) {
+		switch (o->form) {
+		case RM_REG: e8(b, 0xc0 | (o->reg & 7) << 3 | (o->rm & 7)); break;
+		case RM_PTR:
+			e_based(b, o->reg, o->ptr.reg, o->ptr.disp,
+				insn->encoding == ENCODING_EVEX);
+			break;
+		case RM_STATE: e_state(b, o->reg, o->state); break;
+		}
+	}
+	for (unsigned i = insn->imm_offset; i < insn->len; i++)
+		e8(b, insn->bytes[i]);
+}
+
+/* May the register in ModRM.rm be given as a memory operand (its home) instead? */
+static bool rm_takes_memory(const struct insn *insn)
+{
+	u8 op = insn->opcode;
+
+	if (insn->encoding != ENCODING_LEGACY)
+		return false;
+	if (insn->map == 0) {
+		if (op < 0x40)
+			return (op & 7) <= 3;
+		switch (op) {
+		case 0x63: return insn->mnemonic == ZYDIS_MNEMONIC_MOVSXD;
+		case 0x69:
+		case 0x6b:
+		case 0x80:
+		case 0x81:
+		case 0x83:
+		case 0x84:
+		case 0x85:
+		case 0x88:
+		case 0x89:
+		case 0x8a:
+		case 0x8b:
+		case 0xc0:
+		case 0xc1:
+		case 0xc6:
+		case 0xc7:
+		case 0xd0:
+		case 0xd1:
+		case 0xd2:
+		case 0xd3:
+		case 0xf6:
+		case 0xf7:
+		case 0xfe: return true;
+		case 0xff: return ((insn->modrm >> 3) & 7) <= 1;
+		}
+		return false;
+	}
+	if (insn->map == 1)
+		return (op >= 0x40 && op <= 0x4f) || (op >= 0x90 && op <= 0x9f) || op == 0xaf ||
+		       op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf;
+	return false;
+}
+
+/* A general-register operand that lives in memory and goes through a temporary. */
+struct moved {
+	u8 reg;   /* guest register */
+	u8 high;  /* its second byte (AH..BH) */
+	u8 width; /* bytes */
+	u8 temp;
+	u8 loaded;
+	u8 store;
+};
+
+struct moves {
+	struct moved m[4];
+	unsigned count;
+};
+
+static bool is_high_byte(const struct insn *insn, u8 gpr, unsigned field)
+{
+	return gpr >> GPR_WIDTH_SHIFT == 1 && !insn->rex && insn->encoding == ENCODING_LEGACY &&
+	       field >= 4 && field < 8;
+}
+
+static void load_moved(struct lower *x, struct moved *m)
+{
+	struct code_buf *b = x->b;
+
+	m->loaded = 1;
+	if (m->width == 1) { /* movzx temp, byte [home] */
+		e_rex(b, 0, m->temp, 0);
+		e8(b, 0x0f);
+		e8(b, 0xb6);
+		e_state(b, m->temp, HOME(m->reg) + m->high);
+	} else {
+		e_load(b, m->temp, HOME(m->reg));
+	}
+}
+
+/* Host number of the register field @field, whose operand is @gpr; loads it into @temp if homed. */
+static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp)
+{
+	bool high = is_high_byte(x->insn, gpr, field);
+	unsigned reg = high ? field - 4 : field;
+	unsigned width = gpr >> GPR_WIDTH_SHIFT;
+	struct moved *m = NULL;
+
+	if (!gpr || !HOMED(reg))
+		return field;
+	for (unsigned i = 0; i < mv->count && !m; i++)
+		if (mv->m[i].reg == reg && mv->m[i].high == high && mv->m[i].width == width)
+			m = &mv->m[i];
+	if (!m) {
+		m = &mv->m[mv->count++];
+		*m = (struct moved){ .reg = reg, .high = high, .width = width, .temp = temp };
+	}
+	m->store |= !!(gpr & MEM_W);
+	/* a narrow write keeps the rest of the register */
+	if ((gpr & MEM_R || width < 4) && !m->loaded)
+		load_moved(x, m);
+	return m->temp;
+}
+
+static void store_moves(struct lower *x, const struct moves *mv)
+{
+	for (unsigned i = 0; i < mv->count; i++) {
+		const struct moved *m = &mv->m[i];
+
+		if (!m->store)
+			continue;
+		if (m->width == 1)
+			e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + m->high);
+		else
+			e_store(x->b, m->temp, HOME(m->reg));
+	}
+}
+
+/* Re-encodes the instruction; @memory: the host's view of its memory operand, or NULL. */
+static void emit_copy(struct lower *x, const struct ptr *memory)
+{
+	const struct insn *insn = x->insn;
+	struct operands o = {
+		.reg = insn->reg, .rm = insn->rm, .vvvv = insn->vvvv, .op = insn->reg_op
+	};
+	struct moves mv = { .count = 0 };
+	bool reg_high = is_high_byte(insn, insn->gpr_reg, insn->reg) && !HOMED(insn->reg - 4);
+	bool rm_is_high =
+		!memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && !HOMED(insn->rm - 4);
+	bool legacy_temp = (reg_high || rm_is_high) && !memory;
+	unsigned home;
+
+	flags_before(x);
+	o.no_rex = reg_high || rm_is_high;
+	o.form = memory ? RM_PTR : RM_REG;
+	if (memory)
+		o.ptr = *memory;
+	if (o.no_rex && memory && memory->reg != T0) { /* AH..DH cannot stand beside r12 or r15 */
+		e_mov(x->b, T0, memory->reg);
+		o.ptr.reg = T0;
+	}
+	if (insn->reg == REG_NONE)
+		o.reg = 0;
+	if (!memory && insn->gpr_rm) {
+		bool high = is_high_byte(insn, insn->gpr_rm, insn->rm);
+
+		home = high ? insn->rm - 4 : insn->rm;
+		if (HOMED(home) && rm_takes_memory(insn)) {
+			o.form = RM_STATE;
+			o.state = HOME(home) + high;
+		}
+	}
+	o.reg = place(x, &mv, insn->gpr_reg, o.reg, legacy_temp ? T0 : T2);
+	if (o.form == RM_REG && insn->gpr_rm)
+		o.rm = place(x, &mv, insn->gpr_rm, o.rm, legacy_temp ? T0 : T1);
+	o.vvvv = place(x, &mv, insn->gpr_vvvv, o.vvvv, memory ? T1 : T0);
+	o.op = place(x, &mv, insn->gpr_op, o.op, T1);
+	encode(x, &o);
+	if (o.form == RM_STATE && (insn->gpr_rm & MEM_W) && insn->gpr_rm >> GPR_WIDTH_SHIFT == 4)
+		e_store_imm32(x->b, o.state + 4, 0);
+	store_moves(x, &mv);
+	flags_after(x);
+}
+
+/* Is RSP named as an operand (an address does not count)? */
+static bool names_rsp(const struct insn *insn)
+{
+	return (insn->gpr_reg && insn->reg == RSP) || (insn->gpr_rm && insn->rm == RSP) ||
+	       (insn->gpr_vvvv && insn->vvvv == RSP) || (insn->gpr_op && insn->reg_op == RSP);
+}
+
+void lower_copy(struct lower *x)
+{
+	const struct insn *insn = x->insn;
+	struct ptr ptr;
+
+	if (names_rsp(insn))
+		settle(x);
+	if (!insn->mem.present || !insn->mem.access) {
+		emit_copy(x, NULL);
+		return;
+	}
+	ptr = emit_memory(x, insn->mem.size, insn->mem.access, 0);
+	emit_copy(x, &ptr);
+}

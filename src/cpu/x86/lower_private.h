@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of the lowering share. The picture of the registers is at the head of lower.c.
+ *
+ *   lower.c         a block: flags, liveness, entries, ways out; what each kind becomes
+ *   lower_memory.c  guest addresses to host pointers: checks, and the groups that share one
+ *   lower_copy.c    re-encoding an instruction with its operands placed
+ *   lower_flow.c    jumps, calls, returns, the stack
+ *   lower_thunks.c  the common code at the start of the cache
+ */
+#ifndef LODGE_CPU_X86_LOWER_PRIVATE_H
+#define LODGE_CPU_X86_LOWER_PRIVATE_H
+
+#include "cpu/x86/lower.h"
+
+#include <Zydis/Zydis.h>
+
+#define OFF(field) offsetof(struct cpu, field)
+#define HOME(r)    (offsetof(struct cpu, gpr) + 8 * (r))
+
+#define HOMED_MASK (BIT(RBX) | BIT(RSP) | BIT(RBP) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
+#define HOMED(r)   ((HOMED_MASK >> (r)) & 1)
+
+/* A host pointer to a guest operand: [reg + disp]. */
+struct ptr {
+	u8 reg;
+	s32 disp;
+};
+
+/* An address expression whose value changes by known constants only. */
+struct group_key {
+	u8 base, index, scale;
+	u8 seg;   /* SEG_FS, SEG_GS, or SEG_DS for all flat ones */
+	u8 width; /* bytes of the address: 4, 8 */
+};
+
+/* Accesses off one address expression that share one check: @reg holds the host address of the
+ * expression plus @ref. Displacements in [lo, hi) may be accessed. */
+struct group {
+	u8 active, reg, access;
+	u8 age; /* index of the instruction that used it last */
+	struct group_key key;
+	s64 ref, lo, hi;
+};
+#define GROUPS     2
+/* Wider groups miss more often because a page ends in them. */
+#define GROUP_SPAN 256
+
+struct stub {
+	u8 *jump; /* rel32 to be pointed here */
+	u8 *back; /* SITE_MEM: where to go on */
+	struct site *site;
+	struct site *alt; /* SITE_MEM of a group: its SITE_ALT */
+	u8 reg;           /* SITE_MEM: holds the address, takes the pointer */
+};
+
+struct lower {
+	struct lowering *l;
+	struct code_buf *b;
+	const struct insn *insn;
+	unsigned i;
+	enum flags_form form;
+	u8 live_in[BLOCK_MAX_INSNS];
+	struct stub stubs[BLOCK_MAX_SITES];
+	unsigned stub_count;
+	bool ended; /* an unconditional exit has been written */
+	struct group groups[GROUPS];
+	s32 rsp_pending; /* guest RSP is its home plus this */
+};
+
+static inline bool is_slow(const struct lower *x)
+{
+	return x->l->block->ctx & CTX_SLOW;
+}
+static inline bool is_single(const struct lower *x)
+{
+	return x->l->block->ctx & (CTX_SLOW | CTX_STEP | CTX_TF);
+}
+static inline bool is_long(const struct lower *x)
+{
+	return (x->l->block->ctx & CTX_MODE_MASK) == CTX_64;
+}
+static inline u8 live_out(const struct lower *x)
+{
+	return x->l->live_after[x->i];
+}
+static inline bool fits32(s64 v)
+{
+	return v == (s32)v;
+}
+static inline u32 cache_off(const struct lower *x, const u8 *p)
+{
+	return p - x->b->base;
+}
+
+/* ---- lower.c -------------------------------------------------------------------------------- */
+
+void emit_save_flags(struct code_buf *b);    /* uses T1 */
+void emit_restore_flags(struct code_buf *b); /* uses T1 */
+/* Code that clobbers EFLAGS follows; @live is what must survive it. */
+void flags_clobber(struct lower *x, u8 live);
+/* The next instruction needs the flags in EFLAGS. */
+void flags_need_host(struct lower *x);
+/* Just before the guest's own instruction is emitted, and just after. */
+void flags_before(struct lower *x);
+void flags_after(struct lower *x);
+bool flags_merge(const struct insn *insn, u8 live);
+
+/* Brings guest RSP's home up to date; uses T1, keeps the flags. Before every way out. */
+void settle(struct lower *x);
+struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off);
+u32 site_id(const struct lower *x, const struct site *s);
+struct stub *add_stub(struct lower *x, u8 *jump, struct site *s);
+void emit_leave(struct lower *x, struct site *s);
+/* Leaves the block for C at this instruction. */
+void emit_exit(struct lower *x, enum site_kind kind, s32 guest_off);
+/* The host register that holds guest register @r, loading a homed one into @temp. */
+unsigned use_reg(struct lower *x, unsigned r, unsigned temp);
+
+/* ---- lower_memory.c ---------------------------------------------------------------------------
+ */
+
+void movzx16(struct code_buf *b, unsigned dst, unsigned src);
+/* Effective address of the memory operand (+ @add) into @dst (T0, T2 or a group's register); uses
+ * T1, keeps the flags. No segment base. */
+void emit_effective(struct lower *x, unsigned dst, s32 add);
+/* Adds what segmentation adds to @dst (flags clobbered). In CTX_NONFLAT soft_access_slow() does. */
+void emit_segment(struct lower *x, unsigned dst, unsigned seg);
+/* T0: linear address (CTX_NONFLAT: offset in @seg) -> host address, for @size bytes of @access.
+ * Uses T1, clobbers EFLAGS (the caller has seen to that), keeps T2. */
+void emit_check(struct lower *x, unsigned size, unsigned access, unsigned seg);
+/* The whole way for the instruction's own memory operand plus @add bytes. Uses T0 and T1. */
+struct ptr emit_memory(struct lower *x, unsigned size, unsigned access, s32 add);
+/* @size bytes at @off from guest register @base (RSP, RBP) in the stack segment. */
+struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, unsigned access);
+unsigned stack_width(const struct lower *x);
+/* Bytes that PUSH, POP, CALL, RET of this instruction move. */
+unsigned push_bytes(const struct lower *x, const struct insn *insn);
+/* What the instruction did to registers makes groups invalid, or moves them. */
+void groups_update(struct lower *x);
+
+/* ---- lower_copy.c -------------------------------------------------------------------------------
+ */
+
+enum rm_form { RM_REG, RM_PTR, RM_STATE };
+
+struct operands {
+	unsigned reg, rm, vvvv, op; /* host numbers for the fields */
+	enum rm_form form;
+	struct ptr ptr; /* RM_PTR */
+	size_t state;   /* RM_STATE: struct cpu offset */
+	bool no_rex;    /* AH..DH are among the operands */
+};
+
+void encode(struct lower *x, const struct operands *o);
+/* An instruction whose only memory access is its explicit operand. */
+void lower_copy(struct lower *x);
+
+/* ---- lower_thunks.c -----------------------------------------------------------------------------
+ */
+
+/* T2 = host address of the block at RIP T0, cpu->page_base follows; or goes to @miss with T0 as it
+ * was. Clobbers T0, T1, EFLAGS. */
+void e_lookup(struct code_buf *b, const u8 *miss);
+
+/* ---- lower_flow.c -------------------------------------------------------------------------------
+ */
+
+/* Unconditional transfer to page offset @target of the current page (or beyond it). */
+void emit_direct(struct lower *x, s32 target, u8 live);
+void lower_jcc(struct lower *x);
+void lower_loop(struct lower *x);
+void lower_push(struct lower *x);
+void lower_pop(struct lower *x);
+void lower_leave(struct lower *x);
+void lower_call(struct lower *x);
+void lower_ret(struct lower *x);
+void lower_jmp(struct lower *x);
+
+#endif

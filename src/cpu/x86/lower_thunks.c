@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The common code at the start of the cache: in, out, and the ways to C and back.
+ *
+ * Translated code has a stack of its own (cpu->shadow), C has the thread's. Every crossing changes
+ * rsp: cpu->shadow_sp and cpu->host_rsp keep the one that is not in use.
+ */
+#include "cpu/x86/lower_private.h"
+
+static const u8 pinned[] = { RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
+static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
+
+static void emit_spill(struct code_buf *b)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
+		e_store(b, pinned[i], HOME(pinned[i]));
+}
+static void emit_reload(struct code_buf *b)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
+		e_load(b, pinned[i], HOME(pinned[i]));
+}
+
+/* Calls function(cpu) on C's stack. */
+static void emit_call_c(struct code_buf *b, void *function)
+{
+	e_store(b, RSP, OFF(shadow_sp));
+	e_load(b, RSP, OFF(host_rsp));
+	e_lea(b, 1, RDI, ST, REG_NONE, 1, -CPU_RBP_BIAS);
+	e_mov_imm(b, RAX, (u64)(uintptr_t)function);
+	e_call_reg(b, RAX);
+}
+
+static void emit_test_rax(struct code_buf *b)
+{
+	e8(b, 0x48);
+	e8(b, 0x85);
+	e8(b, 0xc0);
+}
+
+/* Back on the translated code's stack with what C returned in T0. */
+static void emit_resume(struct code_buf *b)
+{
+	e_load(b, RSP, OFF(shadow_sp));
+	e_mov(b, T0, RAX);
+	emit_reload(b);
+}
+
+_Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 4096, "index code below");
+
+void e_lookup(struct code_buf *b, const u8 *miss)
+{
+	size_t jc = OFF(jc);
+
+	e_mov(b, T1, T0);
+	e_shift(b, 1, 5, T1, 10);
+	e_xor(b, T1, T0);
+	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
+	e_shift(b, 0, 4, T1, 4);
+	e_op_indexed(b, 0x3b, 1, T0, T1, jc + offsetof(struct jump_entry, pc));
+	e_patch(e_jcc(b, 5, false), miss);
+	e_op_indexed(b, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, ctx));
+	e_op_state(b, 0x3b, 0, T2, OFF(jc_key));
+	e_patch(e_jcc(b, 5, false), miss);
+	e_cmp_state32(b, OFF(exit_request), 0);
+	e_patch(e_jcc(b, 5, false), miss);
+	e_op_indexed(b, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, code));
+	e_op_state(b, 0x03, 1, T2, OFF(code_base));
+	e_arith_imm(b, 1, 4, T0, (u32)-4096);
+	e_store(b, T0, OFF(page_base));
+}
+
+static void emit_move_sp(struct code_buf *b, s32 bytes)
+{
+	e_lea(b, 1, RSP, RSP, REG_NONE, 1, bytes);
+}
+
+void lower_thunks(struct code_buf *b, struct thunks *t)
+{
+	u8 *out, *failed;
+
+	/* enter(cpu, code): six pushes and the return address leave rsp 8 short of 16 */
+	t->enter = b->p - b->base;
+	for (unsigned i = 0; i < ARRAY_LEN(callee_saved); i++)
+		e_push(b, callee_saved[i]);
+	e_arith_imm(b, 1, 5, RSP, 8);
+	e_lea(b, 1, ST, RDI, REG_NONE, 1, CPU_RBP_BIAS);
+	e_store(b, RSP, OFF(host_rsp));
+	e_load(b, RSP, OFF(shadow_sp));
+	e_mov(b, T1, RSI);
+	emit_reload(b);
+	e_jmp_reg(b, T1);
+
+	t->exit_host = b->p - b->base;
+	emit_save_flags(b);
+	t->exit_saved = b->p - b->base;
+	emit_spill(b);
+	e_store(b, RSP, OFF(shadow_sp));
+	e_load(b, RSP, OFF(host_rsp));
+	out = b->p; /* on C's stack */
+	e_arith_imm(b, 1, 0, RSP, 8);
+	for (int i = ARRAY_LEN(callee_saved) - 1; i >= 0; i--)
+		e_pop(b, callee_saved[i]);
+	e8(b, 0xc3);
+
+	/* slow path of a check: T0 = address - tag, T1 = offset of the entry */
+	t->mem = b->p - b->base;
+	emit_spill(b);
+	e_store(b, T0, OFF(scratch[0]));
+	e_store(b, T1, OFF(scratch[1]));
+	emit_call_c(b, soft_mem_slow);
+	emit_test_rax(b);
+	e_patch(e_jcc(b, 4, false), out);
+	emit_resume(b);
+	e8(b, 0xff); /* jmp [scratch2] */
+	e_state(b, 4, OFF(scratch[2]));
+
+	/* slow access: called, T0 = address or segment offset */
+	t->slow = b->p - b->base;
+	emit_spill(b);
+	e_store(b, T0, OFF(scratch[0]));
+	emit_call_c(b, soft_access_slow);
+	emit_test_rax(b);
+	failed = e_jcc(b, 4, false);
+	emit_resume(b);
+	e8(b, 0xc3);
+	e_patch(failed, b->p); /* nobody returns into the block: drop its return address */
+	e8(b, 0x48);
+	e8(b, 0x83);
+	e_state(b, 0, OFF(shadow_sp));
+	e8(b, 8);
+	e_jmp_to(b, out);
+
+	t->exit_signal = b->p - b->base;
+	e_store_imm32(b, OFF(exit_code), EXIT_SIGNAL);
+	e_jmp_to(b, b->base + t->exit_saved);
+
+	/* the jump cache does not know T0; jump_call: nor will the frame be completed */
+	t->jump_call = b->p - b->base;
+	emit_move_sp(b, 8);
+	t->jump = b->p - b->base;
+	e_store(b, T0, OFF(exit_arg));
+	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
+	e_jmp_to(b, b->base + t->exit_saved);
+
+	/* a return whose call's block is no more: the frame's other half is still there */
+	t->return_stale = b->p - b->base;
+	emit_move_sp(b, 16);
+	/* a return without a call: the address of this lies at the bottom of the stack, and stays
+	 */
+	t->return_empty = b->p - b->base;
+	emit_move_sp(b, -8);
+	t->lookup = b->p - b->base;
+	e_lookup(b, b->base + t->jump);
+	e_jmp_reg(b, T2);
+}
