@@ -94,3 +94,34 @@ def tool(name):
     if not path:
         raise tap.Skip(f"{name} is not installed")
     return path
+
+
+def command(vm, line, mark):
+    """Types a line at the guest's shell; the lines it printed, once they are complete."""
+    before = len(vm.output)
+    vm.send(f"{line}; echo {mark}$((6 * 7)) \n".encode())
+    assert vm.wait_for(f"{mark}42".encode(), PATIENCE), f"no end of: {line}"
+    return text(vm.output[before:]).splitlines()
+
+
+def log_in(vm):
+    """Waits for a Debian guest's login prompt and leaves a plain shell at the console."""
+    assert vm.wait_for(b"login: ", PATIENCE), "no login prompt"
+    vm.send(b"root\n")
+    assert vm.wait_for(b"~# ", PATIENCE), "no shell after login"
+    vm.send(b"exec sh\n")  # without line editing
+    command(vm, "PS1=; stty -echo", "shell")
+
+
+def copy_disk(source, directory):
+    """The path of a copy that a guest may change."""
+    disk = os.path.join(directory, "disk.img")
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True)
+    return disk
+
+
+def check_filesystem(disk):
+    """Fails unless the file system of an image is clean and without a fault."""
+    fsck = subprocess.run([tool("e2fsck"), "-fn", disk], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    assert fsck.returncode == 0, fsck.stdout

@@ -17,7 +17,8 @@ import re
 import subprocess
 import tempfile
 
-from guest import CONSOLE, PATIENCE, Boot, bad_lines, check_ended, guest_file, tap, text, tool
+from guest import (CONSOLE, Boot, bad_lines, check_ended, check_filesystem, command, copy_disk,
+                   guest_file, log_in, tap, tool)
 
 # The guest runs these, and so does the same busybox on the host; what they print must be equal.
 # No double quotes: the guest gets them inside some on its kernel command line.
@@ -63,26 +64,6 @@ def boot_kernel(options, flavour, vcpus, memory_mib=512, tag=""):
         assert got and got[1] == expected, f"results differ:\n{got and got[1]}\n{expected}"
 
 
-def command(vm, line, mark):
-    """Types a line at the guest's shell; the lines it printed, once they are complete."""
-    before = len(vm.output)
-    vm.send(f"{line}; echo {mark}$((6 * 7)) \n".encode())
-    assert vm.wait_for(f"{mark}42".encode(), PATIENCE), f"no end of: {line}"
-    return text(vm.output[before:]).splitlines()
-
-
-def copy_disk(source, directory):
-    disk = os.path.join(directory, "disk.img")
-    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, disk], check=True)
-    return disk
-
-
-def check_filesystem(disk):
-    fsck = subprocess.run([tool("e2fsck"), "-fn", disk], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
-    assert fsck.returncode == 0, fsck.stdout
-
-
 def boot_debian(options, vcpus, tag=""):
     kernel, initrd = guest_file("kernel", "cloud"), guest_file("initrd", "cloud")
     source = guest_file("debian")
@@ -90,11 +71,7 @@ def boot_debian(options, vcpus, tag=""):
         disk = copy_disk(source, directory)
         with Boot(options, f"debian-{vcpus}{tag}", kernel, initrd=initrd, vcpus=vcpus,
                   disks=[disk], append=CONSOLE + "root=/dev/vda") as vm:
-            assert vm.wait_for(b"login: ", PATIENCE), "no login prompt"
-            vm.send(b"root\n")
-            assert vm.wait_for(b"~# ", PATIENCE), "no shell after login"
-            vm.send(b"exec sh\n")  # without line editing
-            command(vm, "PS1=; stty -echo", "shell")
+            log_in(vm)
             state = command(vm, "systemctl is-system-running --wait", "state")
             failed = command(vm, "systemctl --failed --plain --no-legend", "failed")
             assert "running" in state, f"{state} {failed}"
