@@ -53,23 +53,18 @@ static struct site *site_of(struct cpu *cpu, u32 exit_code)
 	return &cpu->vm->code->sites[exit_code - EXIT_SITE];
 }
 
-/* What an instruction reports before a page fault of its operand: a pending x87 exception, and the
- * misalignment of an operand that must be aligned. An address of the stack segment that is not
+/* What an instruction reports before a fault of its operand's address: a pending x87 exception, and
+ * the misalignment of an operand that must be aligned. An address of the stack segment that is not
  * canonical is a stack fault. */
 static void prefer_others(struct cpu *cpu, const struct site *s, gva_t gva)
 {
-	u16 status;
-
-	if (cpu->fault_pending && cpu->fault.vector == VEC_GP && s->seg == SEG_SS)
-		fault_error(cpu, VEC_SS, 0);
-	if (!cpu->fault_pending || cpu->fault.vector != VEC_PF)
+	if (!cpu->fault_pending)
 		return;
+	if (cpu->fault.vector == VEC_GP && s->seg == SEG_SS)
+		fault_error(cpu, VEC_SS, 0);
 	if (s->align && gva & (s->align - 1))
 		fault_error(cpu, VEC_GP, 0);
-	if (!s->x87 || !cpu->fpu_loaded)
-		return;
-	__asm__ volatile("fnstsw %0" : "=a"(status));
-	if (status & 0x80)
+	if (s->x87 && cpu->fpu_loaded && x87_pending())
 		fault(cpu, VEC_MF);
 }
 
@@ -425,7 +420,6 @@ static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
 static enum next leave_fpu(struct cpu *cpu, const struct insn *insn)
 {
 	const u64 monitored = CR0_MP | CR0_TS;
-	u16 status;
 
 	if (insn->mnemonic != ZYDIS_MNEMONIC_FWAIT || (cpu->cr0 & monitored) == monitored) {
 		fault_fpu(cpu, insn);
@@ -433,8 +427,7 @@ static enum next leave_fpu(struct cpu *cpu, const struct insn *insn)
 	}
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
-	__asm__ volatile("fnstsw %0" : "=a"(status));
-	if (status & 0x80) {
+	if (x87_pending()) {
 		fault(cpu, VEC_MF);
 		return deliver(cpu);
 	}

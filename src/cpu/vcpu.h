@@ -385,6 +385,14 @@ void masked_commit(struct cpu *cpu);
 void fpu_enter(struct cpu *cpu); /* guest FPU state into the registers; saves nothing of the host */
 /* FXSAVE, XSAVE and their kin, XGETBV, XSETBV (hot). */
 enum helper_result fpu_execute(struct cpu *cpu, const struct insn *insn);
+/* Has the guest an unmasked x87 exception pending? Only while its state is loaded. */
+static inline bool x87_pending(void)
+{
+	u16 status;
+
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	return status & 0x80;
+}
 void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default control words. No-op if
 				    not loaded */
 

@@ -287,6 +287,10 @@ static enum helper_result do_maskmov(struct cpu *cpu, const struct insn *insn)
 	u8 data[64], mask[64];
 	gva_t gva;
 
+	if (is_mmx && x87_pending()) {
+		fault(cpu, VEC_MF);
+		return HELPER_FAULT;
+	}
 	image_open(cpu);
 	if (is_mmx) {
 		copy_bytes(data, mmx(cpu, insn->reg & 7), 8);
@@ -398,14 +402,6 @@ void masked_commit(struct cpu *cpu)
 static void hide_pointers(u8 *env, bool wide)
 {
 	clear_bytes(env + (wide ? 12 : 6), wide ? 14 : 8); /* the last two bytes are reserved */
-}
-
-static bool x87_pending(void)
-{
-	u16 status;
-
-	__asm__ volatile("fnstsw %0" : "=a"(status));
-	return status & 0x80;
 }
 
 static void env_store(u8 *env, bool all, bool wide)

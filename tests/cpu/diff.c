@@ -208,8 +208,9 @@ static void put_load_indexes(struct program *p, unsigned reg)
 	p->len += 4;
 }
 
-/* Appends one instruction with whatever loads its address needs. */
-static void put_random_insn(struct program *p)
+/* Appends one instruction with whatever loads its address needs. Returns the general registers that
+ * may have changed. */
+static u16 put_random_insn(struct program *p)
 {
 	struct insn i;
 	u8 b[15];
@@ -226,18 +227,18 @@ static void put_random_insn(struct program *p)
 		p->bytes[p->len++] = b[0];
 		p->bytes[p->len++] = 10;
 		put_mov_imm64(p, below(16), random_value());
-		return;
+		return ~0;
 	}
 	if (i.kind == KIND_PUSH || i.kind == KIND_POP)
 		put_mov_imm64(p, RSP, data_address(8));
 	if (i.kind == KIND_MASKMOV) {
 		if (i.addrsize != 8)
-			return;
+			return ~0;
 		put_mov_imm64(p, RDI, data_address(16));
 	}
 	if (i.kind == KIND_GATHER) {
 		if (i.mem.base == REG_NONE || i.addrsize != 8)
-			return;
+			return ~0;
 		put_load_indexes(p, i.mem.index);
 		put_mov_imm64(p, i.mem.base, data_address(512) - i.mem.disp);
 	} else if (i.kind == KIND_LEAVE)
@@ -247,11 +248,11 @@ static void put_random_insn(struct program *p)
 		if (i.kind == KIND_BT && !i.imm_bytes && !uses_reg(&i, i.reg))
 			put_mov_imm64(p, i.reg, (rnd() & 0x7fff) - 0x4000);
 		else if (i.kind == KIND_BT && !i.imm_bytes)
-			return;
+			return ~0;
 		if (i.kind == KIND_BT)
 			target = DATA_GVA + 2 * PAGE_SIZE + below(64);
 		if ((i.kind == KIND_PUSH || i.kind == KIND_POP) && uses_reg(&i, RSP))
-			return;
+			return ~0;
 		if (i.mem.base == MEM_RIP) {
 			s32 d = target - (CODE_GVA + p->len + i.len);
 
@@ -290,14 +291,106 @@ static void put_random_insn(struct program *p)
 	p->starts[p->count++] = p->len;
 	memcpy(p->bytes + p->len, b, i.len);
 	p->len += i.len;
+	/* the loads of addresses are moves to whatever the instruction names */
+	return i.writes | (i.mem.present || i.kind == KIND_PUSH || i.kind == KIND_POP ||
+					   i.kind == KIND_LEAVE || i.kind == KIND_MASKMOV
+				   ? ~0
+				   : 0);
+}
+
+/* A random instruction that accesses [@base + a small number], base left alone. */
+static bool put_off_base(struct program *p, unsigned base)
+{
+	struct insn i;
+	u8 b[15];
+
+	for (unsigned tries = 0; tries < 4000; tries++) {
+		random_bytes(b);
+		if (insn_decode(&contract, INSN_64, b, 15, &i) <= 0 || !wanted(&i))
+			continue;
+		if (i.mem.base != base || i.mem.index != REG_NONE || !i.has_modrm ||
+		    (i.modrm >> 6 != 1 && i.modrm >> 6 != 2) || !i.mem.access || !i.mem.size ||
+		    i.encoding == ENCODING_EVEX || i.masked || i.writes >> base & 1 ||
+		    i.kind == KIND_PUSH || i.kind == KIND_POP || i.kind == KIND_GATHER ||
+		    (i.kind == KIND_BT && !i.imm_bytes))
+			continue;
+		s32 d = (s32)below(160) - 80;
+		u8 *disp = b + i.modrm_offset + 1 + ((i.modrm & 7) == 4);
+
+		if (below(3) == 0)
+			d &= ~15;
+		memcpy(disp, &d, i.modrm >> 6 == 1 ? 1 : 4);
+		p->starts[p->count++] = p->len;
+		memcpy(p->bytes + p->len, b, i.len);
+		p->len += i.len;
+		return true;
+	}
+	return false;
+}
+
+/* Bytes of one instruction. */
+static void put(struct program *p, const u8 *b, unsigned n)
+{
+	p->starts[p->count++] = p->len;
+	memcpy(p->bytes + p->len, b, n);
+	p->len += n;
+}
+
+/* What moves a base register by a constant, or makes an address of it. */
+static void put_step(struct program *p, unsigned base)
+{
+	u8 rex = 0x48 | base >> 3, low = base & 7, d = (rnd() & 0x1f) - 16;
+	u8 add[] = { rex, 0x83, 0xc0 | low, d };
+	u8 sub[] = { rex, 0x83, 0xe8 | low, d };
+	u8 inc[] = { rex, 0xff, (below(2) ? 0xc0 : 0xc8) | low };
+	u8 lea[] = { rex | (base >> 3) << 2, 0x8d, 0x44 | low << 3, 0x20 | low, d };
+	u8 other[] = { 0x48 | (rnd() & 7), 0x8d, 0x04 | below(8) << 3, rnd() };
+
+	switch (below(5)) {
+	case 0: put(p, add, sizeof(add)); break;
+	case 1: put(p, sub, sizeof(sub)); break;
+	case 2: put(p, inc, sizeof(inc)); break;
+	case 3: put(p, lea, sizeof(lea)); break;
+	default: /* lea of anything into anything but the base */
+		if (((other[2] >> 3 & 7) | (other[0] & 4) << 1) == base)
+			return;
+		if ((other[3] & 7) == 5) /* would need a displacement */
+			other[3] ^= 1;
+		put(p, other, sizeof(other));
+	}
+}
+
+/* Accesses that share a base, with what changes it between them: what groups are made of. */
+static void put_group(struct program *p)
+{
+	unsigned base = below(2) ? RSP : below(16), n = 2 + below(6);
+
+	put_mov_imm64(p, base, data_address(1 + below(96)));
+	while (n-- && p->len < 700) {
+		u8 stack[] = { 0x40 | below(2), (below(2) ? 0x50 : 0x58) | below(8) };
+
+		if (base == RSP && below(2) && ((stack[1] & 7) != RSP || stack[0] & 1))
+			put(p, stack, sizeof(stack));
+		else if (below(4) == 0)
+			put_step(p, base);
+		else
+			put_off_base(p, base);
+		/* where a base that is written points to, there may be something in one place only
+		 */
+		if (below(8) == 0 && put_random_insn(p) >> base & 1)
+			return;
+	}
 }
 
 static void make_program(struct program *p, unsigned insns)
 {
 	p->len = p->count = 0;
 	p->masked = false;
-	for (unsigned k = 0; k < insns; k++)
-		put_random_insn(p);
+	if (insns > 1 && below(3) == 0)
+		put_group(p);
+	else
+		for (unsigned k = 0; k < insns; k++)
+			put_random_insn(p);
 	p->bytes[p->len] = 0xcc;
 }
 
