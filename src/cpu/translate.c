@@ -223,6 +223,13 @@ static void make_invalid(struct insn *insn, int len)
 	insn->rm = insn->reg = insn->mem.base = insn->mem.index = REG_NONE;
 }
 
+/* Protected mode never writes through CS, whose other accesses a flat segment leaves unchecked. */
+static bool writes_code_segment(const struct insn *insn, u32 ctx)
+{
+	return (ctx & CTX_MODE_MASK) != CTX_64 && !(ctx & CTX_REAL) && insn->mem.present &&
+	       insn->mem.seg == SEG_CS && insn->mem.access & MEM_W;
+}
+
 /* Decodes an instruction whose bytes continue in the next page. False: fault. */
 static bool decode_crossing(struct cpu *cpu, struct block *block, gva_t pc, const u8 *host,
 			    struct insn *insn)
@@ -266,6 +273,10 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 			return 0;
 		if (len == 0 || len == INSN_TOO_LONG)
 			make_invalid(insn, len);
+		if (writes_code_segment(insn, block->ctx)) {
+			insn->mnemonic = ZYDIS_MNEMONIC_INVALID;
+			insn->kind = KIND_HELPER;
+		}
 		l->guest[n++] = off;
 		off += insn->len;
 		if (len == -1 || insn_ends_block(insn))

@@ -579,6 +579,9 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	decode_mask(&zi, ops, insn);
 	if (is_far_or_segment(insn))
 		insn->kind = KIND_HELPER;
+	/* the silicon's 64-bit mode cannot count in CX */
+	if (insn->kind == KIND_LOOP && insn->addrsize == 2)
+		insn->kind = KIND_HELPER;
 	/* A zero source leaves the destination alone */
 	if (zi.mnemonic == ZYDIS_MNEMONIC_BSF || zi.mnemonic == ZYDIS_MNEMONIC_BSR)
 		insn->gpr_reg |= MEM_R;
