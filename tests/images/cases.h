@@ -62,10 +62,9 @@ extern char trap_stubs[], syscall_entry[], cstar_entry[], sysenter_entry[];
 #define NO_ERROR (-1)
 #define DONE     0x40 /* the vector that ends a piece */
 
-#define CODE_WIDTH(width, name, before, at, after)                                            \
-	__asm__(".pushsection .text\n.code" #width "\n.globl " #name ", " #name "_at, " #name \
-		"_end\n" #name ": " before "\n" #name "_at: " at "\n" #name "_end: " after    \
-		"\nint $0x40\n.code64\n.popsection");                                         \
+#define CODE_WIDTH(width, name, before, at, after)                                              \
+	__asm__(".pushsection .text\n.code" #width "\n" #name ": " before "\n" #name "_at: " at \
+		"\n" #name "_end: " after "\nint $0x40\n.code64\n.popsection");                 \
 	extern char name[], name##_at[], name##_end[]
 #define CODE(name, before, at, after)   CODE_WIDTH(64, name, before, at, after)
 #define CODE32(name, before, at, after) CODE_WIDTH(32, name, before, at, after)
@@ -150,14 +149,9 @@ bool cpu_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit);
 /* One function a file, called by image_main(). */
 void cases_exception(void);
 void cases_paging(void);
-void cases_crossing(void);
+void cases_instruction(void);
 void cases_segment(void);
-void cases_far(void);
-void cases_syscall(void);
-void cases_step(void);
 void cases_system(void);
 void cases_fpu(void);
-void cases_legacy(void);
-void cases_string(void);
 #endif
 #endif

@@ -7,5 +7,7 @@ void image_main(void)
 	frame_init();
 	cases_exception();
 	cases_paging();
+	cases_instruction();
+	cases_segment();
 	plan_end();
 }
