@@ -117,6 +117,7 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 	vm->accel = config->accel;
 	vm->rtc_localtime = config->rtc_localtime;
 	vm->control = pthread_self();
+	vm->quiesced = true; /* devices are told of the first start as of every other */
 	vm->memory.fd = -1;
 	vm->devices = g_ptr_array_new();
 	pthread_mutex_init(&vm->run_lock, NULL);
