@@ -30,7 +30,9 @@
 /* ---- software TLB ------------------------------------------------------------------------ */
 
 #define TLB_ENTRIES    1024
-#define TLB_INDEX(gva) (((gva) >> PAGE_SHIFT) & (TLB_ENTRIES - 1))
+/* Two arrays a multiple of 4 MiB apart, walked together, must not take each other's entry. Pages 0
+ * and 1 stay at 0 and 1, which TLB_INVALID relies on. */
+#define TLB_INDEX(gva) (((gva) >> PAGE_SHIFT ^ (gva) >> (PAGE_SHIFT + 10)) & (TLB_ENTRIES - 1))
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is

@@ -145,7 +145,9 @@ static struct site *emit_inline_check(struct lower *x, unsigned reg, unsigned sp
 					   : offsetof(struct tlb_entry, read_tag));
 	struct site *s;
 
-	e_mov(b, T1, reg);
+	e_mov(b, T1, reg); /* TLB_INDEX() times the entry's size */
+	e_shift(b, 1, 5, T1, 10);
+	e_xor(b, T1, reg);
 	e_shift(b, 1, 5, T1, 7);
 	e_arith_imm(b, 0, 4, T1, 0x7fe0);
 	e_op_indexed(b, 0x2b, 1, reg, T1, tag); /* sub reg, tag */
