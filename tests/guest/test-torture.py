@@ -81,7 +81,7 @@ def fio_verify(options, vcpus, mib):
 
 WRITER = ("mkdir -p /root/fio /root/ack; while :; do " + fio_line("direct", 16) +
           " >/dev/null 2>&1; " + fio_line("cached-fsync", 8) + " >/dev/null 2>&1; done &"
-          " i=0; while :; do i=$((i + 1)); echo promise $i >/root/ack/$i;"
+          " while ! [ -e /root/fio/direct.0.0 ]; do sleep 0.1; done; i=0; while :; do i=$((i + 1)); echo promise $i >/root/ack/$i;"
           " sync /root/ack/$i && echo acked $i; done")
 
 
@@ -119,7 +119,7 @@ def kept_promises(options, disk, name, last):
         run(vm, f'i=0; while [ $i -lt {last} ] && i=$((i + 1)) &&'
             ' [ "$(cat /root/ack/$i)" = "promise $i" ]; do :; done; echo kept $i;'
             f' [ $i = {last} ] && [ "$(cat /root/ack/$i)" = "promise $i" ]', "kept")
-        run(vm, "[ -s /root/fio/direct.0.0 ]", "written")  # fio was at work
+        run(vm, "[ -e /root/fio/direct.0.0 ]", "written")  # fio was at work
         run(vm, "rm -rf /root/fio /root/ack", "clean")
         power_off(vm, disk)
 
