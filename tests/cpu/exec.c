@@ -317,5 +317,8 @@ int main(void)
 		json_decref(line);
 	}
 	free(text);
+	cpu_free(e.cpu);
+	cpu_vm_free(e.vm);
+	free(e.before);
 	return 0;
 }

@@ -405,5 +405,8 @@ int main(int argc, char **argv)
 		json_decref(line);
 	}
 	free(text);
+	cpu_free(f->cpu);
+	cpu_vm_free(f->vm);
+	g_aligned_free(f);
 	return 0;
 }
