@@ -1,9 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares every C file with what the pinned clang-format makes of it: check-format.py [--fix].
-
-Files named in tools/format-later.txt are left out; the list may only shrink.
-"""
+"""Compares every C file with what the pinned clang-format makes of it: check-format.py [--fix]."""
 import os
 import re
 import subprocess
@@ -22,13 +19,8 @@ def c_files():
                     yield os.path.relpath(os.path.join(folder, name), TREE)
 
 
-def later():
-    with open(os.path.join(TREE, "tools/format-later.txt")) as lines:
-        return {line.split("#")[0].strip() for line in lines} - {""}
-
-
 def main():
-    files = sorted(set(c_files()) - later())
+    files = sorted(c_files())
     try:
         if "--fix" in sys.argv:
             return subprocess.run([TOOL, "-i", *files], cwd=TREE).returncode
