@@ -47,6 +47,8 @@ enum accel_event {
 
 #define ACCEL_SLOT_READONLY BIT(0)
 
+typedef void accel_counter_fn(void *opaque, const char *group, const char *name, u64 value);
+
 struct accel {
 	const char *name; /* "soft", "kvm" */
 	bool has_lapic;   /* the engine emulates the local APICs itself */
@@ -80,6 +82,9 @@ struct accel {
 	/* While no vCPU executes: the machine stood for @ticks of the host's counter. All of the
 	 * guest's counters, and kvm-clock, go on as if they had not passed. */
 	void (*tsc_skip)(struct accel_vm *vm, u64 ticks);
+	/* Any thread: what the engine counted in a vCPU, or, with -1, in what they share: see
+	 * cpu_counters() in cpu/cpu.h. NULL: this engine counts nothing. */
+	void (*counters)(struct accel_vm *vm, int vcpu, accel_counter_fn *visit, void *opaque);
 };
 
 extern const struct accel accel_soft; /* soft.c */

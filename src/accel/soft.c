@@ -141,6 +141,17 @@ static void soft_tsc_skip(struct accel_vm *accel_vm, u64 ticks)
 					 __ATOMIC_RELAXED);
 }
 
+static void soft_counters(struct accel_vm *accel_vm, int vcpu, accel_counter_fn *visit,
+			  void *opaque)
+{
+	struct cpu_vm *vm = (struct cpu_vm *)accel_vm;
+
+	if (vcpu < 0)
+		cpu_vm_counters(vm, visit, opaque);
+	else if (vm->cpus[vcpu])
+		cpu_counters(vm->cpus[vcpu], visit, opaque);
+}
+
 const struct accel accel_soft = {
 	.name = "soft",
 	.has_lapic = false,
@@ -163,4 +174,5 @@ const struct accel accel_soft = {
 	.tsc_offset = soft_tsc_offset,
 	.set_tsc_offset = soft_set_tsc_offset,
 	.tsc_skip = soft_tsc_skip,
+	.counters = soft_counters,
 };

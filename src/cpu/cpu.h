@@ -116,4 +116,10 @@ void cpu_set_sipi_vector(struct cpu *cpu, u8 vector);
  * A halted processor with interrupts off and only CPU_REQ_INTR raised has nothing to do. */
 bool cpu_has_work(struct cpu *cpu);
 
+/* Any thread, also while processors run: what was counted since power-on, in groups ("helpers":
+ * calls of C by mnemonic). Counters that are 0 are left out. Names are valid during the call. */
+typedef void cpu_counter_fn(void *opaque, const char *group, const char *name, u64 value);
+void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque);
+void cpu_vm_counters(struct cpu_vm *vm, cpu_counter_fn *visit, void *opaque); /* what they share */
+
 #endif

@@ -350,6 +350,7 @@ enum next { NEXT_RUN, NEXT_SLOW, NEXT_NOGROUP, NEXT_SHUTDOWN, NEXT_ERROR };
 static enum next deliver(struct cpu *cpu)
 {
 	cpu->stats[STAT_FAULTS]++;
+	cpu->exception_counts[cpu->fault.vector % STAT_VECTORS]++;
 	cpu->fault_delivered = 1;
 	if (unlikely(cpu->stepping))
 		return NEXT_RUN; /* cpu_step() shows it instead */
@@ -361,6 +362,7 @@ static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 	enum helper_result result;
 
 	cpu->stats[STAT_HELPERS]++;
+	cpu->helper_counts[insn->mnemonic % STAT_MNEMONICS]++;
 	if (insn->kind == KIND_HELPER)
 		result = helper_execute(cpu, insn);
 	else
@@ -452,6 +454,7 @@ static enum next leave_memory(struct cpu *cpu, struct site *s)
 static enum next leave_site(struct cpu *cpu, struct site *s)
 {
 	cpu->rip = rip_at(cpu, s->guest_off);
+	cpu->exit_counts[s->kind % STAT_SITES]++;
 	switch (s->kind) {
 	case SITE_LINK: cpu->link = s; return NEXT_RUN;
 	case SITE_POLL: cpu->stats[STAT_POLLS]++; return NEXT_RUN;

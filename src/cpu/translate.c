@@ -304,6 +304,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	struct insn insns[BLOCK_MAX_INSNS];
 	struct block fresh = { .page = page, .page2 = ~0ull, .off = pc & ~PAGE_MASK, .ctx = ctx };
 	struct lowering l = { .buf = &code->buf, .thunks = &code->thunks, .insns = insns };
+	u64 started = __builtin_ia32_rdtsc();
 	struct block *block;
 	u32 writes;
 
@@ -353,5 +354,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	code_unlock(code);
 	cpu->stats[STAT_BLOCKS]++;
 	cpu->stats[STAT_INSNS] += block->insns;
+	cpu->stats[STAT_GUEST_BYTES] += block->bytes;
+	cpu->stats[STAT_HOST_BYTES] += block->code_end - block->code;
+	cpu->stats[STAT_TRANSLATION_TICKS] += __builtin_ia32_rdtsc() - started;
 	return block;
 }

@@ -145,8 +145,18 @@ enum cpu_stat {
 	STAT_SIGNALS,
 	STAT_HALTS,
 	STAT_NOGROUP,
+	STAT_GUEST_BYTES,
+	STAT_HOST_BYTES,
+	STAT_TRANSLATION_TICKS, /* of the host's TSC */
+	STAT_MMIO,
+	STAT_PIO,
+	STAT_MSR,
 	STAT_COUNT
 };
+
+#define STAT_MNEMONICS 2048
+#define STAT_SITES     16
+#define STAT_VECTORS   32
 
 struct cpu {
 	/* -- first 256 bytes: in 8-bit reach of rbp. Offsets are asserted in lower.c. */
@@ -207,11 +217,14 @@ struct cpu {
 	u8 *shadow;        /* its memory, guard page first; see lower_flow.c */
 	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
-	u8 nogroup;  /* soft_mem_slow(): a group's check failed, its parts may not */
-	u8 again;    /* a string instruction stopped half-way */
-	u8 stepping; /* enum cpu_stepping: cpu_step() runs */
-	u32 in_code; /* any thread reads: enum code_presence (code.h) */
-	u64 stats[32];
+	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
+	u8 again;              /* a string instruction stopped half-way */
+	u8 stepping;           /* enum cpu_stepping: cpu_step() runs */
+	u32 in_code;           /* any thread reads: enum code_presence (code.h) */
+	u64 stats[STAT_COUNT]; /* what stats.c shows: */
+	u64 helper_counts[STAT_MNEMONICS]; /* calls, by ZydisMnemonic */
+	u64 exit_counts[STAT_SITES];       /* of translated code, by enum site_kind */
+	u64 exception_counts[STAT_VECTORS];
 	struct masked masked;
 	u64 ud_rip;    /* run.c: where the host last refused an instruction */
 	u8 split_lock; /* run.c: the others are stopped for a locked access across a page */

@@ -42,6 +42,7 @@ static void bus_mmio(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigne
 	struct cpu_vm *vm = opaque;
 	struct parked p = park(vm, index);
 
+	p.cpu->stats[STAT_MMIO]++;
 	vm->bus.mmio(vm->bus.opaque, index, gpa, data, size, write);
 	unpark(p);
 }
@@ -51,6 +52,7 @@ static void bus_pio(void *opaque, unsigned index, u16 port, u32 *data, unsigned 
 	struct cpu_vm *vm = opaque;
 	struct parked p = park(vm, index);
 
+	p.cpu->stats[STAT_PIO]++;
 	vm->bus.pio(vm->bus.opaque, index, port, data, size, write);
 	unpark(p);
 }
@@ -61,6 +63,7 @@ static bool bus_msr(void *opaque, unsigned index, u32 msr, u64 *data, bool write
 	struct parked p = park(vm, index);
 	bool ok = vm->bus.msr && vm->bus.msr(vm->bus.opaque, index, msr, data, write);
 
+	p.cpu->stats[STAT_MSR]++;
 	unpark(p);
 	return ok;
 }
@@ -266,31 +269,10 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 	return cpu;
 }
 
-static void log_stats(const struct cpu *cpu)
-{
-	static const char *const names[STAT_COUNT] = {
-		[STAT_BLOCKS] = "blocks",        [STAT_INSNS] = "instructions translated",
-		[STAT_LOOKUPS] = "lookups",      [STAT_TLB_FILLS] = "TLB fills",
-		[STAT_SLOW] = "slow accesses",   [STAT_HELPERS] = "helpers",
-		[STAT_FAULTS] = "exceptions",    [STAT_INTERRUPTS] = "interrupts",
-		[STAT_POLLS] = "polls",          [STAT_LINKS] = "links",
-		[STAT_SIGNALS] = "host signals", [STAT_HALTS] = "halts",
-		[STAT_NOGROUP] = "groups apart",
-	};
-	GString *line = g_string_new(NULL);
-
-	for (unsigned i = 0; i < STAT_COUNT; i++)
-		g_string_append_printf(line, "%s%llu %s", i ? ", " : "",
-				       (unsigned long long)cpu->stats[i], names[i]);
-	log_debug("cpu", "processor %u: %s", cpu->index, line->str);
-	g_string_free(line, TRUE);
-}
-
 void cpu_free(struct cpu *cpu)
 {
 	if (!cpu)
 		return;
-	log_stats(cpu);
 	cpu->vm->cpus[cpu->index] = NULL;
 	munmap(cpu->shadow, PAGE_SIZE + SHADOW_BYTES);
 	munmap(cpu, sizeof(*cpu));

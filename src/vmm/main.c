@@ -12,6 +12,7 @@
 #include "machine/limit.h"
 #include "machine/vm.h"
 #include "vmm/assemble.h"
+#include "vmm/counters.h"
 #include "vmm/describe.h"
 #include "vmm/monitor.h"
 #include "vmm/plan.h"
@@ -208,13 +209,6 @@ static void log_start(const struct vm *vm)
 		 cpu.tv_sec * 1e3 + cpu.tv_nsec / 1e6);
 }
 
-static void log_stats(const struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		log_info("vmm", "vCPU %u: halted %llu times", i,
-			 (unsigned long long)vm->vcpus[i]->halts);
-}
-
 static int run(struct vmm *vmm)
 {
 	GError *error = NULL;
@@ -238,7 +232,7 @@ static int run(struct vmm *vmm)
 	}
 	vm_pause(vmm->vm);
 	if (vmm->plan->cpu_stats)
-		log_stats(vmm->vm);
+		counters_log(vmm->vm);
 	log_info("vmm", "ends with status %d", status);
 	return status;
 }

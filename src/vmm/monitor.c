@@ -6,6 +6,7 @@
 
 #include "base/thread.h"
 #include "machine/vm.h"
+#include "vmm/counters.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -147,6 +148,16 @@ static json_t *run_query_balloon(struct monitor *m, struct client *c, json_t *ar
 	return json_pack("{s:I}", "actual", (json_int_t)m->vm->balloon.get_actual(m->vm));
 }
 
+static json_t *run_query_cpu_stats(struct monitor *m, struct client *c, json_t *args,
+				   const char **why)
+{
+	json_t *counters = counters_query(m->vm);
+
+	if (!counters)
+		*why = "the guest's engine counts nothing";
+	return counters;
+}
+
 static json_t *run_commands(struct monitor *m, struct client *c, json_t *args, const char **why);
 
 static const struct monitor_command commands[] = {
@@ -155,6 +166,7 @@ static const struct monitor_command commands[] = {
 	{ "qmp_capabilities", true, run_capabilities },
 	{ "query-balloon", false, run_query_balloon },
 	{ "query-commands", false, run_commands },
+	{ "query-cpu-stats", false, run_query_cpu_stats },
 	{ "query-status", false, run_status },
 	{ "query-version", false, run_version },
 	{ "quit", false, run_quit },

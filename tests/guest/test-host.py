@@ -96,6 +96,26 @@ def test_time_stands_while_stopped():
         assert not bad_lines(text(vm.output)), bad_lines(text(vm.output))
 
 
+def test_cpu_counters():
+    """The monitor tells what the software CPU counted while it runs, the log when it ends."""
+    with boot("counters", cpu_debug={"stats": True}) as vm:
+        at_shell(vm)
+        answers = []
+        for mark in ("one", "two"):
+            answers.append(vm.qmp().command("query-cpu-stats")["return"])
+            run_line(vm, "ls -lR /proc >/dev/null", mark)
+        first, second = [answer["cpus"][0] for answer in answers]
+        assert first["cpu-index"] == 0 and first["helpers"]["cpuid"] > 0, first
+        for name in ("blocks-translated", "translation-us", "tlb-misses", "helper-calls"):
+            assert 0 < first["events"][name] < second["events"][name], name
+        assert first["exits"]["helper"] > 0 and first["exits"]["poll"] > 0, first["exits"]
+        assert 0 < answers[0]["shared"]["code-cache"]["bytes"]
+        vm.send(b"poweroff -f\n")
+        assert vm.wait(PATIENCE) == 0
+    with open(os.path.join(options.logs, "host-counters.log")) as log:
+        assert re.search(r"vCPU 0: helpers: \w+ \d+, ", log.read()), "nothing in the log"
+
+
 def test_first_sigterm_powers_down():
     """The power button reaches systemd, which ends the Debian guest in order."""
     with tempfile.TemporaryDirectory(prefix="lodge-disk-") as directory:
