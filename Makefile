@@ -60,7 +60,10 @@ bench: deps-bench all
 	@ninja -C $(BUILD) bench-boot
 	@ninja -C $(BUILD) bench-cpu
 
+# The prefix is part of the programs: another one than the build's builds what knows it once more.
 install: all
+	@meson configure $(BUILD) -Dprefix=$(abspath $(prefix))
+	@ninja -C $(BUILD) -j$(JOBS)
 	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
 
 format: deps-check
