@@ -370,8 +370,10 @@ static enum helper_result interrupt_self(struct cpu *cpu, const struct insn *ins
 	u64 rip = cpu->rip;
 
 	cpu->rip = (rip + insn->len) & (cpu_64bit(cpu) ? ~0ull : 0xffffffff);
-	if (event_enter(cpu, &f))
+	if (event_enter(cpu, &f)) {
+		cpu->single_step = 0; /* TF went with the event */
 		return HELPER_JUMP;
+	}
 	cpu->rip = rip;
 	return HELPER_FAULT;
 }

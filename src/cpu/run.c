@@ -489,7 +489,7 @@ static enum next leave_signal(struct cpu *cpu)
 		cpu->gpr[RSP] = (u32)cpu->gpr[RSP];
 	switch (cpu->exit_arg) {
 	case SIGNAL_DE: fault(cpu, VEC_DE); break;
-	case SIGNAL_XM: fault(cpu, VEC_XM); break;
+	case SIGNAL_XM: fault(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD); break;
 	case SIGNAL_MF: fault(cpu, VEC_MF); break;
 	case SIGNAL_GP: fault_error(cpu, VEC_GP, 0); break;
 	case SIGNAL_UD:
@@ -566,6 +566,7 @@ static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 static enum next trap_step(struct cpu *cpu)
 {
 	cpu->dr[6] |= BIT(14);
+	cpu->activity = X86_RUNNING; /* it may have been HLT */
 	fault(cpu, VEC_DB);
 	return deliver(cpu);
 }
@@ -605,11 +606,12 @@ static enum next run_one(struct cpu *cpu, enum next how)
 	enum next next;
 
 	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
+	cpu->single_step = !!(ctx & CTX_TF);
 	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))
 			return cpu->fault_pending ? deliver(cpu) : NEXT_ERROR;
 	next = leave_block(cpu);
-	if (ctx & CTX_TF && next == NEXT_RUN && !cpu->fault_delivered)
+	if (unlikely(cpu->single_step) && next == NEXT_RUN && !cpu->fault_delivered)
 		next = trap_step(cpu);
 	cpu->fault_delivered = 0;
 	return next;

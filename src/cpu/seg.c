@@ -222,6 +222,14 @@ static unsigned sreg_of_opcode(const struct insn *insn)
 	return insn->opcode >> 3 & 3;
 }
 
+/* After MOV SS and POP SS neither an interrupt nor a single-step trap comes before the next
+ * instruction is done (SDM vol. 3 section 6.8.3): it may load RSP. */
+static void stack_shadow(struct cpu *cpu)
+{
+	cpu->intr_shadow = 1;
+	cpu->single_step = 0;
+}
+
 enum helper_result do_mov_sreg(struct cpu *cpu, const struct insn *insn)
 {
 	unsigned seg = sreg_of_modrm(insn);
@@ -241,7 +249,7 @@ enum helper_result do_mov_sreg(struct cpu *cpu, const struct insn *insn)
 	if (!insn_rm_load(cpu, insn, 2, &selector) || !seg_load(cpu, seg, selector))
 		return HELPER_FAULT;
 	if (seg == SEG_SS)
-		cpu->intr_shadow = 1;
+		stack_shadow(cpu);
 	return HELPER_NEXT;
 }
 
@@ -267,7 +275,7 @@ enum helper_result do_pop_sreg(struct cpu *cpu, const struct insn *insn)
 		return HELPER_FAULT;
 	stack_commit(cpu, &stack);
 	if (seg == SEG_SS)
-		cpu->intr_shadow = 1;
+		stack_shadow(cpu);
 	return HELPER_NEXT;
 }
 

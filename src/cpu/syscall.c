@@ -17,6 +17,14 @@ static void interrupts_may_wait(struct cpu *cpu)
 		__atomic_store_n(&cpu->exit_request, 1, __ATOMIC_SEQ_CST);
 }
 
+/* After these two instructions the trap looks at the new TF, not at the old one, so that SFMASK can
+ * keep a debugger of user code out of the kernel (Linux relies on it: tools/testing/selftests/x86).
+ */
+static void single_step_by_new_flags(struct cpu *cpu)
+{
+	cpu->single_step = !!(cpu->rflags & FLAG_TF);
+}
+
 enum helper_result do_syscall(struct cpu *cpu, const struct insn *insn)
 {
 	u64 next = cpu->rip + insn->len;
@@ -37,6 +45,7 @@ enum helper_result do_syscall(struct cpu *cpu, const struct insn *insn)
 	}
 	seg_install_flat_cs(cpu, selector, cpu_long_mode(cpu), 0);
 	seg_install_flat_ss(cpu, selector + 8, 0);
+	single_step_by_new_flags(cpu);
 	cpu_update_ctx(cpu);
 	return HELPER_JUMP;
 }
@@ -58,6 +67,7 @@ enum helper_result do_sysret(struct cpu *cpu, const struct insn *insn)
 		cpu->rflags |= FLAG_IF;
 	seg_install_flat_cs(cpu, wide ? selector + 16 : selector, wide, 3);
 	seg_install_flat_ss(cpu, selector + 8, 3);
+	single_step_by_new_flags(cpu);
 	cpu_update_ctx(cpu);
 	interrupts_may_wait(cpu);
 	return HELPER_JUMP;

@@ -219,6 +219,7 @@ struct cpu {
 	u8 fault_delivered;
 	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
 	u8 again;              /* a string instruction stopped half-way */
+	u8 single_step;        /* #DB follows the block that runs, unless its instruction objects */
 	u8 stepping;           /* enum cpu_stepping: cpu_step() runs */
 	u32 in_code;           /* any thread reads: enum code_presence (code.h) */
 	u64 stats[STAT_COUNT]; /* what stats.c shows: */
