@@ -144,6 +144,7 @@ struct table {
 } __attribute__((packed));
 extern struct table idt_table, gdt_table;
 bool cpu_is_amd(void);
+bool cpu_is_tcg(void); /* QEMU's, which some refusals that it lacks would break */
 bool cpu_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit);
 
 /* One function a file, called by image_main(). */
@@ -151,6 +152,8 @@ void cases_exception(void);
 void cases_paging(void);
 void cases_instruction(void);
 void cases_segment(void);
+void cases_syscall(void);
+void cases_debug(void);
 void cases_system(void);
 void cases_fpu(void);
 #endif

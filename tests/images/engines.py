@@ -21,7 +21,7 @@ BOCHS = """\
 megs: 32
 romimage: file={bios}
 vgaromimage: file={vgabios}
-cpu: model=corei7_icelake_u, count=1, ips=50000000, reset_on_triple_fault=0
+cpu: model=corei7_icelake_u, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 clock: sync=none
 ata0-master: type=disk, path={disk}, mode=flat
 boot: disk

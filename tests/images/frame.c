@@ -230,6 +230,14 @@ bool cpu_is_amd(void)
 	return id[1] == 0x68747541 || id[1] == 0x6f677948; /* Auth[enticAMD], Hygo[nGenuine] */
 }
 
+bool cpu_is_tcg(void)
+{
+	u32 id[4];
+
+	cpuid(0x40000000, 0, id);
+	return id[1] == 0x54474354 && id[2] == 0x43544743; /* TCGTCGTCGTCG */
+}
+
 bool cpu_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit)
 {
 	u32 id[4];

@@ -9,5 +9,9 @@ void image_main(void)
 	cases_paging();
 	cases_instruction();
 	cases_segment();
+	cases_syscall();
+	cases_debug();
+	cases_system();
+	cases_fpu();
 	plan_end();
 }
