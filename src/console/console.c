@@ -29,7 +29,7 @@ struct console {
 	const struct console_backend *backend;
 	int listen_fd, in_fd, out_fd, wake_fd;
 	bool own_fds;
-	bool nonblocking_write; /* out_fd is a socket: send with MSG_DONTWAIT */
+	bool socket; /* out_fd is one: send with MSG_DONTWAIT */
 	pthread_t thread;
 
 	pthread_mutex_t client_lock; /* held during calls of the client */
@@ -39,6 +39,8 @@ struct console {
 	u8 ring[CONSOLE_BUFFER_BYTES];
 	size_t head, count;
 	bool gathering, blocked, starved, quit, input_closed, was_full;
+	bool hung_up; /* the other end of a connected socket has gone for good */
+	bool leaving; /* a socket's peer has gone; what it sent is not read yet */
 };
 
 GQuark console_error_quark(void)
@@ -91,7 +93,7 @@ static ssize_t write_some(struct console *c, const u8 *data, size_t bytes)
 {
 	struct pollfd p = { .fd = c->out_fd, .events = POLLOUT };
 
-	if (c->nonblocking_write)
+	if (c->socket)
 		return send(c->out_fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 	/* The terminal belongs to others too, so it is not switched to O_NONBLOCK; after a POLLOUT
 	 * a tty or pipe takes some bytes without blocking for long. */
@@ -163,6 +165,18 @@ size_t console_room(struct console *c)
 	return room;
 }
 
+bool console_connected(struct console *c)
+{
+	bool connected;
+
+	if (c->backend->discard)
+		return true;
+	pthread_mutex_lock(&c->lock);
+	connected = c->out_fd >= 0 && !c->hung_up;
+	pthread_mutex_unlock(&c->lock);
+	return connected;
+}
+
 void console_accept(struct console *c)
 {
 	bool was;
@@ -183,23 +197,53 @@ static void tell_connected(struct console *c, bool open)
 	pthread_mutex_unlock(&c->client_lock);
 }
 
+static void tell_writable(struct console *c)
+{
+	pthread_mutex_lock(&c->client_lock);
+	if (c->client.writable)
+		c->client.writable(c->client.opaque);
+	pthread_mutex_unlock(&c->client_lock);
+}
+
 static void drop_peer(struct console *c)
 {
+	bool was_full;
+
 	pthread_mutex_lock(&c->lock);
 	close(c->in_fd);
 	c->in_fd = c->out_fd = -1;
 	c->head = c->count = 0;
-	c->blocked = c->gathering = false;
+	was_full = c->was_full;
+	c->blocked = c->gathering = c->was_full = false;
 	pthread_mutex_unlock(&c->lock);
+	if (was_full)
+		tell_writable(c);
 	tell_connected(c, false);
 }
 
 static void input_ended(struct console *c)
 {
-	if (c->backend->accept)
+	if (c->backend->accept) {
 		drop_peer(c);
+		return;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->input_closed = true;
+	c->hung_up = c->socket;
+	pthread_mutex_unlock(&c->lock);
+	if (c->hung_up)
+		tell_connected(c, false);
+}
+
+/* A device that takes nothing now may still want what was sent before the peer left. */
+static void hung_up(struct console *c, bool starved)
+{
+	u8 byte;
+
+	if (starved && recv(c->in_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		c->leaving = true;
 	else
-		c->input_closed = true;
+		input_ended(c);
 }
 
 /* One read of what the device can take. */
@@ -220,6 +264,7 @@ static void read_input(struct console *c)
 		pthread_mutex_lock(&c->lock);
 		c->starved = false;
 		pthread_mutex_unlock(&c->lock);
+		c->leaving = false; /* what is left is looked at again */
 		n = read(c->in_fd, data, MIN(room, sizeof(data)));
 		if (n > 0)
 			c->client.receive(c->client.opaque, data, n);
@@ -239,17 +284,9 @@ static void accept_peer(struct console *c)
 		return;
 	pthread_mutex_lock(&c->lock);
 	c->in_fd = c->out_fd = fd;
-	c->starved = false;
+	c->starved = c->leaving = false;
 	pthread_mutex_unlock(&c->lock);
 	tell_connected(c, true);
-}
-
-static void tell_writable(struct console *c)
-{
-	pthread_mutex_lock(&c->client_lock);
-	if (c->client.writable)
-		c->client.writable(c->client.opaque);
-	pthread_mutex_unlock(&c->client_lock);
 }
 
 /* Output when the gathering time is over or the descriptor takes more. */
@@ -288,8 +325,10 @@ static void *console_thread(void *arg)
 		fds[2] = (struct pollfd){ .fd = -1 };
 		if (c->backend->accept && c->in_fd < 0)
 			fds[1] = (struct pollfd){ .fd = c->listen_fd, .events = POLLIN };
-		else if (c->backend->input && !c->starved && !c->input_closed)
-			fds[1] = (struct pollfd){ .fd = c->in_fd, .events = POLLIN };
+		else if (c->backend->input && !c->input_closed &&
+			 (!c->starved || (c->socket && !c->leaving)))
+			fds[1] = (struct pollfd){ .fd = c->in_fd,
+						  .events = c->starved ? 0 : POLLIN };
 		if (c->blocked)
 			fds[2] = (struct pollfd){ .fd = c->out_fd, .events = POLLOUT };
 		if (c->gathering)
@@ -307,7 +346,7 @@ static void *console_thread(void *arg)
 		else if (fds[1].revents && c->backend->hangup_is_idle)
 			idle_pty = true;
 		else if (fds[1].revents)
-			input_ended(c);
+			hung_up(c, fds[1].events == 0);
 		if (fds[2].revents || (c->gathering && !fds[0].revents))
 			write_output(c);
 		if (idle_pty) /* poll() reports the hang-up at once for as long as it lasts */
@@ -344,7 +383,7 @@ static void assign_fds(struct console *c, const struct console_config *config)
 		c->in_fd = c->out_fd = config->fd;
 		c->own_fds = true;
 	}
-	c->nonblocking_write = c->backend->accept || is_socket(c->out_fd);
+	c->socket = c->backend->accept || is_socket(c->out_fd);
 }
 
 struct console *console_open(const struct console_config *config, GError **error)

@@ -60,6 +60,8 @@ void console_attach(struct console *console, const struct console_client *client
 /* Returns how many bytes were taken. */
 size_t console_write(struct console *console, const void *data, size_t bytes);
 size_t console_room(struct console *console);
+/* Is somebody there? Where that cannot be known (a terminal, a file), yes. Any thread. */
+bool console_connected(struct console *console);
 /* ready() would now return more than 0. */
 void console_accept(struct console *console);
 
