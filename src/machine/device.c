@@ -45,17 +45,25 @@ static void store_number(struct device *dev, const struct device_option *o, u64 
 	}
 }
 
+struct device *vm_find_device(const struct vm *vm, const char *id)
+{
+	for (guint i = 0; i < vm->devices->len; i++) {
+		struct device *dev = g_ptr_array_index(vm->devices, i);
+
+		if (!strcmp(dev->id, id))
+			return dev;
+	}
+	return NULL;
+}
+
 struct device *device_new(struct vm *vm, const struct device_type *type, const char *id,
 			  GError **error)
 {
 	struct device *dev;
 
-	for (guint i = 0; i < vm->devices->len; i++) {
-		dev = g_ptr_array_index(vm->devices, i);
-		if (!strcmp(dev->id, id)) {
-			g_set_error(error, VM_ERROR, EEXIST, "two devices are named '%s'", id);
-			return NULL;
-		}
+	if (vm_find_device(vm, id)) {
+		g_set_error(error, VM_ERROR, EEXIST, "two devices are named '%s'", id);
+		return NULL;
 	}
 	dev = g_malloc0(type->bytes);
 	dev->type = type;

@@ -65,6 +65,8 @@ struct device_type {
 	void (*resume)(struct device *dev);  /* optional: the opposite */
 	int (*post_load)(
 		struct device *dev); /* optional: checks loaded state; -EINVAL: impossible */
+	/* optional, any thread: the terminal behind a console has this size */
+	void (*resize)(struct device *dev, u16 columns, u16 rows);
 	void (*destroy)(struct device *dev); /* optional; also after a failed realize */
 };
 
@@ -79,6 +81,9 @@ struct device {
 /* Makes a device that belongs to @vm. @id (copied) names it in messages and saved state. */
 struct device *device_new(struct vm *vm, const struct device_type *type, const char *id,
 			  GError **error);
+
+/* NULL: there is none of that name. Any thread once the machine is built. */
+struct device *vm_find_device(const struct vm *vm, const char *id);
 
 /* Settings, before realize. -EINVAL with @error set if the name, type or value is wrong. */
 int device_set_number(struct device *dev, const char *name, u64 value, GError **error);

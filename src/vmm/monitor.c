@@ -148,6 +148,26 @@ static json_t *run_query_balloon(struct monitor *m, struct client *c, json_t *ar
 	return json_pack("{s:I}", "actual", (json_int_t)m->vm->balloon.get_actual(m->vm));
 }
 
+/* Not QEMU's: tells a console's guest how large the terminal is that shows it. */
+static json_t *run_console_resize(struct monitor *m, struct client *c, json_t *args,
+				  const char **why)
+{
+	const char *id = json_string_value(json_object_get(args, "id"));
+	json_int_t columns = json_integer_value(json_object_get(args, "columns"));
+	json_int_t rows = json_integer_value(json_object_get(args, "rows"));
+	struct device *dev = id ? vm_find_device(m->vm, id) : NULL;
+
+	*why = !dev || !dev->type->resize ? "'id' must name a console that has a size"
+	       : columns < 1 || columns > UINT16_MAX || rows < 1 || rows > UINT16_MAX
+		       ? "'columns' and 'rows' must be numbers from 1 to 65535"
+	       : vm_starving(m->vm) ? "the guest waits for memory; continue it first"
+				    : NULL;
+	if (*why)
+		return NULL;
+	dev->type->resize(dev, columns, rows);
+	return json_object();
+}
+
 static json_t *run_query_cpu_stats(struct monitor *m, struct client *c, json_t *args,
 				   const char **why)
 {
@@ -162,6 +182,7 @@ static json_t *run_commands(struct monitor *m, struct client *c, json_t *args, c
 
 static const struct monitor_command commands[] = {
 	{ "balloon", false, run_balloon },
+	{ "console-resize", false, run_console_resize },
 	{ "cont", false, run_cont },
 	{ "qmp_capabilities", true, run_capabilities },
 	{ "query-balloon", false, run_query_balloon },

@@ -24,8 +24,9 @@ const bool fuzz_text = false;
 #define MEMORY    (4 * MIB)
 #define RINGS     0x10000ull
 #define RING_STEP 0x4000ull /* a queue's descriptors, available and used ring */
-#define QUEUES    4         /* that are set up */
+#define QUEUES    6         /* that are set up */
 #define SIZE      16
+#define ID_SERIAL 3
 #define DATA      0x100000ull
 #define DATA_MASK 0x1ffffull
 
@@ -50,7 +51,8 @@ struct machine {
 	struct block *block;
 	struct net *net;
 	struct console *console;
-	int wire; /* the other end of the network */
+	int wire;    /* the other end of the network */
+	int line[2]; /* the console's end and the other one, which nobody reads */
 	u64 bar;
 	u16 next[QUEUES];
 };
@@ -70,7 +72,7 @@ static const struct device_type *virtio_type(unsigned number)
 
 static void open_backends(struct machine *m)
 {
-	struct console_config console = { .driver = "null" };
+	struct console_config console = { .driver = "fd" };
 	struct block_config block = { .driver = "raw", .discard = true, .no_uring = true };
 	struct net_config net = { .driver = "socket" };
 	int pair[2];
@@ -80,6 +82,8 @@ static void open_backends(struct machine *m)
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
 	net.fd = pair[0];
 	m->wire = pair[1];
+	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, m->line) == 0);
+	console.fd_in = console.fd_out = m->line[0];
 	m->block = block_open(&block, NULL);
 	m->net = net_open(&net, NULL);
 	m->console = console_open(&console, NULL);
@@ -100,6 +104,23 @@ static void connect_backends(struct machine *m, struct device *dev)
 	}
 }
 
+/* A console without and a channel with something behind it. */
+static void add_ports(struct machine *m)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct device *port = test_device_new(m->vm, "virtserialport", i ? "one" : "zero");
+
+		device_set_string(port, "controller", "dut", NULL);
+		device_set_number(port, "port", i, NULL);
+		device_set_bool(port, "console", !i, NULL);
+		if (i) {
+			device_set_string(port, "name", "channel", NULL);
+			connect_backends(m, port);
+		}
+		test_device_realize(port);
+	}
+}
+
 static void build(struct machine *m, const struct device_type *type)
 {
 	struct device *dev;
@@ -111,6 +132,8 @@ static void build(struct machine *m, const struct device_type *type)
 	connect_backends(m, dev);
 	test_device_realize(dev);
 	m->v = container_of(dev, struct virtio, pci.dev);
+	if (m->v->class->id == ID_SERIAL)
+		add_ports(m);
 	pci_assign(m->vm);
 	memcpy(&m->bar, m->v->pci.config + PCI_BAR0, 8);
 	m->bar &= ~15ull;
@@ -125,6 +148,8 @@ static void destroy(struct machine *m)
 	net_close(m->net);
 	console_close(m->console);
 	close(m->wire);
+	close(m->line[0]);
+	close(m->line[1]);
 }
 
 /* --- the driver --- */
@@ -210,25 +235,29 @@ static void access_register(struct machine *m, struct fuzz_bytes *in)
 		mmio_read(m->vm, at, 1 << (how & 3));
 }
 
-/* A frame arrives, and the backend's thread gets time to deliver it. */
+/* A frame or input arrives, and the backend's thread gets time to deliver it. */
 static void receive_frame(struct machine *m, unsigned bytes)
 {
 	u8 frame[2048] = { 0 };
+	bool serial = m->v->class->id == ID_SERIAL;
 
-	if (m->v->class->id != 1)
+	if (m->v->class->id != 1 && !serial)
 		return;
-	if (send(m->wire, frame, MIN(bytes, sizeof(frame)), MSG_DONTWAIT) > 0)
+	if (send(serial ? m->line[1] : m->wire, frame, MIN(bytes, sizeof(frame)), MSG_DONTWAIT) > 0)
 		g_usleep(100);
 }
 
 static void pause_and_resume(struct machine *m)
 {
-	const struct device_type *type = m->v->pci.dev.type;
+	for (int resume = 0; resume < 2; resume++)
+		for (guint i = 0; i < m->vm->devices->len; i++) {
+			struct device *dev = g_ptr_array_index(m->vm->devices, i);
+			void (*f)(struct device *) =
+				resume ? dev->type->resume : dev->type->quiesce;
 
-	if (type->quiesce)
-		type->quiesce(&m->v->pci.dev);
-	if (type->resume)
-		type->resume(&m->v->pci.dev);
+			if (f)
+				f(dev);
+		}
 }
 
 static void operate(struct machine *m, struct fuzz_bytes *in)
@@ -295,7 +324,7 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 	fuzz_give(seed, 16, 1);
 	fuzz_give(seed, index / 8 * 2 + index % 2, 8);
 	fuzz_give(seed, 8, 8);
-	for (u8 queue = 0; queue < 3; queue++) {
+	for (u8 queue = 0; queue < QUEUES; queue++) {
 		give_desc(seed, queue, 0, 0, 16, 1, 1);
 		give_desc(seed, queue, 1, 0x1000, 0x400, index & 8 ? 3 : 1, 2);
 		give_desc(seed, queue, 2, 0x2000, 1, 2, 0);

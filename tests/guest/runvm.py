@@ -34,6 +34,8 @@ def die_with_parent():
 class Vm:
     """One guest. Everything it prints is kept in .output (bytes).
 
+    ports: names of virtio channels, or hvcN for consoles; the host's ends are in .ports by name.
+
     It ends with close(), at the end of a with statement, or with this process. Without guard it
     is left running if this process is killed, and its CPU time holds nothing of ours: a guard
     has to be set by code of this process's in the child.
@@ -42,7 +44,7 @@ class Vm:
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
-                 rng=True, nets=(), guard=True):
+                 rng=True, nets=(), ports=(), guard=True):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
@@ -84,6 +86,18 @@ class Vm:
         if rng:
             nodes.append({"type": "virtio-rng", "id": "rng0", "bus": port(), "slot": 0,
                           "function": 0})
+        self.ports, port_fds = {}, []
+        if ports:
+            nodes.append({"type": "virtio-serial", "id": "virtio-serial0", "bus": port(), "slot": 0,
+                          "function": 0})
+        for i, name in enumerate(ports):
+            self.ports[name], other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            port_fds.append(other)
+            backends.append({"id": f"port{i}", "kind": "console", "driver": "fd",
+                             "fd_in": self.give(other.fileno()), "fd_out": other.fileno()})
+            nodes.append({"type": "virtserialport", "id": name, "controller": "virtio-serial0",
+                          "port": i, "console": name.startswith("hvc"), "name": name,
+                          "backend": f"port{i}"})
         boot = {"kernel": self.open(kernel, os.O_RDONLY), "cmdline": append, "classic": classic,
                 "kaslr": kaslr}
         if initrd:
@@ -111,6 +125,8 @@ class Vm:
                                         preexec_fn=die_with_parent if guard else None)
         plan_file.close()
         serial_fd.close()
+        for other in port_fds:
+            other.close()
         listener.close()
 
     def __enter__(self):
@@ -125,6 +141,8 @@ class Vm:
             self.process.kill()
             self.process.wait()
         self.serial.close()
+        for end in self.ports.values():
+            end.close()
         if self.log:
             self.log.close()
         for fd in self.own_fds:

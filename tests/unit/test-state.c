@@ -110,6 +110,8 @@ static void full_machine(struct fixture *f)
 				device_set_backend(dev, o->name, OPTION_BLOCK, f->block, NULL);
 			else if (o->kind == OPTION_MAC)
 				device_set_string(dev, o->name, "52:54:00:00:00:01", NULL);
+			else if (!strcmp(o->name, "controller"))
+				device_set_string(dev, o->name, "virtio-serial", NULL);
 		test_device_realize(dev);
 	}
 	g_assert_cmpint(vm_reset(f->vm, NULL), ==, 0);

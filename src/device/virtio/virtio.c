@@ -126,6 +126,8 @@ static void stop_locked(struct virtio *v)
 static void reset_locked(struct virtio *v)
 {
 	stop_locked(v);
+	if (v->class->forget)
+		v->class->forget(v);
 	v->driver_features = 0;
 	v->feature_select = v->driver_feature_select = 0;
 	v->queue_select = 0;
@@ -468,7 +470,8 @@ int virtio_realize(struct virtio *v, const struct virtio_class *class, u64 featu
 	if (!err)
 		err = pci_add_bar(&v->pci, 0, PCI_BAR_MEM64, BAR_BYTES, bar_access, error);
 	if (!err)
-		err = pci_add_msix(&v->pci, queues + 1, 0, TABLE_OFFSET, PBA_OFFSET, error);
+		err = pci_add_msix(&v->pci, MIN(queues + 1, PCI_MSIX_MAX), 0, TABLE_OFFSET,
+				   PBA_OFFSET, error);
 	if (!err && add_capabilities(v)) {
 		g_set_error(error, VM_ERROR, ENOSPC, "no room for its PCI capabilities");
 		err = -ENOSPC;

@@ -21,7 +21,7 @@
 #include "device/virtio/virtq.h"
 #include "machine/pci.h"
 
-#define VIRTIO_QUEUES_MAX 33
+#define VIRTIO_QUEUES_MAX 64
 #define VIRTIO_CONFIG_MAX 256 /* bytes of device-specific configuration */
 
 #define VIRTIO_F_INDIRECT  BIT(28)
@@ -40,6 +40,8 @@ struct virtio_class {
 	/* Optional. Returns when nothing is under way; the queues end afterwards. Device lock held.
 	 */
 	void (*stop)(struct virtio *v);
+	/* Optional. The device was reset, its queues have ended. Device lock held. */
+	void (*forget)(struct virtio *v);
 	/* Optional. The driver wrote @bytes at @offset of v->config. Device lock held. */
 	void (*config_written)(struct virtio *v, unsigned offset, unsigned bytes);
 };
