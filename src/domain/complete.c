@@ -11,6 +11,7 @@
 
 #include "domain/message.h"
 #include "domain/pci.h"
+#include "domain/virtio_serial.h"
 #include "domain/xml.h"
 
 #include <stdlib.h>
@@ -275,6 +276,21 @@ static void complete_console(xmlNode *devices)
 	xml_default(target, "port", xml_attr(xml_child(serial, "target"), "port"));
 }
 
+/* A console's port is its place among the consoles. */
+static void complete_console_ports(xmlNode *devices)
+{
+	unsigned count = 0;
+
+	xml_for_each(console, devices, "console")
+	{
+		xmlNode *target = xml_child(console, "target");
+
+		if (target && !xml_attr(target, "port"))
+			xml_set(target, "port", "%u", count);
+		count++;
+	}
+}
+
 /* Names that a running guest's devices had are not its owner's. */
 static void drop_alias(xmlNode *device)
 {
@@ -282,27 +298,6 @@ static void drop_alias(xmlNode *device)
 
 	if (alias && !g_str_has_prefix(xml_attr(alias, "name"), "ua-"))
 		xml_remove(alias);
-}
-
-static bool has_virtio_port(const xmlNode *devices, const char *element)
-{
-	xml_for_each(device, devices, element) if (xml_attr_is(xml_child(device, "target"), "type",
-							       "virtio")) return true;
-	return false;
-}
-
-/* Ports of channels and consoles sit on a controller, which libvirt adds unasked. */
-static void complete_virtio_serial(xmlNode *devices)
-{
-	xmlNode *controller;
-
-	if (!has_virtio_port(devices, "channel") && !has_virtio_port(devices, "console"))
-		return;
-	xml_for_each(other, devices,
-		     "controller") if (xml_attr_is(other, "type", "virtio-serial")) return;
-	controller = xml_add(devices, "controller", NULL);
-	xml_set(controller, "type", "virtio-serial");
-	xml_set(controller, "index", "0");
 }
 
 static void complete_devices(xmlNode *root)
@@ -316,7 +311,7 @@ static void complete_devices(xmlNode *root)
 		complete_controller_index(devices, controller);
 	xml_for_each(serial, devices, "serial") complete_serial(devices, serial);
 	complete_console(devices);
-	complete_virtio_serial(devices);
+	complete_console_ports(devices);
 	if (!xml_child(devices, "memballoon"))
 		xml_set(xml_add(devices, "memballoon", NULL), "model", "virtio");
 }
@@ -334,7 +329,7 @@ bool domain_complete(struct domain *domain, GError **error)
 	complete_cpu(root);
 	complete_lifecycle(root);
 	complete_devices(root);
-	if (!domain_assign_pci(domain, error))
+	if (!domain_assign_virtio_serial(domain, error) || !domain_assign_pci(domain, error))
 		return false;
 	domain_read(domain);
 	return true;

@@ -70,7 +70,8 @@ struct domain_interface {
 	unsigned line;
 };
 
-enum domain_chardev_kind { CHARDEV_SERIAL, CHARDEV_DEBUGCON };
+/* CONSOLE is a virtio one: another name of a serial port is none of its own. */
+enum domain_chardev_kind { CHARDEV_SERIAL, CHARDEV_DEBUGCON, CHARDEV_CONSOLE, CHARDEV_CHANNEL };
 enum domain_chardev_type { CHARDEV_PTY, CHARDEV_FILE, CHARDEV_UNIX, CHARDEV_NULL, CHARDEV_STDIO };
 
 struct domain_chardev {
@@ -78,14 +79,21 @@ struct domain_chardev {
 	enum domain_chardev_type type;
 	char *alias, *path;
 	bool append;
-	unsigned port; /* COM1 is 0 */
+	bool connect;  /* unix: somebody else listens at the path */
+	unsigned port; /* COM1 is 0; of consoles and channels: at their controller */
 	unsigned iobase;
+	char *controller; /* the alias of the virtio-serial controller of consoles and channels */
+	char *name;       /* of channels */
 	unsigned line;
 };
 
+enum domain_controller_kind { CONTROLLER_PCI, CONTROLLER_VIRTIO_SERIAL };
+
 struct domain_controller {
+	enum domain_controller_kind kind;
 	char *alias, *model;
-	unsigned index, chassis, port;
+	unsigned index, chassis, port; /* of PCI's */
+	unsigned ports;                /* of virtio-serial's */
 	struct domain_address address;
 	unsigned line;
 };

@@ -268,6 +268,8 @@ static void name_controllers(xmlNode *devices)
 
 		if (xml_attr_is(node, "model", "pcie-root"))
 			set_alias(node, "pcie.%s", index);
+		else if (xml_attr_is(node, "type", "virtio-serial"))
+			set_alias(node, "virtio-serial%s", index);
 		else
 			set_alias(node, "%s.%s", xml_attr(node, "type"), index);
 	}
@@ -304,6 +306,7 @@ static void name_devices(xmlNode *devices)
 	name_each(devices, "interface", "net");
 	name_each(devices, "serial", "serial");
 	name_consoles(devices);
+	name_each(devices, "channel", "channel");
 	name_each(devices, "input", "input");
 	name_each(devices, "memballoon", "balloon");
 	name_each(devices, "rng", "rng");

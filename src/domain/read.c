@@ -6,6 +6,7 @@
 #include "domain/complete.h"
 
 #include "domain/pci.h"
+#include "domain/virtio_serial.h"
 #include "domain/xml.h"
 
 #include <stdlib.h>
@@ -220,26 +221,67 @@ static void chardev_free(gpointer data)
 
 	g_free(chardev->alias);
 	g_free(chardev->path);
+	g_free(chardev->controller);
+	g_free(chardev->name);
 	g_free(chardev);
 }
 
-static struct domain_chardev *read_serial(const xmlNode *node)
+/* What serial ports, consoles and channels have in common. */
+static struct domain_chardev *read_chardev(const xmlNode *node, enum domain_chardev_kind kind)
 {
 	static const char *const types[] = { "pty", "file", "unix", "null", "stdio", NULL };
 	const xmlNode *target = xml_child(node, "target"), *source = xml_child(node, "source");
 	struct domain_chardev *chardev = g_new0(struct domain_chardev, 1);
 
-	chardev->kind =
-		xml_attr_is(target, "type", "isa-debug") ? CHARDEV_DEBUGCON : CHARDEV_SERIAL;
+	chardev->kind = kind;
 	chardev->type = word_number(xml_attr(node, "type"), types);
 	chardev->alias = alias_of(node);
 	/* a pty's path is a result of the last start, not a wish */
 	chardev->path = chardev->type == CHARDEV_PTY ? NULL : attr_copy(source, "path");
 	chardev->append = xml_attr_is(source, "append", "on");
+	chardev->connect = chardev->type == CHARDEV_UNIX && xml_attr_is(source, "mode", "connect");
 	chardev->port = attr_number(target, "port", 0);
-	chardev->iobase = attr_number(xml_child(node, "address"), "iobase", DEBUGCON_PORT);
 	chardev->line = xmlGetLineNo((xmlNode *)node);
 	return chardev;
+}
+
+static struct domain_chardev *read_serial(const xmlNode *node)
+{
+	bool debug = xml_attr_is(xml_child(node, "target"), "type", "isa-debug");
+	struct domain_chardev *chardev =
+		read_chardev(node, debug ? CHARDEV_DEBUGCON : CHARDEV_SERIAL);
+
+	chardev->iobase = attr_number(xml_child(node, "address"), "iobase", DEBUGCON_PORT);
+	return chardev;
+}
+
+/* The alias of the virtio-serial controller with @index. */
+static char *serial_controller(const xmlNode *devices, unsigned index)
+{
+	xml_for_each(node, devices, "controller") if (xml_attr_is(node, "type", "virtio-serial") &&
+						      attr_number(node, "index", 0) ==
+							      index) return alias_of(node);
+	return NULL;
+}
+
+static struct domain_chardev *read_virtio_port(const xmlNode *devices, const xmlNode *node,
+					       enum domain_chardev_kind kind)
+{
+	const xmlNode *address = xml_child(node, "address");
+	struct domain_chardev *chardev = read_chardev(node, kind);
+
+	chardev->controller = serial_controller(devices, attr_number(address, "controller", 0));
+	chardev->port = attr_number(address, "port", 0);
+	chardev->name = attr_copy(xml_child(node, "target"), "name");
+	return chardev;
+}
+
+static void read_virtio_ports(struct domain *domain, const xmlNode *devices, const char *element,
+			      enum domain_chardev_kind kind)
+{
+	xml_for_each(node, devices,
+		     element) if (xml_attr_is(xml_child(node, "target"), "type", "virtio"))
+		g_ptr_array_add(domain->chardevs, read_virtio_port(devices, node, kind));
 }
 
 static void controller_free(gpointer data)
@@ -256,7 +298,10 @@ static struct domain_controller *read_controller(const xmlNode *node)
 	const xmlNode *target = xml_child(node, "target");
 	struct domain_controller *controller = g_new0(struct domain_controller, 1);
 
+	controller->kind =
+		xml_attr_is(node, "type", "pci") ? CONTROLLER_PCI : CONTROLLER_VIRTIO_SERIAL;
 	controller->alias = alias_of(node);
+	controller->ports = attr_number(node, "ports", VIRTIO_SERIAL_PORTS);
 	controller->model = attr_copy(node, "model");
 	controller->index = attr_number(node, "index", 0);
 	controller->chassis = attr_number(target, "chassis", 0);
@@ -298,7 +343,10 @@ static void read_devices(struct domain *domain, const xmlNode *devices)
 	xml_for_each(node, devices, "interface")
 		g_ptr_array_add(domain->interfaces, read_interface(node));
 	xml_for_each(node, devices, "serial") g_ptr_array_add(domain->chardevs, read_serial(node));
-	xml_for_each(node, devices, "controller") if (xml_attr_is(node, "type", "pci"))
+	read_virtio_ports(domain, devices, "console", CHARDEV_CONSOLE);
+	read_virtio_ports(domain, devices, "channel", CHARDEV_CHANNEL);
+	xml_for_each(node, devices, "controller") if (xml_attr_is(node, "type", "pci") ||
+						      xml_attr_is(node, "type", "virtio-serial"))
 		g_ptr_array_add(domain->controllers, read_controller(node));
 	xml_for_each(node, devices, "rng") g_ptr_array_add(domain->rngs, read_device(node));
 	if (balloon && !xml_attr_is(balloon, "model", "none"))

@@ -17,6 +17,8 @@
 #define MEMORY_MAX_KIB  (1ull << 32) /* 4 TiB */
 #define SERIAL_PORTS    4            /* COM1 to COM4 */
 
+#define CHANNEL_NAME_MAX 255
+
 static bool missing(const struct domain *domain, GError **error, const xmlNode *node,
 		    const char *what)
 {
@@ -406,8 +408,9 @@ static bool validate_chardev(const struct domain *domain, const xmlNode *device,
 
 	if (!type)
 		return missing(domain, error, device, "type");
+	/* a socket without a path is made in the guest's own directory */
 	needs_path = !strcmp(type, "file") ||
-		     (!strcmp(type, "unix") && !xml_attr_is(source, "mode", "bind"));
+		     (!strcmp(type, "unix") && xml_attr_is(source, "mode", "connect"));
 	if (needs_path && !xml_attr(source, "path"))
 		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, device,
 				   "<source path='...'/> is missing, which type='%s' needs; add it",
@@ -442,6 +445,36 @@ static bool validate_serials(const struct domain *domain, const xmlNode *devices
 	xml_for_each(console, devices,
 		     "console") if (!validate_chardev(domain, console, error)) return false;
 	return true;
+}
+
+/* A type that this version lacks leaves the channel out, so what it needs is not looked at. */
+static bool validate_channels(const struct domain *domain, const xmlNode *devices, GError **error)
+{
+	GHashTable *names = claims_new();
+	const xmlNode *other;
+	bool good = true;
+
+	xml_for_each(channel, devices, "channel")
+	{
+		const xmlNode *target = xml_child(channel, "target");
+		const char *name = xml_attr(target, "name");
+
+		if (!xml_attr(target, "type"))
+			good = missing(domain, error, target ? target : channel,
+				       target ? "type='virtio'" : "<target type='virtio'/>");
+		else if (!validate_chardev(domain, channel, error))
+			good = false;
+		else if (name && strlen(name) > CHANNEL_NAME_MAX)
+			good = domain_fail(domain, error, DOMAIN_ERROR_VALUE, target,
+					   "name='%s' has more than %d bytes; shorten it", name,
+					   CHANNEL_NAME_MAX);
+		else if (name && !claim(names, name, target, &other))
+			good = taken(domain, error, target, "name", name, other);
+		if (!good)
+			break;
+	}
+	g_hash_table_unref(names);
+	return good;
 }
 
 /* --- the rest --- */
@@ -539,6 +572,7 @@ bool domain_validate(struct domain *domain, GError **error)
 	       validate_boot(domain, root, error) && validate_disks(domain, devices, error) &&
 	       validate_interfaces(domain, devices, error) &&
 	       validate_serials(domain, devices, error) &&
+	       validate_channels(domain, devices, error) &&
 	       validate_controllers(domain, devices, error) &&
 	       validate_rngs(domain, devices, error) &&
 	       validate_memballoon(domain, devices, error) &&

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the guest's serial ports end in: opened here, named to lodge-vmm by number. */
+/* What the guest's serial ports, consoles and channels end in: opened here, named to lodge-vmm by
+ * number. */
 #include "launch/private.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -19,16 +21,26 @@ static int fail_errno(GError **error, const char *doing, const char *what)
 	return -1;
 }
 
-/* The first serial port is the one that options speak of. */
+/* The console that options speak of: the first serial port, or the first virtio console of a guest
+ * that has no serial port. */
+static const struct domain_chardev *first_console(const struct domain *domain)
+{
+	const struct domain_chardev *console = NULL;
+
+	for (unsigned i = 0; i < domain->chardevs->len; i++) {
+		const struct domain_chardev *chardev = domain->chardevs->pdata[i];
+
+		if (chardev->kind == CHARDEV_SERIAL)
+			return chardev;
+		if (chardev->kind == CHARDEV_CONSOLE && !console)
+			console = chardev;
+	}
+	return console;
+}
+
 static bool is_first(const struct launch_private *p, const struct domain_chardev *chardev)
 {
-	for (unsigned i = 0; i < p->domain->chardevs->len; i++) {
-		const struct domain_chardev *other = p->domain->chardevs->pdata[i];
-
-		if (other->kind == CHARDEV_SERIAL)
-			return other == chardev;
-	}
-	return false;
+	return first_console(p->domain) == chardev;
 }
 
 /* What @chardev ends in, the caller's option for the first port being stronger than the XML. */
@@ -88,6 +100,26 @@ static int open_socket(struct launch *launch, const struct domain_chardev *chard
 	return fd;
 }
 
+/* Somebody else listens there, and must do so now: lodge-vmm makes no connections. */
+static int open_connection(const char *path, GError **error)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return fail_errno(error, "connect to", path);
+	}
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	fail_errno(error, "connect to", path);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 static int open_for_caller(struct launch *launch, GError **error)
 {
 	int ends[2];
@@ -109,7 +141,9 @@ static int open_ending(struct launch *launch, const struct domain_chardev *chard
 	switch (ending(p, chardev)) {
 	case LAUNCH_CONSOLE_PTY: *driver = "pty"; return open_pty(launch, first, error);
 	case LAUNCH_CONSOLE_UNIX:
-		*driver = "listen";
+		*driver = chardev->connect && !option ? "fd" : "listen";
+		if (chardev->connect && !option)
+			return open_connection(path, error);
 		return open_socket(launch, chardev, path, first, error);
 	case LAUNCH_CONSOLE_FILE:
 		*driver = "file";
@@ -121,6 +155,12 @@ static int open_ending(struct launch *launch, const struct domain_chardev *chard
 
 bool chardevs_open(struct launch *launch, GError **error)
 {
+	static const char *const elements[] = {
+		[CHARDEV_SERIAL] = "serial",
+		[CHARDEV_DEBUGCON] = "serial",
+		[CHARDEV_CONSOLE] = "console",
+		[CHARDEV_CHANNEL] = "channel",
+	};
 	struct launch_private *p = launch->private;
 
 	for (unsigned i = 0; i < p->domain->chardevs->len; i++) {
@@ -132,7 +172,8 @@ bool chardevs_open(struct launch *launch, GError **error)
 		opened->number = fd < 0 ? -1 : fd_map_add(&p->map, fd);
 		g_ptr_array_add(p->consoles, opened);
 		if (fd < 0 && strcmp(opened->driver, "null")) {
-			g_prefix_error(error, "%s:%u: <serial>: ", p->domain->file, chardev->line);
+			g_prefix_error(error, "%s:%u: <%s>: ", p->domain->file, chardev->line,
+				       elements[chardev->kind]);
 			return false;
 		}
 	}

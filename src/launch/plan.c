@@ -121,14 +121,43 @@ static void add_net(struct lists *lists, const struct opened_net *opened, unsign
 	g_free(id);
 }
 
+/* The device that @chardev is for the guest, without what is behind it. */
+static json_t *chardev_device(const struct domain_chardev *chardev)
+{
+	static const char *const types[] = {
+		[CHARDEV_SERIAL] = "isa-serial",
+		[CHARDEV_DEBUGCON] = "debugcon",
+		[CHARDEV_CONSOLE] = "virtserialport",
+		[CHARDEV_CHANNEL] = "virtserialport",
+	};
+	json_t *device = new_device(types[chardev->kind], chardev->alias);
+
+	switch (chardev->kind) {
+	case CHARDEV_SERIAL:
+		json_object_set_new(device, "index", json_integer(chardev->port));
+		break;
+	case CHARDEV_DEBUGCON:
+		json_object_set_new(device, "port", json_integer(chardev->iobase));
+		break;
+	case CHARDEV_CONSOLE:
+	case CHARDEV_CHANNEL:
+		json_object_set_new(device, "controller", json_string(chardev->controller));
+		json_object_set_new(device, "port", json_integer(chardev->port));
+		json_object_set_new(device, "console",
+				    json_boolean(chardev->kind == CHARDEV_CONSOLE));
+		if (chardev->name)
+			json_object_set_new(device, "name", json_string(chardev->name));
+		break;
+	}
+	return device;
+}
+
 static void add_console(struct lists *lists, const struct opened_console *opened, unsigned index)
 {
-	const struct domain_chardev *chardev = opened->chardev;
-	bool serial = chardev->kind == CHARDEV_SERIAL;
+	json_t *device = chardev_device(opened->chardev);
 	char *id = g_strdup_printf("console%u", index);
 	json_t *backend =
 		json_pack("{s:s, s:s, s:s}", "id", id, "kind", "console", "driver", opened->driver);
-	json_t *device = new_device(serial ? "isa-serial" : "debugcon", chardev->alias);
 
 	if (!strcmp(opened->driver, "fd")) {
 		json_object_set_new(backend, "fd_in", json_integer(opened->number));
@@ -137,24 +166,29 @@ static void add_console(struct lists *lists, const struct opened_console *opened
 		json_object_set_new(backend, "fd", json_integer(opened->number));
 	}
 	json_array_append_new(lists->backends, backend);
-	json_object_set_new(device, serial ? "index" : "port",
-			    json_integer(serial ? chardev->port : chardev->iobase));
 	json_object_set_new(device, "backend", json_string(id));
 	json_array_append_new(lists->devices, device);
 	g_free(id);
 }
 
-static void add_ports(struct lists *lists, const struct domain *domain)
+static void add_controllers(struct lists *lists, const struct domain *domain)
 {
 	for (unsigned i = 0; i < domain->controllers->len; i++) {
-		const struct domain_controller *port = domain->controllers->pdata[i];
+		const struct domain_controller *c = domain->controllers->pdata[i];
 		json_t *device;
 
-		if (strcmp(port->model, "pcie-root-port"))
+		if (c->kind == CONTROLLER_PCI && strcmp(c->model, "pcie-root-port"))
 			continue; /* pcie-root is the machine itself */
-		device = with_address(new_device("pcie-root-port", port->alias), &port->address);
-		json_object_set_new(device, "chassis", json_integer(port->chassis));
-		json_object_set_new(device, "port", json_integer(port->port));
+		device = with_address(
+			new_device(c->kind == CONTROLLER_PCI ? "pcie-root-port" : "virtio-serial",
+				   c->alias),
+			&c->address);
+		if (c->kind == CONTROLLER_PCI) {
+			json_object_set_new(device, "chassis", json_integer(c->chassis));
+			json_object_set_new(device, "port", json_integer(c->port));
+		} else {
+			json_object_set_new(device, "ports", json_integer(c->ports));
+		}
 		json_array_append_new(lists->devices, device);
 	}
 }
@@ -180,7 +214,7 @@ static void add_lists(json_t *plan, const struct launch_private *p)
 {
 	struct lists lists = { json_array(), json_array() };
 
-	add_ports(&lists, p->domain);
+	add_controllers(&lists, p->domain);
 	for (unsigned i = 0; i < p->consoles->len; i++)
 		add_console(&lists, p->consoles->pdata[i], i);
 	for (unsigned i = 0; i < p->disks->len; i++)

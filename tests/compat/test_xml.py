@@ -82,9 +82,11 @@ def addresses(root):
     found = []
     for device in root.find("devices"):
         address = device.find("address")
-        if address is None or address.get("type") != "pci":
+        if address is None or address.get("type") not in ("pci", "virtio-serial"):
             continue
         if (device.tag, device.get("type")) in UNASKED:
+            continue
+        if device.tag == "console":  # libvirt leaves them to QEMU, which chooses as we do
             continue
         target = device.find("target")
         port = (target.get("chassis"), target.get("port")) if target is not None else None
