@@ -13,10 +13,14 @@ BUILD := $(BUILD)-asan
 MESON_ARGS += -Db_sanitize=address,undefined -Db_lundef=false
 endif
 
-.PHONY: all deps demo run check check-slow bench install clean format help
+.PHONY: all programs deps demo run check check-slow bench install clean format help
 
 all: deps-build $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j$(JOBS)
+
+# What a guest needs, without the tests.
+programs: deps-guest $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j$(JOBS) lodge lodge-vmm lodge-net
 
 help:
 	@echo "make            build everything into $(BUILD)/"
@@ -44,10 +48,10 @@ deps: deps-check
 $(BUILD)/build.ninja: | deps-build
 	@meson setup $(BUILD) $(MESON_ARGS) --prefix=$(abspath $(prefix))
 
-demo: deps-guest all
+demo: programs
 	@python3 tools/demo.py --build $(BUILD)
 
-run: deps-guest all
+run: programs
 	@sh tools/run.sh $(BUILD)
 
 check: deps-check all

@@ -55,7 +55,9 @@ install_as_root() {
 if [ "${1:-}" = --as-root ]; then # second half, run through sudo by the first
 	shift
 	if [ "$1" = update ]; then
-		exec apt-get -qq update
+		said=$(LC_ALL=C apt-get -q update 2>&1) || { echo "$said" >&2; exit 1; }
+		echo "$said" | sed -n 's/^Fetched \([^ ]* [^ ]*\).*/deps: \1 of package lists downloaded/p' >&2
+		exit 0
 	fi
 	install_as_root "$@"
 	exit 0

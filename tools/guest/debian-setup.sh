@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# mmdebstrap's last hook: turns the fresh tree $1 into the guest of the demo and of the tests.
+# mmdebstrap's hook: turns the fresh tree $1 into the guest of the demo and of the tests.
 # root has no password and logs in on the first serial port; the network comes up by DHCP; nothing
 # runs on a timer, so that an idle guest is idle.
 set -eu
