@@ -299,11 +299,10 @@ static enum helper_result do_maskmov(struct cpu *cpu, const struct insn *insn)
 		vector_get(cpu, insn->reg, data);
 		vector_get(cpu, insn->rm, mask);
 	}
-	/* AMD's MASKMOVQ checks all eight bytes whatever the mask, MASKMOVDQU does not */
+	/* all bytes are checked whatever the mask, as AMD's processors do and SDM vol. 2 permits */
 	for (unsigned i = 0; i < bytes; i++)
-		if ((is_mmx || mask[i] & 0x80) &&
-		    (!seg_check(cpu, seg, offset + i, 1, MEM_W, &gva) ||
-		     !mem_probe(cpu, gva, 1, ACCESS_W)))
+		if (!seg_check(cpu, seg, offset + i, 1, MEM_W, &gva) ||
+		    !mem_probe(cpu, gva, 1, ACCESS_W))
 			return HELPER_FAULT;
 	for (unsigned i = 0; i < bytes; i++)
 		if (mask[i] & 0x80 && (!seg_check(cpu, seg, offset + i, 1, MEM_W, &gva) ||

@@ -11,6 +11,7 @@ CODE(mf_wait, PENDING, "fwait", "fninit");
 CODE(mf_arithmetic, PENDING, "fld1", "fninit");
 CODE(mf_mmx, PENDING, "paddb %mm0, %mm0", "fninit");
 CODE(mf_store, PENDING, "fstpl (%rsi)", "fninit");
+CODE(mf_operand, PENDING, "paddq (%rsi), %mm0", "fninit");
 CODE(mf_silent, PENDING, "fnstsw %ax", "fninit");
 CODE(mf_clear, PENDING "; fnclex", "fwait", "fninit");
 CODE(mf_user, PENDING, "fwait", "");
@@ -69,6 +70,10 @@ static void x87(void)
 	in.rsi = TEST(3);
 	run_kernel(mf_store);
 	trapped(16, NO_ERROR, mf_store_at);
+	in.rax = TEST(0);
+	in.rsi = TEST(3);
+	run_kernel(mf_operand);
+	trapped(16, NO_ERROR, mf_operand_at);
 	test_map(3, PTE_P | PTE_W | PTE_U);
 	run_kernel(reset);
 	end();

@@ -407,6 +407,7 @@ static void decode_vex(const ZydisDecodedInstruction *zi, struct insn *insn)
 static bool suppresses_faults(const ZydisDecodedInstruction *zi)
 {
 	switch (zi->mnemonic) { /* the tables say type 4, the silicon faults */
+	case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
 	case ZYDIS_MNEMONIC_VDBPSADBW:
 	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB:
 	case ZYDIS_MNEMONIC_VGF2P8AFFINEQB: return false;
@@ -515,6 +516,15 @@ static bool is_far_or_segment(const struct insn *insn)
 	return false;
 }
 
+static bool names_mmx(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+{
+	for (unsigned i = 0; i < zi->operand_count_visible; i++)
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(ops[i].reg.value) == ZYDIS_REGCLASS_MMX)
+			return true;
+	return false;
+}
+
 int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const u8 *code,
 		unsigned bytes, struct insn *insn)
 {
@@ -562,10 +572,11 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	insn->fpu = fpu_need(&zi, ops);
 	if (insn->mem.present)
 		insn->align = required_alignment(&zi, insn->mem.size);
-	insn->x87_waits = insn->fpu == FPU_X87 && zi.mnemonic != ZYDIS_MNEMONIC_FNSTSW &&
-			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTCW &&
-			  zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV &&
-			  zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
+	/* MMX registers are the x87's, whatever extension the instruction came with */
+	insn->x87_waits =
+		(insn->fpu == FPU_X87 || names_mmx(&zi, ops)) &&
+		zi.mnemonic != ZYDIS_MNEMONIC_FNSTSW && zi.mnemonic != ZYDIS_MNEMONIC_FNSTCW &&
+		zi.mnemonic != ZYDIS_MNEMONIC_FNSTENV && zi.mnemonic != ZYDIS_MNEMONIC_FNSAVE;
 	/* F3 90 is PAUSE only without REX.B: with it the silicon exchanges RAX and R8 */
 	if (zi.mnemonic == ZYDIS_MNEMONIC_PAUSE && insn->rex & 1) {
 		insn->opsize = insn->rex & 8 ? 8 : insn->prefixes & PFX_66 ? 2 : 4;
