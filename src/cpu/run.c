@@ -363,7 +363,7 @@ static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 
 	cpu->stats[STAT_HELPERS]++;
 	cpu->helper_counts[insn->mnemonic % STAT_MNEMONICS]++;
-	if (insn->kind == KIND_HELPER)
+	if (insn->kind == KIND_HELPER || insn->kind == KIND_STRING)
 		result = helper_execute(cpu, insn);
 	else
 		result = vector_execute(cpu, insn);

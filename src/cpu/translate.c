@@ -207,7 +207,8 @@ static void find_live_flags(struct code_cache *code, struct lowering *l, const u
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
 			l->live_taken[i] = look_ahead(code, mode, host, target_of(l, i), lines);
 	}
-	if (!insn_ends_block(&l->insns[l->count - 1]))
+	if (!insn_ends_block(&l->insns[l->count - 1]) ||
+	    l->insns[l->count - 1].kind == KIND_STRING)
 		l->live_after[l->count - 1] =
 			look_ahead(code, mode, host, l->guest[l->count], lines);
 }
@@ -336,7 +337,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	while ((uintptr_t)code->buf.p & 15)
 		e8(&code->buf, 0xcc);
 	lower_block(&l);
-	if (insn_needs_helper(&insns[l.count - 1])) {
+	if (insn_needs_helper(&insns[l.count - 1]) || insns[l.count - 1].kind == KIND_STRING) {
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[l.count - 1];
 	} else {

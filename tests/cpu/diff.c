@@ -392,10 +392,31 @@ static void put_group(struct program *p)
 	}
 }
 
+/* MOVS or STOS, mostly with a small count and often onto itself. */
+static void put_string(struct program *p)
+{
+	u8 prefix = below(3) ? 0xf3 : below(2) ? 0xf2 : 0x3e;
+	u8 op = (below(2) ? 0xa4 : 0xaa) | below(2);
+	u8 b[] = { prefix, below(3) ? 0x40 | (below(16) & 9) : 0x40, op };
+	u8 narrow[] = { 0x66, prefix, op };
+	unsigned count = below(4) ? below(40) : below(520);
+	u64 to = data_address(8 * count + 8);
+
+	put_mov_imm64(p, RDI, to);
+	put_mov_imm64(p, RSI, below(2) ? data_address(8 * count + 8) : to + below(16) - 8);
+	put_mov_imm64(p, RCX, count);
+	if (below(4))
+		put(p, b, sizeof(b));
+	else
+		put(p, narrow, sizeof(narrow));
+}
+
 static void make_program(struct program *p, unsigned insns)
 {
 	p->len = p->count = 0;
 	p->masked = false;
+	if (below(16) == 0)
+		put_string(p);
 	if (insns > 1 && below(3) == 0)
 		put_group(p);
 	else

@@ -179,6 +179,25 @@ static inline void e_xor(struct code_buf *b, unsigned dst, unsigned src) /* 64 b
 	e8(b, 0x31);
 	e8(b, 0xc0 | (src & 7) << 3 | (dst & 7));
 }
+static inline void e_sub(struct code_buf *b, unsigned dst, unsigned src) /* 64 bit; flags */
+{
+	e_rex(b, 1, src, dst);
+	e8(b, 0x29);
+	e8(b, 0xc0 | (src & 7) << 3 | (dst & 7));
+}
+static inline void e_neg(struct code_buf *b, unsigned reg) /* 64 bit; flags */
+{
+	e_rex(b, 1, 0, reg);
+	e8(b, 0xf7);
+	e8(b, 0xc0 | 3 << 3 | (reg & 7));
+}
+/* test byte [state], imm8: flags */
+static inline void e_test_state8(struct code_buf *b, size_t off, u8 imm)
+{
+	e8(b, 0xf6);
+	e_state(b, 0, off);
+	e8(b, imm);
+}
 /* cmp dword [state], imm8: flags */
 static inline void e_cmp_state32(struct code_buf *b, size_t off, s8 imm)
 {

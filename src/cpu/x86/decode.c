@@ -593,6 +593,10 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	/* the silicon's 64-bit mode cannot count in CX */
 	if (insn->kind == KIND_LOOP && insn->addrsize == 2)
 		insn->kind = KIND_HELPER;
+	/* Inline is what 64-bit code uses */
+	if (insn->kind == KIND_STRING &&
+	    (insn->addrsize != 8 || insn->mem.seg == SEG_FS || insn->mem.seg == SEG_GS))
+		insn->kind = KIND_HELPER;
 	/* A zero source leaves the destination alone */
 	if (zi.mnemonic == ZYDIS_MNEMONIC_BSF || zi.mnemonic == ZYDIS_MNEMONIC_BSR)
 		insn->gpr_reg |= MEM_R;

@@ -98,6 +98,7 @@ enum insn_kind {
 	KIND_FPENV,
 	KIND_GATHER,
 	KIND_MASKMOV,
+	KIND_STRING, /* MOVS, STOS: inline where that is enough, else a helper */
 };
 
 enum insn_encoding { ENCODING_LEGACY, ENCODING_VEX, ENCODING_EVEX, ENCODING_OTHER };

@@ -44,7 +44,9 @@ void emit_save_flags(struct code_buf *b)
 void emit_restore_flags(struct code_buf *b)
 {
 	e_mov(b, T1, RAX);
-	e_load32(b, RAX, OFF(saved_flags));
+	e8(b, 0x0f); /* movzx eax, word: as wide as the store, which a wider load would wait for */
+	e8(b, 0xb7);
+	e_state(b, RAX, OFF(saved_flags));
 	e8(b, 0x04); /* add al, 127: sets OF if al was 1 */
 	e8(b, 0x7f);
 	e8(b, 0x9e); /* sahf */
@@ -355,7 +357,8 @@ bool insn_ends_block(const struct insn *insn)
 	case KIND_UD:
 	case KIND_CALL:
 	case KIND_RET:
-	case KIND_JMP: return true;
+	case KIND_JMP:
+	case KIND_STRING: return true;
 	default: return !insn->allowed || insn_needs_helper(insn);
 	}
 }
@@ -372,7 +375,7 @@ static void lower_insn(struct lower *x)
 		emit_exit(x, SITE_FPU, here);
 		return;
 	}
-	if (insn_needs_helper(x->insn)) {
+	if (insn_needs_helper(x->insn) || (x->insn->kind == KIND_STRING && is_single(x))) {
 		emit_exit(x, SITE_HELPER, here);
 		return;
 	}
@@ -391,6 +394,7 @@ static void lower_insn(struct lower *x)
 	case KIND_BT: lower_bt(x); break;
 	case KIND_CLFLUSH: lower_clflush(x); break;
 	case KIND_MOV: lower_mov(x); break;
+	case KIND_STRING: lower_string(x); break;
 	default: lower_copy(x); break;
 	}
 }
@@ -405,6 +409,7 @@ static bool insn_clobbers(const struct insn *insn)
 	case KIND_POP:
 	case KIND_CALL:
 	case KIND_RET:
+	case KIND_STRING:
 	case KIND_LEAVE: return true;
 	case KIND_LEA:
 	case KIND_NOP: return false;

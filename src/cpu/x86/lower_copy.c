@@ -185,7 +185,7 @@ static void load_moved(struct lower *x, struct moved *m)
 	struct code_buf *b = x->b;
 
 	m->loaded = 1;
-	if (m->width == 1) { /* movzx temp, byte [home] */
+	if (m->high) { /* movzx temp, byte [home + 1] */
 		e_rex(b, 0, m->temp, 0);
 		e8(b, 0x0f);
 		e8(b, 0xb6);
@@ -221,16 +221,26 @@ static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field,
 
 static void store_moves(struct lower *x, const struct moves *mv)
 {
-	for (unsigned i = 0; i < mv->count; i++) {
-		const struct moved *m = &mv->m[i];
+	/* BH last: BL's temporary holds what it was */
+	for (unsigned high = 0; high < 2; high++) {
+		for (unsigned i = 0; i < mv->count; i++) {
+			const struct moved *m = &mv->m[i];
 
-		if (!m->store)
-			continue;
-		if (m->width == 1)
-			e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + m->high);
-		else
-			e_store(x->b, m->temp, HOME(m->reg));
+			if (!m->store || m->high != high)
+				continue;
+			if (m->high)
+				e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + 1);
+			else
+				e_store(x->b, m->temp, HOME(m->reg));
+		}
 	}
+}
+
+/* A home is read in full width later: after a narrow store the host's load would wait for it to reach
+ * the cache. BH, the one second byte with a home, is too rare to matter. */
+static bool writes_part(u8 gpr, bool high)
+{
+	return gpr & MEM_W && gpr >> GPR_WIDTH_SHIFT < 8 && !high;
 }
 
 /* Re-encodes the instruction; @memory: the host's view of its memory operand, or NULL. */
@@ -262,7 +272,7 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 		bool high = is_high_byte(insn, insn->gpr_rm, insn->rm);
 
 		home = high ? insn->rm - 4 : insn->rm;
-		if (HOMED(home) && rm_takes_memory(insn)) {
+		if (HOMED(home) && rm_takes_memory(insn) && !writes_part(insn->gpr_rm, high)) {
 			o.form = RM_STATE;
 			o.state = HOME(home) + high;
 		}
@@ -273,8 +283,6 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 	o.vvvv = place(x, &mv, insn->gpr_vvvv, o.vvvv, memory ? T1 : T0);
 	o.op = place(x, &mv, insn->gpr_op, o.op, T1);
 	encode(x, &o);
-	if (o.form == RM_STATE && (insn->gpr_rm & MEM_W) && insn->gpr_rm >> GPR_WIDTH_SHIFT == 4)
-		e_store_imm32(x->b, o.state + 4, 0);
 	store_moves(x, &mv);
 	flags_after(x);
 }

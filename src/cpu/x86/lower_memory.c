@@ -135,28 +135,43 @@ static size_t tlb_offset(const struct lower *x)
 	return OFF(tlb) + kind * sizeof(struct tlb);
 }
 
-/* @reg: linear address -> host address, if @span bytes from there may be accessed so. */
-static struct site *emit_inline_check(struct lower *x, unsigned reg, unsigned span, unsigned access,
-				      struct stub **stub)
+static size_t tag_offset(const struct lower *x, unsigned access)
+{
+	return tlb_offset(x) + (access & MEM_W ? offsetof(struct tlb_entry, write_tag)
+					       : offsetof(struct tlb_entry, read_tag));
+}
+
+void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)
 {
 	struct code_buf *b = x->b;
-	size_t tlb = tlb_offset(x);
-	size_t tag = tlb + (access & MEM_W ? offsetof(struct tlb_entry, write_tag)
-					   : offsetof(struct tlb_entry, read_tag));
-	struct site *s;
 
 	e_mov(b, T1, reg); /* TLB_INDEX() times the entry's size */
 	e_shift(b, 1, 5, T1, 10);
 	e_xor(b, T1, reg);
 	e_shift(b, 1, 5, T1, 7);
 	e_arith_imm(b, 0, 4, T1, 0x7fe0);
-	e_op_indexed(b, 0x2b, 1, reg, T1, tag); /* sub reg, tag */
+	e_op_indexed(b, 0x2b, 1, reg, T1, tag_offset(x, access)); /* sub reg, tag */
+}
+
+void emit_tlb_host(struct lower *x, unsigned reg)
+{
+	e_op_indexed(x->b, 0x03, 1, reg, T1, tlb_offset(x) + offsetof(struct tlb_entry, host));
+}
+
+/* @reg: linear address -> host address, if @span bytes from there may be accessed so. */
+static struct site *emit_inline_check(struct lower *x, unsigned reg, unsigned span, unsigned access,
+				      struct stub **stub)
+{
+	struct code_buf *b = x->b;
+	struct site *s;
+
+	emit_tlb_entry(x, reg, access);
 	e_arith_imm(b, 1, 7, reg, PAGE_SIZE - span);
 	s = new_site(x, SITE_MEM, x->l->guest[x->i]);
-	s->tag_off = tag;
+	s->tag_off = tag_offset(x, access);
 	*stub = add_stub(x, e_jcc(b, 7, false), s); /* ja */
 	(*stub)->reg = reg;
-	e_op_indexed(b, 0x03, 1, reg, T1, tlb + offsetof(struct tlb_entry, host));
+	emit_tlb_host(x, reg);
 	(*stub)->back = b->p;
 	return s;
 }

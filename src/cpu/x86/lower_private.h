@@ -6,6 +6,7 @@
  *   lower_memory.c  guest addresses to host pointers: checks, and the groups that share one
  *   lower_copy.c    re-encoding an instruction with its operands placed
  *   lower_flow.c    jumps, calls, returns, the stack
+ *   lower_string.c  MOVS and STOS
  *   lower_thunks.c  the common code at the start of the cache
  */
 #ifndef LODGE_CPU_X86_LOWER_PRIVATE_H
@@ -126,6 +127,11 @@ void movzx16(struct code_buf *b, unsigned dst, unsigned src);
 void emit_effective(struct lower *x, unsigned dst, s32 add);
 /* Adds what segmentation adds to @dst (flags clobbered). In CTX_NONFLAT soft_access_slow() does. */
 void emit_segment(struct lower *x, unsigned dst, unsigned seg);
+/* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which becomes
+ * the offset in its page, or something larger if @access is not in the TLB. Then, with T1 as it was:
+ * @reg becomes the host address. Both clobber EFLAGS. */
+void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access);
+void emit_tlb_host(struct lower *x, unsigned reg);
 /* T0: linear address (CTX_NONFLAT: offset in @seg) -> host address, for @size bytes of @access.
  * Uses T1, clobbers EFLAGS (the caller has seen to that), keeps T2. */
 void emit_check(struct lower *x, unsigned size, unsigned access, unsigned seg);
@@ -155,6 +161,12 @@ struct operands {
 void encode(struct lower *x, const struct operands *o);
 /* An instruction whose only memory access is its explicit operand. */
 void lower_copy(struct lower *x);
+
+/* ---- lower_string.c -----------------------------------------------------------------------------
+ */
+
+/* MOVS or STOS with 64-bit addresses; not in a block of one instruction. */
+void lower_string(struct lower *x);
 
 /* ---- lower_thunks.c -----------------------------------------------------------------------------
  */

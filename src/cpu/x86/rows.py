@@ -7,7 +7,8 @@ A row without an oracle, or with a kind the translator does not know, fails the 
 import sys
 
 KINDS = {'copy', 'helper', 'push', 'pop', 'call', 'ret', 'jmp', 'jcc', 'loop', 'lea', 'leave',
-         'cmpxchg8b', 'bt', 'nop', 'clflush', 'ud', 'mov', 'fpenv', 'gather', 'maskmov'}
+         'cmpxchg8b', 'bt', 'nop', 'clflush', 'ud', 'mov', 'fpenv', 'gather', 'maskmov',
+         'string'}
 ORACLES = {'host', 'manual', 'step'}
 
 
