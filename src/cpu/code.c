@@ -333,15 +333,81 @@ void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
 	}
 }
 
+/* ---- epochs ---------------------------------------------------------------------------------- */
+
+static unsigned pcid_now(const struct cpu *cpu)
+{
+	return cpu->cr4 & CR4_PCIDE ? cpu->cr3 & 0xfff : 0;
+}
+
+static void epochs_restart(struct cpu *cpu)
+{
+	struct epochs *e = &cpu->epochs;
+
+	for (unsigned i = 0; i < JC_ENTRIES; i++)
+		cpu->jc[i].ctx = 0;
+	*e = (struct epochs){ .now = { 1, 2 }, .last = 2 };
+	cpu->shadow_key[JC_KERNEL] = cpu->shadow_key[JC_USER] = 0;
+}
+
+static void kernel_epoch(struct cpu *cpu)
+{
+	struct epochs *e = &cpu->epochs;
+
+	if (e->last >= 0xffff) {
+		epochs_restart(cpu);
+		return;
+	}
+	e->now[JC_KERNEL] = ++e->last;
+	e->local_kernel = false;
+}
+
+/* A new epoch for the user code of the current PCID. */
+static void user_epoch(struct cpu *cpu)
+{
+	struct epochs *e = &cpu->epochs;
+	unsigned pcid = pcid_now(cpu);
+
+	if (e->last >= 0xffff) {
+		epochs_restart(cpu);
+		return;
+	}
+	e->now[JC_USER] = ++e->last;
+	e->kept[pcid % EPOCH_PCIDS].pcid = pcid;
+	e->kept[pcid % EPOCH_PCIDS].epoch = e->last;
+}
+
 void code_jumps_flush(struct cpu *cpu)
 {
-	if (++cpu->jc_epoch > 0xffff) {
-		for (unsigned i = 0; i < JC_ENTRIES; i++)
-			cpu->jc[i].ctx = 0;
-		cpu->jc_epoch = 1;
-		cpu->shadow_key = 0;
+	for (unsigned i = 0; i < EPOCH_PCIDS; i++)
+		cpu->epochs.kept[i].epoch = 0;
+	cpu->epochs.global_user = false;
+	kernel_epoch(cpu);
+	user_epoch(cpu);
+}
+
+void code_jumps_flush_page(struct cpu *cpu, gva_t gva)
+{
+	if ((s64)gva < 0 || cpu->epochs.global_user) {
+		code_jumps_flush(cpu);
+		return;
 	}
-	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
+	user_epoch(cpu);
+	if (cpu->epochs.local_kernel)
+		kernel_epoch(cpu);
+}
+
+void code_jumps_switch(struct cpu *cpu, bool keep)
+{
+	struct epochs *e = &cpu->epochs;
+	unsigned pcid = pcid_now(cpu), slot = pcid % EPOCH_PCIDS;
+
+	if (keep && e->kept[slot].pcid == pcid && e->kept[slot].epoch)
+		e->now[JC_USER] = e->kept[slot].epoch;
+	else
+		user_epoch(cpu);
+	if (e->local_kernel)
+		kernel_epoch(cpu);
 }
 
 struct block *code_block_at(struct code_cache *code, u64 pc)

@@ -179,9 +179,13 @@ static bool write_cr0(struct cpu *cpu, u64 value)
 
 static bool write_cr3(struct cpu *cpu, u64 value)
 {
+	bool keep = false;
+
 	if (cpu_long_mode(cpu)) {
-		if (cpu->cr4 & CR4_PCIDE)
+		if (cpu->cr4 & CR4_PCIDE) {
+			keep = value & BIT(63);
 			value &= ~BIT(63);
+		}
 		if (value & beyond_maxphyaddr(cpu->vm))
 			return false;
 	} else {
@@ -190,7 +194,7 @@ static bool write_cr3(struct cpu *cpu, u64 value)
 			return false;
 	}
 	cpu->cr3 = value;
-	tlb_flush_nonglobal(cpu);
+	tlb_switch(cpu, keep);
 	return true;
 }
 
@@ -382,7 +386,11 @@ enum helper_result do_invpcid(struct cpu *cpu, const struct insn *insn)
 	    (type == INVPCID_ADDRESS && !is_canonical(descriptor[1])))
 		return raise_error(cpu, VEC_GP, 0);
 	switch (type) {
-	case INVPCID_ADDRESS: tlb_flush_page(cpu, descriptor[1]); break;
+	case INVPCID_ADDRESS:
+		tlb_flush_page(cpu, descriptor[1]);
+		if (descriptor[0] != (cpu->cr3 & 0xfff))
+			code_jumps_flush(cpu);
+		break;
 	case INVPCID_ALL: tlb_flush_all(cpu); break;
 	default: tlb_flush_nonglobal(cpu);
 	}

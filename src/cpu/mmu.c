@@ -375,7 +375,7 @@ void tlb_flush_all(struct cpu *cpu)
 	code_jumps_flush(cpu);
 }
 
-void tlb_flush_nonglobal(struct cpu *cpu)
+static void drop_nonglobal(struct cpu *cpu)
 {
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
@@ -383,7 +383,18 @@ void tlb_flush_nonglobal(struct cpu *cpu)
 		for (unsigned i = 0; i < TLB_ENTRIES / 64; i++)
 			tlb_drop_map(tlb, i, tlb->used[i] & ~tlb->global[i]);
 	}
+}
+
+void tlb_flush_nonglobal(struct cpu *cpu)
+{
+	drop_nonglobal(cpu);
 	code_jumps_flush(cpu);
+}
+
+void tlb_switch(struct cpu *cpu, bool keep)
+{
+	drop_nonglobal(cpu);
+	code_jumps_switch(cpu, keep);
 }
 
 static bool tag_in(const struct tlb *tlb, unsigned i, gva_t gva)
@@ -414,7 +425,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 			}
 		}
 	}
-	code_jumps_flush(cpu);
+	code_jumps_flush_page(cpu, gva);
 }
 
 void tlb_revoke_write(struct cpu *cpu, const void *host)
@@ -487,12 +498,39 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	return host;
 }
 
+/* The slot of a host address that the TLB handed out. */
+static const struct ram_slot *slot_of_host(const struct cpu_vm *vm, const u8 *host)
+{
+	for (unsigned i = 0; i < vm->slot_count; i++)
+		if ((u64)(host - vm->slots[i].hva) < vm->slots[i].bytes)
+			return &vm->slots[i];
+	return NULL;
+}
+
+bool mmu_fetched_global(struct cpu *cpu, gva_t gva)
+{
+	const struct tlb *tlb = tlb_of(cpu, ACCESS_X);
+	unsigned i = TLB_INDEX(gva);
+
+	return tlb->e[i].exec_tag == (gva & PAGE_MASK) && tlb->global[i / 64] >> (i % 64) & 1;
+}
+
 bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 {
+	const struct tlb_entry *e = &tlb_of(cpu, ACCESS_X)->e[TLB_INDEX(gva)];
 	const struct ram_slot *slot;
 	struct walk w;
 	u8 *ptr;
 
+	if (likely(e->exec_tag == (gva & PAGE_MASK))) {
+		ptr = (u8 *)(uintptr_t)e->host;
+		slot = slot_of_host(cpu->vm, ptr);
+		if (likely(slot)) {
+			*host = ptr;
+			*page = slot->gpa + (ptr - slot->hva);
+			return true;
+		}
+	}
 	if (!walk(cpu, gva, ACCESS_X, &w))
 		return false;
 	*page = w.gpa & PAGE_MASK;

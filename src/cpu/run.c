@@ -212,6 +212,17 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 	}
 }
 
+/* How much of the jump cache a later flush may keep. */
+static void note_mapping(struct cpu *cpu, gva_t pc)
+{
+	bool global = mmu_fetched_global(cpu, pc);
+
+	if (cpu->cpl == 3 && global)
+		cpu->epochs.global_user = true;
+	else if (cpu->cpl != 3 && (!global || (s64)pc >= 0))
+		cpu->epochs.local_kernel = true;
+}
+
 static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 {
 	struct jump_entry *e = jump_slot(cpu, pc);
@@ -220,6 +231,7 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 		return; /* every entry comes by here */
 	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP)))
 		return;
+	note_mapping(cpu, pc);
 	e->pc = pc;
 	e->code = block->entry_saved;
 	e->ctx = cpu->jc_key;
@@ -544,6 +556,20 @@ static u32 block_ctx(const struct cpu *cpu, enum next how)
 	return ctx;
 }
 
+/* Calls of the kernel and of the user have a stack each; its frames are good for one key. */
+static void choose_shadow(struct cpu *cpu, enum jc_class class)
+{
+	if (cpu->shadow_class != class) {
+		cpu->shadow_resting[cpu->shadow_class] = cpu->shadow_sp;
+		cpu->shadow_sp = cpu->shadow_resting[class];
+		cpu->shadow_class = class;
+	}
+	if (cpu->shadow_key[class] != cpu->jc_key) {
+		cpu->shadow_sp = cpu_shadow_bottom(cpu, class);
+		cpu->shadow_key[class] = cpu->jc_key;
+	}
+}
+
 static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 {
 	struct code_cache *code = cpu->vm->code;
@@ -552,10 +578,7 @@ static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 	cpu->page_base = pc & PAGE_MASK;
 	cpu->code_base = (u64)(uintptr_t)code->rx;
 	cpu->intr_shadow = 0;
-	if (cpu->shadow_key != cpu->jc_key) {
-		cpu->shadow_sp = cpu_shadow_bottom(cpu);
-		cpu->shadow_key = cpu->jc_key;
-	}
+	choose_shadow(cpu, cpu_class(cpu));
 	flags_to_saved(cpu);
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
@@ -605,7 +628,7 @@ static enum next run_one(struct cpu *cpu, enum next how)
 	gva_t pc = linear_pc(cpu);
 	enum next next;
 
-	cpu->jc_key = cpu->jc_epoch << 16 | (cpu->ctx & 0xffff);
+	cpu->jc_key = cpu_jump_key(cpu);
 	cpu->single_step = !!(ctx & CTX_TF);
 	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))

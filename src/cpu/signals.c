@@ -56,6 +56,14 @@ static void report(int signo, u64 pc, const siginfo_t *info)
 		return;
 }
 
+/* A call found no room for its frame: what is there is forgotten. */
+static bool shadow_is_full(const struct cpu *cpu, u64 address)
+{
+	u64 guard = (u64)(uintptr_t)cpu->shadow + cpu->shadow_class * SHADOW_STRIDE;
+
+	return address - guard < PAGE_SIZE;
+}
+
 static void handler(int signo, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
@@ -65,9 +73,8 @@ static void handler(int signo, siginfo_t *info, void *context)
 	enum signal_cause cause;
 
 	if (code && pc - (u64)(uintptr_t)code->rx < code->bytes) {
-		/* a call found the shadow stack full: forget what is on it and go on */
-		if ((u64)(uintptr_t)info->si_addr - (u64)(uintptr_t)current->shadow < PAGE_SIZE) {
-			regs[REG_RSP] = cpu_shadow_bottom(current);
+		if (shadow_is_full(current, (u64)(uintptr_t)info->si_addr)) {
+			regs[REG_RSP] = cpu_shadow_bottom(current, current->shadow_class);
 			return;
 		}
 		cause = cause_of(uc);

@@ -70,6 +70,21 @@ struct jump_entry {
 	u32 ctx;  /* context the translation is valid in */
 };
 
+/* Entries are good for one epoch of address translation, and so are frames of calls. Kernel and user
+ * have epochs of their own, and each address space of a guest that uses PCIDs keeps its own. */
+enum jc_class { JC_KERNEL, JC_USER, JC_CLASSES };
+
+#define EPOCH_PCIDS 8
+struct epochs {
+	u32 now[JC_CLASSES]; /* 1..65535 */
+	u32 last;            /* handed out */
+	bool local_kernel;   /* kernel code runs from pages that are not global, or in the lower half */
+	bool global_user;    /* user code runs from global pages */
+	struct {
+		u32 pcid, epoch; /* of user code; 0: none */
+	} kept[EPOCH_PCIDS];
+};
+
 /* ---- translation context: what a block's meaning depends on besides its bytes -------------- */
 
 #define CTX_MODE_MASK   0x3 /* 0: 16 bit, 1: 32 bit, 2: 64 bit */
@@ -211,10 +226,12 @@ struct cpu {
 	struct tlb tlb[TLB_KINDS];
 	struct jump_entry jc[JC_ENTRIES];
 
-	u32 jc_key;        /* jump_entry.ctx that matches now: epoch << 16 | ctx */
-	u32 jc_epoch;      /* 1..65535 */
-	u32 shadow_key;    /* jc_key that the frames on the shadow stack are good for */
-	u8 *shadow;        /* its memory, guard page first; see lower_flow.c */
+	u32 jc_key;           /* jump_entry.ctx that matches now: epoch << 16 | ctx */
+	struct epochs epochs; /* code.c */
+	u8 *shadow;           /* the stacks' memory; see cpu_shadow_bottom() */
+	u8 shadow_class;      /* which of them @shadow_sp is in: JC_KERNEL, JC_USER */
+	u32 shadow_key[JC_CLASSES];      /* jc_key that the frames on each are good for */
+	u64 shadow_resting[JC_CLASSES];  /* @shadow_sp of the one not in use */
 	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
 	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
@@ -334,10 +351,14 @@ bool mem_probe(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
 bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access);
 /* Makes every tag of a new processor, whose memory is zero, invalid. */
 void tlb_init(struct cpu *cpu);
-/* Each of these also drops the jump cache. */
+/* Each of these also drops what may be stale of the jump cache. */
 void tlb_flush_all(struct cpu *cpu);
 void tlb_flush_nonglobal(struct cpu *cpu);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
+/* After a write to CR3, which is in place. @keep: the new PCID's translations are still good. */
+void tlb_switch(struct cpu *cpu, bool keep);
+/* Is the code page at @gva, just fetched, mapped global? */
+bool mmu_fetched_global(struct cpu *cpu, gva_t gva);
 /* Loads the four PDPTEs of legacy PAE paging from CR3 (APM vol. 2 section 5.2.3). False: a reserved
  * bit is set: the caller raises #GP(0). */
 bool mmu_load_pdptes(struct cpu *cpu);
@@ -416,13 +437,28 @@ void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default contro
  */
 
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes);
-/* After anything that changes address translation: the jump cache is stale. */
+/* After anything that changes address translation: the jump cache is stale... */
 void code_jumps_flush(struct cpu *cpu);
+/* ...at one linear address of the current address space, */
+void code_jumps_flush_page(struct cpu *cpu, gva_t gva);
+/* ...or because there is a new one, whose entries may be kept if @keep. */
+void code_jumps_switch(struct cpu *cpu, bool keep);
 
-/* Where the shadow stack is empty: there lies the address of thunks.return_empty. */
-static inline u64 cpu_shadow_bottom(const struct cpu *cpu)
+static inline enum jc_class cpu_class(const struct cpu *cpu)
 {
-	return (u64)(uintptr_t)cpu->shadow + PAGE_SIZE + SHADOW_BYTES - 64;
+	return cpu->cpl == 3 ? JC_USER : JC_KERNEL;
+}
+static inline u32 cpu_jump_key(const struct cpu *cpu)
+{
+	return cpu->epochs.now[cpu_class(cpu)] << 16 | (cpu->ctx & 0xffff);
+}
+
+/* The stacks of translated code, one a class, each with a guard page at its low end. */
+#define SHADOW_STRIDE (PAGE_SIZE + SHADOW_BYTES)
+/* Where a shadow stack is empty: there lies the address of thunks.return_empty. */
+static inline u64 cpu_shadow_bottom(const struct cpu *cpu, enum jc_class class)
+{
+	return (u64)(uintptr_t)cpu->shadow + (class + 1) * SHADOW_STRIDE - 64;
 }
 
 static inline bool cpu_long_mode(const struct cpu *cpu)

@@ -225,22 +225,25 @@ const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count)
 /* ---- one processor
  * -------------------------------------------------------------------------------- */
 
-/* The translated code's stack, behind a guard page. */
+/* The translated code's stacks, each behind a guard page. */
 static int shadow_new(struct cpu_vm *vm, struct cpu *cpu)
 {
 	u64 bottom, empty = (u64)(uintptr_t)(vm->code->rx + vm->code->thunks.return_empty);
 
-	cpu->shadow = mmap(NULL, PAGE_SIZE + SHADOW_BYTES, PROT_READ | PROT_WRITE,
+	cpu->shadow = mmap(NULL, JC_CLASSES * SHADOW_STRIDE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cpu->shadow == MAP_FAILED)
 		return -errno;
-	if (mprotect(cpu->shadow, PAGE_SIZE, PROT_NONE)) {
-		munmap(cpu->shadow, PAGE_SIZE + SHADOW_BYTES);
-		return -errno;
+	for (unsigned class = 0; class < JC_CLASSES; class++) {
+		if (mprotect(cpu->shadow + class * SHADOW_STRIDE, PAGE_SIZE, PROT_NONE)) {
+			munmap(cpu->shadow, JC_CLASSES * SHADOW_STRIDE);
+			return -errno;
+		}
+		bottom = cpu_shadow_bottom(cpu, class);
+		memcpy((void *)(uintptr_t)bottom, &empty, sizeof(empty));
+		cpu->shadow_resting[class] = bottom;
 	}
-	bottom = cpu_shadow_bottom(cpu);
-	memcpy((void *)(uintptr_t)bottom, &empty, sizeof(empty));
-	cpu->shadow_sp = bottom;
+	cpu->shadow_sp = cpu->shadow_resting[cpu->shadow_class];
 	return 0;
 }
 
@@ -262,7 +265,6 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 	}
 	cpu->vm = vm;
 	cpu->index = index;
-	cpu->jc_epoch = 1;
 	__atomic_store_n(&vm->cpus[index], cpu, __ATOMIC_RELEASE);
 	tlb_init(cpu);
 	cpu_reset(cpu, false);
@@ -274,7 +276,7 @@ void cpu_free(struct cpu *cpu)
 	if (!cpu)
 		return;
 	cpu->vm->cpus[cpu->index] = NULL;
-	munmap(cpu->shadow, PAGE_SIZE + SHADOW_BYTES);
+	munmap(cpu->shadow, JC_CLASSES * SHADOW_STRIDE);
 	munmap(cpu, sizeof(*cpu));
 }
 
