@@ -116,12 +116,13 @@ static unsigned page_slot(gpa_t page)
 	return ((page >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 40) % CODE_HASH;
 }
 
-struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx)
+struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx, gpa_t page2)
 {
 	struct block *b;
 
 	for (b = code->hash[hash_slot(page, off, ctx)]; b; b = b->hash_next)
-		if (b->page == page && b->off == off && b->ctx == ctx && b->valid)
+		if (b->page == page && b->off == off && b->ctx == ctx && b->valid &&
+		    (page2 == ANY_PAGE || b->page2 == page2))
 			return b;
 	return NULL;
 }
@@ -153,7 +154,7 @@ void code_bind(struct code_cache *code, struct site *site, struct block *to)
 {
 	bool host;
 
-	if (site->to || !site->block->valid || !to->valid || to->page2 != ~0ull)
+	if (site->to || !site->block->valid || !to->valid)
 		return;
 	host = site->form == FLAGS_HOST || (site->form != FLAGS_SAVED && to->prefers == FLAGS_HOST);
 	site->to = to;

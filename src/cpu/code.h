@@ -59,8 +59,10 @@ void code_cache_free(struct code_cache *code);
 void code_lock(struct code_cache *code);
 void code_unlock(struct code_cache *code);
 
-/* Valid block for (@page, @off, @ctx), or NULL. Lock held. */
-struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx);
+/* Valid block for (@page, @off, @ctx), or NULL. Lock held. With @page2: only one that crosses into
+ * that page; ANY_PAGE: any. */
+#define ANY_PAGE (~0ull)
+struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 ctx, gpa_t page2);
 void code_insert(struct code_cache *code, struct block *block);
 /* Binds a SITE_LINK to @to, if both are still valid. Lock held. */
 void code_bind(struct code_cache *code, struct site *site, struct block *to);

@@ -165,6 +165,12 @@ static bool block_unchanged(const struct block *block, const u8 *host)
 /* ---- finding code -----------------------------------------------------------------------------
  */
 
+/* May a block be entered other than by find_block()? */
+static bool may_lead_to(const struct block *block)
+{
+	return block->page2 == ~0ull || block_checks_page2(block);
+}
+
 static struct jump_entry *jump_slot(struct cpu *cpu, gva_t pc)
 {
 	return &cpu->jc[(pc ^ pc >> 10) & (JC_ENTRIES - 1)];
@@ -182,14 +188,15 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 		if (!mmu_fetch_page(cpu, pc & PAGE_MASK, &page, &host))
 			return NULL;
 		code_lock(code);
-		block = code_find(code, page, pc & ~PAGE_MASK, ctx);
+		block = code_find(code, page, pc & ~PAGE_MASK, ctx, ANY_PAGE);
 		code_unlock(code);
 		cpu->stats[STAT_LOOKUPS]++;
 		if (block && block->page2 != ~0ull) {
 			if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &page2, &host2))
 				return NULL;
-			if (page2 != block->page2)
-				block = NULL;
+			code_lock(code);
+			block = code_find(code, page, pc & ~PAGE_MASK, ctx, page2);
+			code_unlock(code);
 		}
 		if (block && unlikely(cpu->vm->config.check_blocks) &&
 		    !block_unchanged(block, host)) {
@@ -229,7 +236,7 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 
 	if (cpu->vm->config.check_blocks)
 		return; /* every entry comes by here */
-	if (block->page2 != ~0ull || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP)))
+	if (!may_lead_to(block) || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP)))
 		return;
 	note_mapping(cpu, pc);
 	e->pc = pc;
@@ -408,26 +415,23 @@ static void fault_fpu(struct cpu *cpu, const struct insn *insn)
 	fault(cpu, ud ? VEC_UD : VEC_NM);
 }
 
-static void bind_link(struct cpu *cpu, struct site *s, gva_t pc)
+/* @to: where the site's exit went on. */
+static void bind_link(struct cpu *cpu, struct site *s, struct block *to)
 {
 	struct code_cache *code = cpu->vm->code;
-	struct block *to;
-	gpa_t page = s->block->page;
-	u32 ctx;
 
 	if (cpu->vm->config.check_blocks)
 		return;
 	if (s->block->page2 != ~0ull || (s->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
 		return;
-	/* same page, so the same physical page and the same context */
-	ctx = s->kind == SITE_ALT ? s->block->ctx | CTX_NOGROUP : s->block->ctx & ~CTX_NOGROUP;
+	/* the same page and context always, unless somebody wrote to the page meanwhile */
+	if (to->page != s->block->page || (to->ctx ^ s->block->ctx) & ~CTX_NOGROUP ||
+	    !may_lead_to(to))
+		return;
 	code_lock(code);
-	to = code_find(code, page, pc & ~PAGE_MASK, ctx);
-	if (to) {
-		code_bind(code, s, to);
-		cpu->stats[STAT_LINKS]++;
-	}
+	code_bind(code, s, to);
 	code_unlock(code);
+	cpu->stats[STAT_LINKS]++;
 }
 
 /* WAIT looks at TS only if MP is set, and never at EM (SDM vol. 3 table 2-2). */
@@ -616,9 +620,9 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	if (!block)
 		return false;
 	if (link && flushes == cpu->vm->code->flushes)
-		bind_link(cpu, link, pc);
+		bind_link(cpu, link, block);
 	remember_jump(cpu, pc, block);
-	enter_code(cpu, pc, block->entry_saved);
+	enter_code(cpu, pc, block->entry_found);
 	return true;
 }
 

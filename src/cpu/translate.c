@@ -4,8 +4,9 @@
  *
  * A block ends at an unconditional transfer, at an instruction that C executes, at the end of the
  * page, or after BLOCK_MAX_INSNS. Conditional branches leave it on their taken side. An instruction
- * that crosses into the next page is a block of its own, bound to both physical pages, never
- * chained to and never in the jump cache, because its meaning depends on two mappings.
+ * that crosses into the next page is a block of its own, bound to both physical pages. Its meaning
+ * depends on two mappings: outside 64-bit mode nothing leads to it but run.c, which looks at both;
+ * in 64-bit mode it looks at the second one itself.
  *
  * The page is marked as holding code before its bytes are read: a write that comes later finds the
  * mark and invalidates. Bytes that were only looked at to find out about the flags count as read.
@@ -232,10 +233,11 @@ static bool writes_code_segment(const struct insn *insn, u32 ctx)
 }
 
 /* Decodes an instruction whose bytes continue in the next page. False: fault. */
-static bool decode_crossing(struct cpu *cpu, struct block *block, gva_t pc, const u8 *host,
+static bool decode_crossing(struct cpu *cpu, struct lowering *l, gva_t pc, const u8 *host,
 			    struct insn *insn)
 {
 	struct code_cache *code = cpu->vm->code;
+	struct block *block = l->block;
 	unsigned first = PAGE_SIZE - block->off;
 	u8 bytes[15];
 	u8 *host2;
@@ -250,6 +252,7 @@ static bool decode_crossing(struct cpu *cpu, struct block *block, gva_t pc, cons
 	if (len <= 0)
 		make_invalid(insn, len);
 	block->lines2 = 1;
+	l->host2 = host2;
 	return true;
 }
 
@@ -270,7 +273,7 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 
 		if (len == -1 && n)
 			break;
-		if (len == -1 && !decode_crossing(cpu, block, pc, host, insn))
+		if (len == -1 && !decode_crossing(cpu, l, pc, host, insn))
 			return 0;
 		if (len == 0 || len == INSN_TOO_LONG)
 			make_invalid(insn, len);

@@ -462,10 +462,47 @@ static enum flags_form preferred_form(const struct lower *x)
 	return FLAGS_SAVED;
 }
 
+/* An instruction that goes on in the next page: is that still the page it was decoded from? */
+static void emit_page2_check(struct lower *x)
+{
+	struct code_buf *b = x->b;
+	u8 *over, *other;
+
+	e_load(b, T0, OFF(page_base));
+	e_lea(b, 1, T0, T0, REG_NONE, 1, PAGE_SIZE);
+	emit_tlb_index(x, T0);
+	e_op_indexed(b, 0x3b, 1, T0, T1, tlb_offset(x) + offsetof(struct tlb_entry, exec_tag));
+	other = e_jcc(b, 5, false);
+	e_mov_imm(b, T2, (u64)(uintptr_t)x->l->host2);
+	e_op_indexed(b, 0x3b, 1, T2, T1, tlb_offset(x) + offsetof(struct tlb_entry, host));
+	over = e_jcc(b, 4, false);
+	e_patch(other, b->p);
+	e_lea(b, 1, T0, T0, REG_NONE, 1, (s32)x->l->block->off - (s32)PAGE_SIZE);
+	e_jmp_to(b, b->base + x->l->thunks->jump);
+	e_patch(over, b->p);
+}
+
+static void emit_crossing_entries(struct lower *x)
+{
+	struct block *block = x->l->block;
+
+	block->prefers = x->form = FLAGS_SAVED;
+	block->entry_host = cache_off(x, x->b->p);
+	emit_save_flags(x->b);
+	block->entry_saved = cache_off(x, x->b->p);
+	emit_page2_check(x);
+	block->entry_found = cache_off(x, x->b->p);
+}
+
 static void emit_entries(struct lower *x)
 {
 	struct block *block = x->l->block;
 	struct code_buf *b = x->b;
+
+	if (block->page2 != ~0ull && block_checks_page2(block) && !is_single(x)) {
+		emit_crossing_entries(x);
+		return;
+	}
 
 	block->prefers = x->form = preferred_form(x);
 	block->entry_host = block->entry_saved = cache_off(x, b->p);
@@ -476,6 +513,7 @@ static void emit_entries(struct lower *x)
 		emit_save_flags(b);
 		block->entry_saved = cache_off(x, b->p);
 	}
+	block->entry_found = block->entry_saved;
 }
 
 void lower_block(struct lowering *l)

@@ -84,6 +84,7 @@ struct block {
 	u32 code_end;
 	u32 entry_host;  /* entry with the flags in EFLAGS */
 	u32 entry_saved; /* entry with the flags in cpu->saved_flags */
+	u32 entry_found; /* the same for run.c, which has looked at @page2 itself */
 	u8 prefers; /* FLAGS_HOST, FLAGS_SAVED or FLAGS_DEAD: which entry is the straight one */
 	u32 sites, site_count; /* index of the first site */
 	struct site *in;       /* sites bound to this block */
@@ -114,6 +115,7 @@ struct lowering {
 	struct block *block;      /* page, off, ctx set by the caller; the rest is filled here */
 	const struct insn *insns; /* @count decoded instructions */
 	unsigned count;
+	const u8 *host2; /* host address of block->page2 */
 	u16 guest[BLOCK_MAX_INSNS + 1]; /* page offset of each instruction and of the end */
 	u8 live_after[BLOCK_MAX_INSNS]; /* FL_* the successors of each may read */
 	u8 live_taken[BLOCK_MAX_INSNS]; /* FL_* live at a branch's target */
@@ -126,6 +128,12 @@ struct lowering {
 void lower_thunks(struct code_buf *buf, struct thunks *thunks);
 /* Lowers one block. */
 void lower_block(struct lowering *l);
+/* May other blocks and the jump cache lead to a block that crosses into a second page? It looks then
+ * whether the address space still has that page there. */
+static inline bool block_checks_page2(const struct block *block)
+{
+	return (block->ctx & CTX_MODE_MASK) == CTX_64;
+}
 /* Does the block end after this instruction whatever follows? */
 bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */

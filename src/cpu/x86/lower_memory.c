@@ -125,7 +125,7 @@ void emit_segment(struct lower *x, unsigned dst, unsigned seg)
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
-static size_t tlb_offset(const struct lower *x)
+size_t tlb_offset(const struct lower *x)
 {
 	u32 ctx = x->l->block->ctx;
 	unsigned kind = (ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER
@@ -141,15 +141,22 @@ static size_t tag_offset(const struct lower *x, unsigned access)
 					       : offsetof(struct tlb_entry, read_tag));
 }
 
-void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)
+void emit_tlb_index(struct lower *x, unsigned reg)
 {
 	struct code_buf *b = x->b;
 
-	e_mov(b, T1, reg); /* TLB_INDEX() times the entry's size */
+	e_mov(b, T1, reg);
 	e_shift(b, 1, 5, T1, 10);
 	e_xor(b, T1, reg);
 	e_shift(b, 1, 5, T1, 7);
 	e_arith_imm(b, 0, 4, T1, 0x7fe0);
+}
+
+void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)
+{
+	struct code_buf *b = x->b;
+
+	emit_tlb_index(x, reg);
 	e_op_indexed(b, 0x2b, 1, reg, T1, tag_offset(x, access)); /* sub reg, tag */
 }
 

@@ -127,6 +127,10 @@ void movzx16(struct code_buf *b, unsigned dst, unsigned src);
 void emit_effective(struct lower *x, unsigned dst, s32 add);
 /* Adds what segmentation adds to @dst (flags clobbered). In CTX_NONFLAT soft_access_slow() does. */
 void emit_segment(struct lower *x, unsigned dst, unsigned seg);
+/* struct cpu offset of the TLB that the block's accesses use. */
+size_t tlb_offset(const struct lower *x);
+/* T1 = TLB_INDEX(@reg) times the entry's size. Clobbers EFLAGS. */
+void emit_tlb_index(struct lower *x, unsigned reg);
 /* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which becomes
  * the offset in its page, or something larger if @access is not in the TLB. Then, with T1 as it was:
  * @reg becomes the host address. Both clobber EFLAGS. */
