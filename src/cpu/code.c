@@ -178,9 +178,7 @@ static void make_stale(struct code_cache *code, const struct block *block)
 {
 	struct code_buf at = { .base = code->buf.base, .p = code->buf.base + block->entry_saved };
 
-	e_store_imm32(&at, offsetof(struct cpu, exit_arg), block->off);
-	e_store_imm32(&at, offsetof(struct cpu, exit_code), EXIT_STALE);
-	e_jmp_to(&at, at.base + code->thunks.exit_saved);
+	emit_stale(&at, &code->thunks, block->off);
 }
 
 /* Frames on shadow stacks may still hold a return site's address. */

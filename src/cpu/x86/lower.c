@@ -462,6 +462,13 @@ static enum flags_form preferred_form(const struct lower *x)
 	return FLAGS_SAVED;
 }
 
+void emit_stale(struct code_buf *b, const struct thunks *thunks, u16 off)
+{
+	e_store_imm32(b, OFF(exit_arg), off);
+	e_store_imm32(b, OFF(exit_code), EXIT_STALE);
+	e_jmp_to(b, b->base + thunks->exit_saved);
+}
+
 /* An instruction that goes on in the next page: is that still the page it was decoded from? */
 static void emit_page2_check(struct lower *x)
 {
@@ -477,8 +484,7 @@ static void emit_page2_check(struct lower *x)
 	e_op_indexed(b, 0x3b, 1, T2, T1, tlb_offset(x) + offsetof(struct tlb_entry, host));
 	over = e_jcc(b, 4, false);
 	e_patch(other, b->p);
-	e_lea(b, 1, T0, T0, REG_NONE, 1, (s32)x->l->block->off - (s32)PAGE_SIZE);
-	e_jmp_to(b, b->base + x->l->thunks->jump);
+	emit_stale(b, x->l->thunks, x->l->block->off);
 	e_patch(over, b->p);
 }
 

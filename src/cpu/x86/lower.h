@@ -18,7 +18,8 @@
 enum block_exit {
 	EXIT_NONE,
 	EXIT_JUMP,   /* exit_arg: RIP to continue at, not in the jump cache (or a poll) */
-	EXIT_STALE,  /* an invalidated block: exit_arg (32 bits) is its page offset */
+	EXIT_STALE,  /* not good (any more) for this address: exit_arg (32 bits) is the block's page
+		      * offset; the jump cache forgets it */
 	EXIT_SIGNAL, /* a host signal: scratch[2] host pc, scratch[3] its flags, exit_arg the signal
 		      */
 	EXIT_SITE = 16,
@@ -134,6 +135,9 @@ static inline bool block_checks_page2(const struct block *block)
 {
 	return (block->ctx & CTX_MODE_MASK) == CTX_64;
 }
+/* Writes the way out of a block at page offset @off that must not be entered: EXIT_STALE. At most
+ * BLOCK_MIN_CODE bytes; flags saved. */
+void emit_stale(struct code_buf *b, const struct thunks *thunks, u16 off);
 /* Does the block end after this instruction whatever follows? */
 bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */
