@@ -349,7 +349,14 @@ static void tlb_drop(struct tlb *tlb, unsigned i)
 
 	e->read_tag = e->write_tag = e->exec_tag = TLB_INVALID(i);
 	set_bit(tlb->used, i, false);
+	if (!tlb->used[i / 64])
+		tlb->used_words &= ~BIT(i / 64);
 }
+
+/* For each word of @used that is not 0, while the body may drop entries. */
+#define for_used_words(tlb, word, left)                                                  \
+	for (u64 left = (tlb)->used_words; left && (word = __builtin_ctzll(left), true); \
+	     left &= left - 1)
 
 /* Drops the entries whose bit is set in @map (at most those in use). */
 static void tlb_drop_map(struct tlb *tlb, unsigned word, u64 map)
@@ -369,19 +376,23 @@ void tlb_init(struct cpu *cpu)
 
 void tlb_flush_all(struct cpu *cpu)
 {
+	unsigned word;
+
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
-		for (unsigned i = 0; i < TLB_ENTRIES / 64; i++)
-			tlb_drop_map(&cpu->tlb[kind], i, cpu->tlb[kind].used[i]);
+		for_used_words(&cpu->tlb[kind], word, left)
+			tlb_drop_map(&cpu->tlb[kind], word, cpu->tlb[kind].used[word]);
 	code_jumps_flush(cpu);
 }
 
 static void drop_nonglobal(struct cpu *cpu)
 {
+	unsigned word;
+
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
-		for (unsigned i = 0; i < TLB_ENTRIES / 64; i++)
-			tlb_drop_map(tlb, i, tlb->used[i] & ~tlb->global[i]);
+		for_used_words(tlb, word, left)
+			tlb_drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
 	}
 }
 
@@ -408,13 +419,16 @@ static bool tag_in(const struct tlb *tlb, unsigned i, gva_t gva)
 /* INVLPG drops all of a large page, whichever of its addresses is named (SDM vol. 3, 4.10.4.1). */
 void tlb_flush_page(struct cpu *cpu, gva_t gva)
 {
+	unsigned word;
+
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 		unsigned index = TLB_INDEX(gva);
 
 		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
 			tlb_drop(tlb, index);
-		for (unsigned word = 0; word < TLB_ENTRIES / 64; word++) {
+		for_used_words(tlb, word, left)
+		{
 			u64 map = tlb->used[word] & tlb->large[word];
 
 			for (; map; map &= map - 1) {
@@ -430,10 +444,13 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 
 void tlb_revoke_write(struct cpu *cpu, const void *host)
 {
+	unsigned word;
+
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
-		for (unsigned word = 0; word < TLB_ENTRIES / 64; word++) {
+		for_used_words(tlb, word, left)
+		{
 			for (u64 map = tlb->used[word]; map; map &= map - 1) {
 				unsigned i = word * 64 + __builtin_ctzll(map);
 
@@ -472,6 +489,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	e->write_tag = write ? page : TLB_INVALID(i);
 	e->exec_tag = w->rights & ACCESS_X ? page : TLB_INVALID(i);
 	set_bit(tlb->used, i, true);
+	tlb->used_words |= BIT(i / 64);
 	set_bit(tlb->global, i, w->global);
 	set_bit(tlb->large, i, w->shift > PAGE_SHIFT);
 	tlb->shift[i] = w->shift;

@@ -208,8 +208,7 @@ static void find_live_flags(struct code_cache *code, struct lowering *l, const u
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
 			l->live_taken[i] = look_ahead(code, mode, host, target_of(l, i), lines);
 	}
-	if (!insn_ends_block(&l->insns[l->count - 1]) ||
-	    l->insns[l->count - 1].kind == KIND_STRING)
+	if (!insn_ends_block(&l->insns[l->count - 1]) || l->insns[l->count - 1].kind == KIND_STRING)
 		l->live_after[l->count - 1] =
 			look_ahead(code, mode, host, l->guest[l->count], lines);
 }

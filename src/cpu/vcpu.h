@@ -29,10 +29,12 @@
 
 /* ---- software TLB ------------------------------------------------------------------------ */
 
-#define TLB_ENTRIES    1024
-/* Two arrays a multiple of 4 MiB apart, walked together, must not take each other's entry. Pages 0
+#define TLB_SHIFT   12
+#define TLB_ENTRIES (1 << TLB_SHIFT)
+/* Two arrays a multiple of 16 MiB apart, walked together, must not take each other's entry. Pages 0
  * and 1 stay at 0 and 1, which TLB_INVALID relies on. */
-#define TLB_INDEX(gva) (((gva) >> PAGE_SHIFT ^ (gva) >> (PAGE_SHIFT + 10)) & (TLB_ENTRIES - 1))
+#define TLB_INDEX(gva) \
+	(((gva) >> PAGE_SHIFT ^ (gva) >> (PAGE_SHIFT + TLB_SHIFT)) & (TLB_ENTRIES - 1))
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is
@@ -55,11 +57,12 @@ struct tlb {
 	/* A bit an entry, mmu.c only: has some valid tag; survives a CR3 write; is a fragment of a
 	 * large page, all of which INVLPG must drop. Flushing costs what is in use, not the size.
 	 */
+	u64 used_words; /* a bit for each word of @used that is not 0 */
 	u64 used[TLB_ENTRIES / 64];
 	u64 global[TLB_ENTRIES / 64];
 	u64 large[TLB_ENTRIES / 64];
 	u8 shift[TLB_ENTRIES]; /* log2 of the guest's page size, for fragments */
-};
+} __attribute__((aligned(sizeof(struct tlb_entry))));
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
 
@@ -70,16 +73,18 @@ struct jump_entry {
 	u32 ctx;  /* context the translation is valid in */
 };
 
-/* Entries are good for one epoch of address translation, and so are frames of calls. Kernel and user
- * have epochs of their own, and each address space of a guest that uses PCIDs keeps its own. */
+/* Entries are good for one epoch of address translation, and so are frames of calls. Kernel and
+ * user have epochs of their own, and each address space of a guest that uses PCIDs keeps its own.
+ */
 enum jc_class { JC_KERNEL, JC_USER, JC_CLASSES };
 
 #define EPOCH_PCIDS 8
 struct epochs {
 	u32 now[JC_CLASSES]; /* 1..65535 */
 	u32 last;            /* handed out */
-	bool local_kernel;   /* kernel code runs from pages that are not global, or in the lower half */
-	bool global_user;    /* user code runs from global pages */
+	bool local_kernel; /* kernel code runs from pages that are not global, or in the lower half
+			    */
+	bool global_user;  /* user code runs from global pages */
 	struct {
 		u32 pcid, epoch; /* of user code; 0: none */
 	} kept[EPOCH_PCIDS];
@@ -226,13 +231,13 @@ struct cpu {
 	struct tlb tlb[TLB_KINDS];
 	struct jump_entry jc[JC_ENTRIES];
 
-	u32 jc_key;           /* jump_entry.ctx that matches now: epoch << 16 | ctx */
-	struct epochs epochs; /* code.c */
-	u8 *shadow;           /* the stacks' memory; see cpu_shadow_bottom() */
-	u8 shadow_class;      /* which of them @shadow_sp is in: JC_KERNEL, JC_USER */
-	u32 shadow_key[JC_CLASSES];      /* jc_key that the frames on each are good for */
-	u64 shadow_resting[JC_CLASSES];  /* @shadow_sp of the one not in use */
-	struct site *link; /* run.c: a direct exit that waits for its target */
+	u32 jc_key;                     /* jump_entry.ctx that matches now: epoch << 16 | ctx */
+	struct epochs epochs;           /* code.c */
+	u8 *shadow;                     /* the stacks' memory; see cpu_shadow_bottom() */
+	u8 shadow_class;                /* which of them @shadow_sp is in: JC_KERNEL, JC_USER */
+	u32 shadow_key[JC_CLASSES];     /* jc_key that the frames on each are good for */
+	u64 shadow_resting[JC_CLASSES]; /* @shadow_sp of the one not in use */
+	struct site *link;              /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
 	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
 	u8 again;              /* a string instruction stopped half-way */

@@ -234,7 +234,7 @@ static int shadow_new(struct cpu_vm *vm, struct cpu *cpu)
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (cpu->shadow == MAP_FAILED)
 		return -errno;
-	for (unsigned class = 0; class < JC_CLASSES; class++) {
+	for (unsigned class = 0; class < JC_CLASSES; class ++) {
 		if (mprotect(cpu->shadow + class * SHADOW_STRIDE, PAGE_SIZE, PROT_NONE)) {
 			munmap(cpu->shadow, JC_CLASSES * SHADOW_STRIDE);
 			return -errno;

@@ -116,7 +116,7 @@ struct lowering {
 	struct block *block;      /* page, off, ctx set by the caller; the rest is filled here */
 	const struct insn *insns; /* @count decoded instructions */
 	unsigned count;
-	const u8 *host2; /* host address of block->page2 */
+	const u8 *host2;                /* host address of block->page2 */
 	u16 guest[BLOCK_MAX_INSNS + 1]; /* page offset of each instruction and of the end */
 	u8 live_after[BLOCK_MAX_INSNS]; /* FL_* the successors of each may read */
 	u8 live_taken[BLOCK_MAX_INSNS]; /* FL_* live at a branch's target */
@@ -129,8 +129,8 @@ struct lowering {
 void lower_thunks(struct code_buf *buf, struct thunks *thunks);
 /* Lowers one block. */
 void lower_block(struct lowering *l);
-/* May other blocks and the jump cache lead to a block that crosses into a second page? It looks then
- * whether the address space still has that page there. */
+/* May other blocks and the jump cache lead to a block that crosses into a second page? It looks
+ * then whether the address space still has that page there. */
 static inline bool block_checks_page2(const struct block *block)
 {
 	return (block->ctx & CTX_MODE_MASK) == CTX_64;

@@ -236,8 +236,8 @@ static void store_moves(struct lower *x, const struct moves *mv)
 	}
 }
 
-/* A home is read in full width later: after a narrow store the host's load would wait for it to reach
- * the cache. BH, the one second byte with a home, is too rare to matter. */
+/* A home is read in full width later: after a narrow store the host's load would wait for it to
+ * reach the cache. BH, the one second byte with a home, is too rare to matter. */
 static bool writes_part(u8 gpr, bool high)
 {
 	return gpr & MEM_W && gpr >> GPR_WIDTH_SHIFT < 8 && !high;

@@ -18,7 +18,7 @@
  */
 #include "cpu/x86/lower_private.h"
 
-_Static_assert(sizeof(struct tlb_entry) == 32 && TLB_ENTRIES == 1024, "index code below");
+_Static_assert(sizeof(struct tlb_entry) == 32 && TLB_SHIFT == 12, "index code below");
 
 unsigned stack_width(const struct lower *x)
 {
@@ -146,10 +146,10 @@ void emit_tlb_index(struct lower *x, unsigned reg)
 	struct code_buf *b = x->b;
 
 	e_mov(b, T1, reg);
-	e_shift(b, 1, 5, T1, 10);
+	e_shift(b, 1, 5, T1, TLB_SHIFT);
 	e_xor(b, T1, reg);
 	e_shift(b, 1, 5, T1, 7);
-	e_arith_imm(b, 0, 4, T1, 0x7fe0);
+	e_arith_imm(b, 0, 4, T1, (TLB_ENTRIES - 1) * sizeof(struct tlb_entry));
 }
 
 void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)

@@ -131,8 +131,9 @@ void emit_segment(struct lower *x, unsigned dst, unsigned seg);
 size_t tlb_offset(const struct lower *x);
 /* T1 = TLB_INDEX(@reg) times the entry's size. Clobbers EFLAGS. */
 void emit_tlb_index(struct lower *x, unsigned reg);
-/* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which becomes
- * the offset in its page, or something larger if @access is not in the TLB. Then, with T1 as it was:
+/* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which
+ * becomes the offset in its page, or something larger if @access is not in the TLB. Then, with T1
+ * as it was:
  * @reg becomes the host address. Both clobber EFLAGS. */
 void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access);
 void emit_tlb_host(struct lower *x, unsigned reg);
