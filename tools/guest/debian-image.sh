@@ -13,7 +13,9 @@ for unwanted in man info locale doc; do
 	find "$tree/usr/share/$unwanted" -mindepth 1 -depth -type d -empty -delete 2>/dev/null || true
 done
 
-unshare --mount sh -c '
-	mount --bind "$1" "$1/mnt" &&
-	mkfs.ext4 -q -F -L lodge-root -N 65536 -J size=16 -m 1 \
-		-E lazy_itable_init=0,lazy_journal_init=0 -d "$1/mnt" /proc/self/fd/8' sh "$tree" >&2 <&-
+mount --bind "$tree" "$tree/mnt"
+status=0
+mkfs.ext4 -q -F -L lodge-root -N 65536 -J size=16 -m 1 -E lazy_itable_init=0,lazy_journal_init=0 \
+	-d "$tree/mnt" /proc/self/fd/8 >&2 <&- || status=$?
+umount "$tree/mnt"
+exit $status
