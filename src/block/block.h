@@ -43,6 +43,7 @@ enum block_cache {
 	BLOCK_CACHE_WRITEBACK,
 	BLOCK_CACHE_NONE,
 	BLOCK_CACHE_WRITETHROUGH,
+	BLOCK_CACHE_DIRECTSYNC,
 	BLOCK_CACHE_UNSAFE
 };
 
@@ -50,9 +51,9 @@ struct block_config {
 	const char *driver; /* "raw" */
 	int fd;             /* ownership passes when opening succeeds */
 	bool readonly;
-	bool discard; /* hand discards through to the host */
-	enum block_cache cache;
-	bool no_uring; /* tests: the thread pool even where io_uring works */
+	bool discard;           /* hand discards through to the host */
+	enum block_cache cache; /* of the guest; the host's is bypassed when @fd has O_DIRECT */
+	bool no_uring;          /* tests: the thread pool even where io_uring works */
 };
 
 struct block {

@@ -9,6 +9,12 @@
  * The ring belongs to the I/O thread alone; submitters hand requests over in a locked list and
  * wake it through an eventfd that the ring polls. Where io_uring is not to be had, POOL_THREADS
  * threads take requests from the same list and make the calls themselves.
+ *
+ * Cache modes: a write is done once the host has it (writeback, none, unsafe) or once the disk has
+ * it (writethrough, directsync); a flush does nothing (unsafe) or reaches the disk. none and
+ * directsync come with a descriptor that has O_DIRECT, where data moves in whole sectors between
+ * the disk and memory that is aligned as sectors are; a request whose memory is not goes through a
+ * buffer of ours, piece by piece.
  */
 #include "block/block.h"
 
@@ -23,6 +29,7 @@
 #include <linux/fs.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -33,12 +40,13 @@
 #define RING_ENTRIES     128
 #define POOL_THREADS     4
 #define NOWAIT_MAX_BYTES (256 * KIB)
+#define BOUNCE_BYTES     (256 * KIB)
 #define TOUCHES_MAX      100 /* of one request's memory, before it counts as failed */
 
 struct raw {
 	struct block block;
 	int fd, wake_fd;
-	bool device, uring;
+	bool device, uring, direct;
 	struct io_uring ring;
 	unsigned in_ring; /* I/O thread only */
 	u64 wake_count;   /* target of the ring's read of wake_fd */
@@ -99,7 +107,7 @@ static int deallocate(struct raw *raw, int mode, u64 offset, u64 bytes)
 
 static int write_zeros_by_hand(struct raw *raw, u64 offset, u64 bytes)
 {
-	static const u8 zeros[64 * KIB];
+	static const u8 zeros[64 * KIB] __attribute__((aligned(PAGE_SIZE)));
 
 	while (bytes) {
 		ssize_t n = pwrite(raw->fd, zeros, MIN(bytes, sizeof(zeros)), offset);
@@ -138,12 +146,91 @@ static void touch(const struct iovec *iov, unsigned count)
 	}
 }
 
+/* --- direct I/O --- */
+
+static bool aligned(const struct block_request *r)
+{
+	for (unsigned i = 0; i < r->iov_count; i++)
+		if (((uintptr_t)r->iov[i].iov_base | r->iov[i].iov_len) % BLOCK_SECTOR)
+			return false;
+	return true;
+}
+
+static bool needs_bounce(const struct raw *raw, const struct block_request *r)
+{
+	return raw->direct && (r->op == BLOCK_READ || r->op == BLOCK_WRITE) && !aligned(r);
+}
+
+/* Between @bounce and @bytes of the request's memory from its progress on. */
+static void copy_bounce(const struct block_request *r, u8 *bounce, size_t bytes)
+{
+	u64 skip = r->progress;
+
+	for (unsigned i = 0; i < r->iov_count && bytes; i++) {
+		u8 *base = r->iov[i].iov_base;
+		size_t n;
+
+		if (skip >= r->iov[i].iov_len) {
+			skip -= r->iov[i].iov_len;
+			continue;
+		}
+		n = MIN(bytes, r->iov[i].iov_len - skip);
+		if (r->op == BLOCK_READ)
+			memcpy(base + skip, bounce, n);
+		else
+			memcpy(bounce, base + skip, n);
+		bounce += n;
+		bytes -= n;
+		skip = 0;
+	}
+}
+
+static int transfer_through(struct raw *raw, struct block_request *r, u8 *bounce)
+{
+	while (r->progress < r->bytes) {
+		size_t n = MIN(r->bytes - r->progress, BOUNCE_BYTES);
+		u64 offset = r->offset + r->progress;
+		ssize_t done;
+
+		if (r->op == BLOCK_WRITE)
+			copy_bounce(r, bounce, n);
+		do
+			done = r->op == BLOCK_READ ? pread(raw->fd, bounce, n, offset)
+						   : pwrite(raw->fd, bounce, n, offset);
+		while (done < 0 && errno == EINTR);
+		/* less than a sector is the end of a file that shrank */
+		if (done < (ssize_t)BLOCK_SECTOR)
+			return done < 0 ? -errno : -EIO;
+		done = ALIGN_DOWN(done, BLOCK_SECTOR);
+		if (r->op == BLOCK_READ)
+			copy_bounce(r, bounce, done);
+		r->progress += done;
+	}
+	return 0;
+}
+
+static int transfer_bounced(struct raw *raw, struct block_request *r)
+{
+	void *bounce;
+	int err;
+
+	if (posix_memalign(&bounce, PAGE_SIZE, BOUNCE_BYTES))
+		return -ENOMEM;
+	err = transfer_through(raw, r, bounce);
+	free(bounce);
+	return err;
+}
+
+/* --- the calls --- */
+
 /* Whatever the ring does not do, and everything in the pool: the calls, made to block. */
 static int transfer_blocking(struct raw *raw, struct block_request *r)
 {
 	struct iovec part[IOV_PART];
 	unsigned touched = 0;
 
+	if (needs_bounce(raw, r))
+		return transfer_bounced(raw, r);
 	while (r->progress < r->bytes) {
 		unsigned n = remaining(r, part);
 		ssize_t done = r->op == BLOCK_READ
@@ -163,17 +250,25 @@ static int transfer_blocking(struct raw *raw, struct block_request *r)
 	return 0;
 }
 
+static bool writes_through(const struct raw *raw)
+{
+	return raw->block.cache == BLOCK_CACHE_WRITETHROUGH ||
+	       raw->block.cache == BLOCK_CACHE_DIRECTSYNC;
+}
+
+/* @err, or that of the sync which ends a write where writes go through. */
+static int end_write(const struct raw *raw, int err)
+{
+	return !err && writes_through(raw) && fdatasync(raw->fd) ? -errno : err;
+}
+
 static int run_blocking(struct raw *raw, struct block_request *r)
 {
 	int err;
 
 	switch (r->op) {
 	case BLOCK_READ: return transfer_blocking(raw, r);
-	case BLOCK_WRITE:
-		err = transfer_blocking(raw, r);
-		return !err && raw->block.cache == BLOCK_CACHE_WRITETHROUGH && fdatasync(raw->fd)
-			       ? -errno
-			       : err;
+	case BLOCK_WRITE: return end_write(raw, transfer_blocking(raw, r));
 	case BLOCK_FLUSH:
 		if (raw->block.cache == BLOCK_CACHE_UNSAFE)
 			return 0;
@@ -181,7 +276,7 @@ static int run_blocking(struct raw *raw, struct block_request *r)
 	case BLOCK_DISCARD:
 		err = deallocate(raw, FALLOC_FL_PUNCH_HOLE, r->offset, r->bytes);
 		return err == -EOPNOTSUPP ? 0 : err; /* a hint */
-	default: return write_zeroes(raw, r);
+	default: return end_write(raw, write_zeroes(raw, r));
 	}
 }
 
@@ -227,8 +322,9 @@ static bool ring_does(const struct raw *raw, const struct block_request *r)
 {
 	if (r->op == BLOCK_FLUSH)
 		return raw->block.cache != BLOCK_CACHE_UNSAFE;
-	return (r->op == BLOCK_READ || r->op == BLOCK_WRITE) && r->iov_count <= 1024 &&
-	       raw->block.cache != BLOCK_CACHE_WRITETHROUGH;
+	if (needs_bounce(raw, r) || r->iov_count > 1024)
+		return false;
+	return r->op == BLOCK_READ || (r->op == BLOCK_WRITE && !writes_through(raw));
 }
 
 static void queue_entry(struct raw *raw, struct block_request *r)
@@ -330,7 +426,8 @@ static bool read_at_once(struct raw *raw, struct block_request *r)
 {
 	ssize_t n;
 
-	if (r->op != BLOCK_READ || r->bytes > NOWAIT_MAX_BYTES || r->iov_count > IOV_MAX)
+	if (raw->direct || r->op != BLOCK_READ || r->bytes > NOWAIT_MAX_BYTES ||
+	    r->iov_count > IOV_MAX)
 		return false;
 	n = preadv2(raw->fd, r->iov, r->iov_count, r->offset, RWF_NOWAIT);
 	return n == (ssize_t)r->bytes;
@@ -431,6 +528,34 @@ fail:
 	return -errno;
 }
 
+/* A disk of ours has sectors of 512 bytes. Storage that moves larger ones only, such as 4096, says
+ * so when it is asked for a smaller one. */
+static int check_direct(struct raw *raw, GError **error)
+{
+	void *sector;
+	int err = 0;
+
+	raw->direct = fcntl(raw->fd, F_GETFL) & O_DIRECT;
+	if (!raw->direct)
+		return 0;
+	if (posix_memalign(&sector, BLOCK_SECTOR, BLOCK_SECTOR))
+		err = ENOMEM;
+	else if (pread(raw->fd, sector, BLOCK_SECTOR,
+		       raw->block.bytes ? raw->block.bytes - BLOCK_SECTOR : 0) < 0)
+		err = errno;
+	if (err != ENOMEM)
+		free(sector);
+	if (err == EINVAL)
+		g_set_error(error, BLOCK_ERROR, err,
+			    "its storage takes no direct I/O in sectors of %d bytes; use a cache "
+			    "mode other than none and directsync",
+			    BLOCK_SECTOR);
+	else if (err)
+		g_set_error(error, BLOCK_ERROR, err, "cannot read the disk image: %s",
+			    g_strerror(err));
+	return -err;
+}
+
 /* The ring may read, write and sync what is open, and nothing else: seccomp does not see what is
  * asked of it. (By system call: Debian 12's library does not export the functions.) */
 static bool open_ring(struct raw *raw)
@@ -481,7 +606,7 @@ static struct block *raw_open(const struct block_config *config, GError **error)
 	pthread_mutex_init(&raw->lock, NULL);
 	pthread_cond_init(&raw->work, NULL);
 	pthread_cond_init(&raw->idle, NULL);
-	if (measure(raw, error)) {
+	if (measure(raw, error) || check_direct(raw, error)) {
 		free_raw(raw);
 		return NULL;
 	}

@@ -86,14 +86,14 @@ static void add_disk(struct lists *lists, const struct domain *domain,
 		     const struct opened_disk *opened, unsigned index)
 {
 	const struct domain_disk *disk = opened->disk;
-	const char *cache = strcmp(disk->cache, "directsync") ? disk->cache : "writethrough";
 	char *id = g_strdup_printf("disk%u", index);
 	json_t *device = with_address(new_device("virtio-blk", disk->alias), &disk->address);
 
 	json_array_append_new(lists->backends,
 			      json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:s}", "id", id, "kind",
 					"block", "driver", "raw", "fd", opened->number, "readonly",
-					disk->readonly, "discard", disk->discard, "cache", cache));
+					disk->readonly, "discard", disk->discard, "cache",
+					disk->cache));
 	json_object_set_new(device, "backend", json_string(id));
 	json_object_set_new(device, "serial", json_string(disk->serial ? disk->serial : ""));
 	json_object_set_new(

@@ -82,6 +82,7 @@ static int open_block(struct assembly *a, const struct plan_backend *b, GError *
 		[BLOCK_CACHE_WRITEBACK] = "writeback",
 		[BLOCK_CACHE_NONE] = "none",
 		[BLOCK_CACHE_WRITETHROUGH] = "writethrough",
+		[BLOCK_CACHE_DIRECTSYNC] = "directsync",
 		[BLOCK_CACHE_UNSAFE] = "unsafe",
 	};
 	struct block_config config = {

@@ -237,7 +237,8 @@ static bool one_of(const char *value, const char *const *allowed)
 static int parse_backends(struct plan *plan, json_t *array, GError **error)
 {
 	static const char *const kinds[] = { "console", "block", "net", NULL };
-	static const char *const caches[] = { "writeback", "none", "writethrough", "unsafe", NULL };
+	static const char *const caches[] = { "writeback",  "none",   "writethrough",
+					      "directsync", "unsafe", NULL };
 	json_t *value;
 	size_t i;
 
