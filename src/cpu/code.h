@@ -51,6 +51,8 @@ struct code_cache {
 	struct block **hash;  /* by page, offset and context */
 	struct block **pages; /* by page, through page_next */
 	u64 flushes, invalidated;
+	u32 verified; /* cpu_vm_config.verify_blocks: blocks that x86/verify.c took apart, */
+	u8 refused;   /* ... and found one wrong: nothing runs any more */
 };
 
 int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error);

@@ -49,6 +49,7 @@ struct cpu_vm_config {
 	size_t code_cache_bytes;          /* 0: the default */
 	bool step;                        /* one instruction a block, no chaining, exact flags */
 	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
+	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
 	u64 tsc_hz;                       /* 0: measure the host's */
 	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */
 	const char *const *features_off;  /* NULL-terminated Linux names of CPUID bits to hide */

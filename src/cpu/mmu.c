@@ -533,6 +533,9 @@ bool mmu_fetched_global(struct cpu *cpu, gva_t gva)
 	return tlb->e[i].exec_tag == (gva & PAGE_MASK) && tlb->global[i / 64] >> (i % 64) & 1;
 }
 
+/* What a fetch finds where there is neither RAM nor ROM: nobody drives the bus. FF FF is #UD. */
+static const u8 open_bus[PAGE_SIZE] = { [0 ... PAGE_SIZE - 1] = 0xff };
+
 bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 {
 	const struct tlb_entry *e = &tlb_of(cpu, ACCESS_X)->e[TLB_INDEX(gva)];
@@ -553,7 +556,7 @@ bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 		return false;
 	*page = w.gpa & PAGE_MASK;
 	ptr = ram_ptr(cpu->vm, *page, &slot);
-	*host = ptr;
+	*host = ptr ? ptr : (u8 *)(uintptr_t)open_bus; /* only read */
 	if (ptr)
 		tlb_fill(cpu, gva, ACCESS_X, &w, ptr, slot);
 	return true;

@@ -209,6 +209,10 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 			return block;
 		fpu_leave(cpu);
 		block = translate(cpu, pc, page, host, ctx);
+		if (unlikely(code->refused)) {
+			cpu->fault_pending = 0;
+			return NULL;
+		}
 		if (block)
 			return block;
 		if (cpu->fault_pending)

@@ -4,6 +4,7 @@
  *
  * Reset values: APM vol. 2 table 14-1. INIT keeps the vector state, the MSRs and the TSC.
  */
+#include "cpu/code.h"
 #include "cpu/run.h"
 
 #include <errno.h>
@@ -186,6 +187,15 @@ static void forget_code(struct cpu_vm *vm, const struct ram_slot *s)
 			code_written(vm, s->gpa + (page << PAGE_SHIFT), PAGE_SIZE);
 }
 
+/* Translations of what was fetched where there was no memory until now. */
+static void forget_open_bus(struct cpu_vm *vm, gpa_t gpa, u64 bytes)
+{
+	if (!vm->code->block_count)
+		return;
+	for (u64 at = 0; at < bytes; at += PAGE_SIZE)
+		code_written(vm, gpa + at, PAGE_SIZE);
+}
+
 int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva, u32 flags)
 {
 	struct ram_slot *s;
@@ -218,6 +228,7 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 	for (unsigned i = 0; i < CPU_SLOTS; i++)
 		if (vm->slots[i].bytes)
 			vm->slot_count = i + 1;
+	forget_open_bus(vm, gpa, bytes);
 	for (unsigned i = 0; i < vm->config.cpus; i++)
 		if (vm->cpus[i])
 			tlb_flush_all(vm->cpus[i]);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cpu/code.h"
 #include "cpu/run.h"
+#include "cpu/x86/verify.h"
 
 #include <errno.h>
 #include <string.h>
@@ -301,6 +302,19 @@ void report_changed(struct cpu *cpu, const struct block *block)
 		  cpu->index, (unsigned long long)(block->page + block->off));
 }
 
+/* cpu_vm_config.verify_blocks */
+static void verify(struct code_cache *code, const struct block *block)
+{
+	const char *why;
+
+	code->verified++;
+	if (block_verify(code, block, &why))
+		return;
+	log_error("cpu", "the block for guest physical %#llx in context %#x is unsafe: %s",
+		  (unsigned long long)(block->page + block->off), block->ctx, why);
+	code->refused = 1;
+}
+
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx)
 {
 	struct code_cache *code = cpu->vm->code;
@@ -339,6 +353,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	while ((uintptr_t)code->buf.p & 15)
 		e8(&code->buf, 0xcc);
 	lower_block(&l);
+	if (unlikely(cpu->vm->config.verify_blocks))
+		verify(code, block);
 	if (insn_needs_helper(&insns[l.count - 1]) || insns[l.count - 1].kind == KIND_STRING) {
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[l.count - 1];

@@ -59,6 +59,7 @@ static void make_idt(struct machine *m)
 	u8 *idt = map(m, IDT_GVA);
 	u8 *handlers = map(m, HANDLER_GVA);
 	u8 *tss = map(m, IDT_GVA + 0x1000);
+	const u64 ist1 = IST_TOP;
 
 	for (u64 v = 0; v < 32; v++) {
 		u64 h = HANDLER_GVA + 16 * v;
@@ -70,7 +71,7 @@ static void make_idt(struct machine *m)
 		memcpy(idt + 16 * v + 8, &high, 8);
 		memset(handlers + 16 * v, 0xf4, 16); /* hlt */
 	}
-	*(u64 *)(tss + 36) = IST_TOP; /* IST1 */
+	memcpy(tss + 36, &ist1, 8);
 }
 
 static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off)
@@ -81,6 +82,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.cores = 1,
 		.threads = 1,
 		.step = step,
+		.verify_blocks = true,
 		.lapic_hz = 1000000000,
 		.features_off = features_off,
 		.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack }

@@ -171,6 +171,29 @@ static void test_dma(const void *step)
 	machine_free(&m);
 }
 
+/* A jump to where no memory is finds ones, which are no instruction; memory that appears there is
+ * seen. */
+static void test_nowhere(const void *step)
+{
+	static struct machine m;
+	struct x86_state s;
+	u8 *page = g_aligned_alloc0(1, PAGE_SIZE, PAGE_SIZE);
+
+	machine_init(&m, step != NULL);
+	*m.data_pte[0] = RAM_BYTES | 0x67;
+	s = m.state;
+	s.rip = DATA_GVA + 0xff8;
+	g_assert_cmpint(machine_run(&m, &s), ==, VEC_UD);
+	g_assert_cmphex(s.rip, ==, DATA_GVA + 0xff8);
+	memset(page, 0xcc, PAGE_SIZE);
+	g_assert_cmpint(cpu_vm_set_slot(m.vm, 1, RAM_BYTES, PAGE_SIZE, page, 0), ==, 0);
+	s = m.state;
+	s.rip = DATA_GVA + 0xff8;
+	g_assert_cmpint(machine_run(&m, &s), ==, -1);
+	machine_free(&m);
+	g_aligned_free(page);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -179,5 +202,7 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/smc/other-cpu", NULL, test_other_cpu);
 	g_test_add_data_func("/smc/other-cpu-step", "step", test_other_cpu);
 	g_test_add_data_func("/smc/dma", NULL, test_dma);
+	g_test_add_data_func("/smc/nowhere", NULL, test_nowhere);
+	g_test_add_data_func("/smc/nowhere-step", "step", test_nowhere);
 	return g_test_run();
 }

@@ -14,6 +14,21 @@ static const u8 row_kind[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 #include "rows.inc"
 };
 
+bool insn_host_may_run(unsigned mnemonic)
+{
+	switch (row_kind[mnemonic]) {
+	case KIND_DENY:
+	case KIND_UD:
+	case KIND_CLFLUSH:
+	case KIND_FPENV:
+	case KIND_GATHER:
+	case KIND_MASKMOV: return false;
+	case KIND_HELPER: /* two of SSE share their names with string instructions */
+		return mnemonic == ZYDIS_MNEMONIC_MOVSD || mnemonic == ZYDIS_MNEMONIC_CMPSD;
+	default: return true;
+	}
+}
+
 void insn_contract_init(struct insn_contract *c)
 {
 	static const struct {

@@ -18,4 +18,7 @@ struct insn_contract {
 void insn_contract_init(struct insn_contract *contract);
 void insn_contract_hide(struct insn_contract *contract, unsigned isa);
 
+/* Is there a row that lets the host run this ZydisMnemonic, in some form? */
+bool insn_host_may_run(unsigned mnemonic);
+
 #endif

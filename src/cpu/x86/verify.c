@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A second opinion on a block that has just been lowered: takes the host code apart again, with no
+ * knowledge of how it was made, and proves what the isolation of the guest rests on.
+ *
+ *   instructions   none is privileged, none asks the kernel or reads the host; no segment prefix.
+ * An instruction is either one that the rows let the host run, or of the lowering's few state [rbp
+ * + constant] lies inside one of the listed fields of struct cpu, and only those that translated
+ * code may change are written tables         [rbp + r13 + constant] is read only, with r13 masked
+ * before to the size of the TLB (of this block's context) or of the jump cache guest memory   any
+ * other operand goes off a register that a check has made a pointer: tag subtracted, compared, ja
+ * out, host address of the same entry added (or soft_access_slow() called), and the access lies
+ * inside the range that was checked; a write needs a write tag registers      rsp moves by push,
+ * pop, call and ret only, rbp never control        direct jumps lead to an instruction of this
+ * block or to a thunk; indirect ones go through r14, which the jump cache has just given; the block
+ * does not run off its end
+ *
+ * Not proved: what the thunks and C do, that a link is bound to the right block (code.c), and
+ * speculation. Straight-line: what is known at a label is what is known at every jump to it.
+ */
+#include "cpu/x86/verify.h"
+#include "cpu/code.h"
+
+#include <Zydis/Zydis.h>
+
+#define FIELD(name)                                                         \
+	{                                                                   \
+		offsetof(struct cpu, name), sizeof(((struct cpu *)0)->name) \
+	}
+#define INSNS_MAX   8192
+#define PENDING_MAX (BLOCK_MAX_SITES * 4)
+
+struct field {
+	size_t at, bytes;
+};
+static const struct field written[] = { FIELD(gpr),       FIELD(page_base), FIELD(saved_flags),
+					FIELD(exit_code), FIELD(exit_arg),  FIELD(scratch) };
+static const struct field readable[] = { FIELD(exit_request), FIELD(fs_base), FIELD(gs_base),
+					 FIELD(code_base),    FIELD(jc_key),  FIELD(rip),
+					 FIELD(rflags) };
+
+/* What is known of a register. */
+enum fact {
+	ANYTHING,
+	SUBTRACTED, /* a tag was subtracted */
+	COMPARED,   /* ... and compared with @hi */
+	BOUNDED,    /* ... and is at most @hi */
+	POINTER,    /* host address; [lo, hi) from it may be accessed */
+	TLB_SCALED, /* r13: an offset of a TLB entry */
+	JC_MASKED,  /* r13: an index of the jump cache, then */
+	JC_SCALED,  /* ... an offset */
+	CODE,       /* r14: an offset in the code cache, from the jump cache; then */
+	TARGET,     /* ... an address in it */
+	BIT_OFFSET, /* less than @hi */
+	CONSTANT,   /* @hi */
+	/* MOVS and STOS: @hi is the binary logarithm of an element's size */
+	COUNT,         /* rcx compared with @lo; then */
+	COUNT_MAX,     /* ... at most @lo */
+	COUNT_COPY,    /* r14: rcx, then */
+	COUNT_BYTES,   /* ... shifted by @hi, then */
+	COUNT_NEG,     /* ... negated, then */
+	ROOM,          /* ... plus the size of a page: the last offset at which all of it fits */
+	ROOM_COMPARED, /* as COMPARED, BOUNDED, POINTER: for rcx elements */
+	ROOM_BOUNDED,
+	ROOM_POINTER,
+};
+struct knowledge {
+	u8 fact, write;
+	s32 lo, hi;
+};
+struct facts {
+	struct knowledge reg[16];
+};
+
+struct pending {
+	u32 to;
+	struct facts facts;
+};
+
+struct verify {
+	const struct code_cache *code;
+	const struct block *block;
+	struct facts now;
+	u32 at;
+	bool flows;    /* the instruction before this one continues here */
+	u32 exit_code; /* last stored */
+	struct pending pending[PENDING_MAX];
+	unsigned pending_count;
+	u8 starts[BLOCK_MAX_CODE / 8 + 1]; /* a bit a byte: an instruction begins */
+	struct {
+		u32 from, to;
+	} back[BLOCK_MAX_SITES];
+	unsigned back_count;
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	const char *why;
+};
+
+static bool refuse(struct verify *v, const char *why)
+{
+	if (!v->why)
+		v->why = why;
+	return false;
+}
+
+static int number(ZydisRegister reg)
+{
+	ZydisRegisterClass rc = ZydisRegisterGetClass(reg);
+
+	if (rc != ZYDIS_REGCLASS_GPR8 && rc != ZYDIS_REGCLASS_GPR16 && rc != ZYDIS_REGCLASS_GPR32 &&
+	    rc != ZYDIS_REGCLASS_GPR64)
+		return -1;
+	return ZydisRegisterGetId(
+		ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg));
+}
+
+static bool is_register(const struct verify *v, unsigned op, int reg)
+{
+	return v->ops[op].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       number(v->ops[op].reg.value) == reg;
+}
+
+static bool is_immediate(const struct verify *v, unsigned op)
+{
+	return v->ops[op].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static bool inside(const struct field *fields, unsigned count, s64 at, u64 bytes)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (at >= (s64)fields[i].at && at + bytes <= fields[i].at + fields[i].bytes)
+			return true;
+	return false;
+}
+
+static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
+{
+	if (inside(written, ARRAY_LEN(written), at, o->size / 8) ||
+	    (!write && inside(readable, ARRAY_LEN(readable), at, o->size / 8)))
+		return true;
+	return refuse(v, "operand outside the fields of struct cpu that translated code may use");
+}
+
+static size_t tlb_of(const struct block *block)
+{
+	unsigned kind = (block->ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER
+			: block->ctx & CTX_AC                  ? TLB_KERNEL_AC
+							       : TLB_KERNEL;
+
+	return offsetof(struct cpu, tlb) + kind * sizeof(struct tlb);
+}
+
+enum column { COLUMN_READ, COLUMN_WRITE, COLUMN_HOST, COLUMN_EXEC, COLUMN_NONE };
+
+/* Which column of the block's own TLB is at this offset? */
+static enum column column_of(const struct verify *v, s64 at)
+{
+	s64 off = at - (s64)tlb_of(v->block);
+
+	if (off == offsetof(struct tlb_entry, read_tag))
+		return COLUMN_READ;
+	if (off == offsetof(struct tlb_entry, write_tag))
+		return COLUMN_WRITE;
+	if (off == offsetof(struct tlb_entry, exec_tag))
+		return COLUMN_EXEC;
+	return off == offsetof(struct tlb_entry, host) ? COLUMN_HOST : COLUMN_NONE;
+}
+
+static bool check_table(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
+{
+	const struct knowledge *index = &v->now.reg[T1];
+	s64 jc = at - (s64)offsetof(struct cpu, jc);
+
+	if (write || o->mem.scale > 1)
+		return refuse(v, "a table is written or scaled");
+	if (index->fact == TLB_SCALED && o->size == 64 && column_of(v, at) != COLUMN_NONE)
+		return true;
+	if (index->fact == JC_SCALED && jc >= 0 && jc + o->size / 8 <= sizeof(struct jump_entry))
+		return true;
+	return refuse(v, "table operand without its index masked, or of another context");
+}
+
+static bool check_guest(struct verify *v, const ZydisDecodedOperand *o, bool write)
+{
+	const struct knowledge *k = &v->now.reg[number(o->mem.base)];
+	s64 lo = o->mem.disp.value, hi = lo + o->size / 8;
+
+	if (o->mem.index != ZYDIS_REGISTER_NONE || k->fact != POINTER)
+		return refuse(v, "guest operand off a register that is no checked pointer");
+	if (lo < k->lo || hi > k->hi)
+		return refuse(v, "guest operand outside what was checked");
+	if (write && !k->write)
+		return refuse(v, "guest memory is written without a write tag");
+	return true;
+}
+
+/* MOVS and STOS: A4, A5, AA, AB */
+static bool is_string(const ZydisDecodedInstruction *zi)
+{
+	return zi->meta.category == ZYDIS_CATEGORY_STRINGOP &&
+	       zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+	       ((zi->opcode & 0xfe) == 0xa4 || (zi->opcode & 0xfe) == 0xaa);
+}
+
+/* Off pointers that leave room for one element, or for RCX of them. */
+static bool check_string(struct verify *v, const ZydisDecodedOperand *o, bool write)
+{
+	bool rep = v->zi.attributes &
+		   (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+	int base = number(o->mem.base);
+	const struct knowledge *k = base < 0 ? NULL : &v->now.reg[base];
+
+	if (!k || k->fact != (rep ? ROOM_POINTER : POINTER) || (write && !k->write))
+		return refuse(v, "a string instruction off no checked pointer");
+	if (rep ? 8u << k->hi != o->size : k->lo > 0 || k->hi < o->size / 8)
+		return refuse(v, "a string instruction beyond what was checked");
+	return true;
+}
+
+/* The bit that a register names lies inside the operand. */
+static bool check_bit_offset(struct verify *v, const ZydisDecodedOperand *o)
+{
+	int reg;
+
+	switch (v->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTC:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTS: break;
+	default: return true;
+	}
+	if (is_immediate(v, 1))
+		return true;
+	reg = number(v->ops[1].reg.value);
+	if (reg >= 0 && v->now.reg[reg].fact == BIT_OFFSET && v->now.reg[reg].hi <= o->size)
+		return true;
+	return refuse(v, "bit offset not masked");
+}
+
+static bool check_memory(struct verify *v, const ZydisDecodedOperand *o)
+{
+	bool write = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+	bool stack = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
+	s64 at = o->mem.disp.value + CPU_RBP_BIAS;
+
+	if (o->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+		return true;
+	if (o->mem.type != ZYDIS_MEMOP_TYPE_MEM || v->zi.address_width != 64)
+		return refuse(v, "strange memory operand");
+	if (is_string(&v->zi))
+		return check_string(v, o, write);
+	if (stack) {
+		switch (v->zi.mnemonic) {
+		case ZYDIS_MNEMONIC_PUSH:
+		case ZYDIS_MNEMONIC_POP:
+		case ZYDIS_MNEMONIC_CALL:
+		case ZYDIS_MNEMONIC_RET: return true;
+		default: return refuse(v, "implicit memory operand");
+		}
+	}
+	if (!check_bit_offset(v, o))
+		return false;
+	if (o->mem.base == ZYDIS_REGISTER_RBP && o->mem.index == ZYDIS_REGISTER_NONE)
+		return check_state(v, o, at, write);
+	if (o->mem.base == ZYDIS_REGISTER_RBP && o->mem.index == ZYDIS_REGISTER_R13)
+		return check_table(v, o, at, write);
+	if (number(o->mem.base) < 0 || o->mem.base == ZYDIS_REGISTER_RSP)
+		return refuse(v, "memory operand off no register, or off the stack");
+	return check_guest(v, o, write);
+}
+
+/* ---- instructions ---------------------------------------------------------------------------- */
+
+static bool is_forbidden(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->meta.category) {
+	case ZYDIS_CATEGORY_SYSCALL:
+	case ZYDIS_CATEGORY_SYSRET:
+	case ZYDIS_CATEGORY_SYSTEM:
+	case ZYDIS_CATEGORY_INTERRUPT:
+	case ZYDIS_CATEGORY_IO:
+	case ZYDIS_CATEGORY_IOSTRINGOP:
+	case ZYDIS_CATEGORY_SEGOP:
+	case ZYDIS_CATEGORY_XSAVE:
+	case ZYDIS_CATEGORY_XSAVEOPT:
+	case ZYDIS_CATEGORY_PKU:
+	case ZYDIS_CATEGORY_RDWRFSGS:
+	case ZYDIS_CATEGORY_VTX: return zi->mnemonic != ZYDIS_MNEMONIC_INT3;
+	case ZYDIS_CATEGORY_STRINGOP: return !is_string(zi);
+	default:
+		return zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
+		       zi->attributes & (ZYDIS_ATTRIB_IS_PRIVILEGED | ZYDIS_ATTRIB_HAS_SEGMENT);
+	}
+}
+
+/* Those that the lowering adds of its own; the rest of them are in the rows as well. */
+static bool is_ours(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_LAHF:
+	case ZYDIS_MNEMONIC_SAHF:
+	case ZYDIS_MNEMONIC_JMP:
+	case ZYDIS_MNEMONIC_CALL:
+	case ZYDIS_MNEMONIC_RET:
+	case ZYDIS_MNEMONIC_INT3: return true;
+	default: return false;
+	}
+}
+
+static bool check_instruction(struct verify *v)
+{
+	if (is_forbidden(&v->zi))
+		return refuse(v, "a forbidden instruction");
+	if (!is_ours(v->zi.mnemonic) && !insn_host_may_run(v->zi.mnemonic))
+		return refuse(v, "an instruction that no row lets the host run");
+	for (unsigned i = 0; i < v->zi.operand_count; i++) {
+		const ZydisDecodedOperand *o = &v->ops[i];
+
+		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && !check_memory(v, o))
+			return false;
+		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    !(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+			continue;
+		if (number(o->reg.value) == ST)
+			return refuse(v, "rbp is written");
+		if (number(o->reg.value) == RSP && o->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+			return refuse(v, "rsp is written");
+	}
+	return true;
+}
+
+/* ---- what becomes known ---------------------------------------------------------------------- */
+
+/* [rbp + r13 + a column of the TLB], or COLUMN_NONE */
+static enum column table_operand(const struct verify *v, unsigned op)
+{
+	const ZydisDecodedOperand *o = &v->ops[op];
+
+	if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.base != ZYDIS_REGISTER_RBP ||
+	    o->mem.index != ZYDIS_REGISTER_R13 || v->now.reg[T1].fact != TLB_SCALED)
+		return COLUMN_NONE;
+	return column_of(v, o->mem.disp.value + CPU_RBP_BIAS);
+}
+
+static bool jump_column(const struct verify *v, unsigned op, size_t field)
+{
+	const ZydisDecodedOperand *o = &v->ops[op];
+
+	return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.base == ZYDIS_REGISTER_RBP &&
+	       o->mem.index == ZYDIS_REGISTER_R13 && v->now.reg[T1].fact == JC_SCALED &&
+	       o->mem.disp.value + CPU_RBP_BIAS == (s64)(offsetof(struct cpu, jc) + field);
+}
+
+static bool state_operand(const struct verify *v, unsigned op, size_t off)
+{
+	const ZydisDecodedOperand *o = &v->ops[op];
+
+	return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.base == ZYDIS_REGISTER_RBP &&
+	       o->mem.index == ZYDIS_REGISTER_NONE && o->mem.disp.value + CPU_RBP_BIAS == (s64)off;
+}
+
+/* The new knowledge of the first operand, a general register. */
+static struct knowledge learn(const struct verify *v, int reg)
+{
+	const struct knowledge *old = &v->now.reg[reg];
+	const ZydisDecodedOperand *o = v->ops;
+	struct knowledge k = { ANYTHING };
+	bool wide = o[0].size == 64;
+	u64 imm = is_immediate(v, 1) ? o[1].imm.value.u : 0;
+	enum column column;
+	int from;
+
+	switch (v->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_AND:
+		if (reg == T1 && imm == (TLB_ENTRIES - 1) * sizeof(struct tlb_entry) &&
+		    o[0].size == 32)
+			k.fact = TLB_SCALED;
+		else if (reg == T1 && imm == JC_ENTRIES - 1 && o[0].size == 32)
+			k.fact = JC_MASKED;
+		else if (is_immediate(v, 1) && imm < 64 && o[0].size == 32)
+			k = (struct knowledge){ BIT_OFFSET, 0, 0, imm + 1 };
+		return k;
+	case ZYDIS_MNEMONIC_NEG:
+		if (wide && (old->fact == COUNT_COPY || old->fact == COUNT_BYTES))
+			k = (struct knowledge){ COUNT_NEG, 0, old->lo, old->hi };
+		return k;
+	case ZYDIS_MNEMONIC_SHL:
+		if (wide && old->fact == COUNT_COPY && imm <= 3)
+			k = (struct knowledge){ COUNT_BYTES, 0, old->lo, imm };
+		if (old->fact == JC_MASKED && imm == 4 && o[0].size == 32)
+			k.fact = JC_SCALED;
+		return k;
+	case ZYDIS_MNEMONIC_SUB:
+		column = table_operand(v, 1);
+		if (wide && (column == COLUMN_READ || column == COLUMN_WRITE))
+			k = (struct knowledge){ SUBTRACTED, column == COLUMN_WRITE, 0, 0 };
+		return k;
+	case ZYDIS_MNEMONIC_ADD:
+		if (wide && old->fact == BOUNDED && table_operand(v, 1) == COLUMN_HOST)
+			k = (struct knowledge){ POINTER, old->write, 0, PAGE_SIZE - old->hi };
+		else if (wide && old->fact == ROOM_BOUNDED && table_operand(v, 1) == COLUMN_HOST)
+			k = (struct knowledge){ ROOM_POINTER, old->write, 0, old->hi };
+		else if (wide && old->fact == COUNT_NEG && imm == PAGE_SIZE &&
+			 (u64)old->lo << old->hi <= PAGE_SIZE)
+			k = (struct knowledge){ ROOM, 0, 0, old->hi };
+		else if (wide && old->fact == CODE &&
+			 state_operand(v, 1, offsetof(struct cpu, code_base)))
+			k.fact = TARGET;
+		return k;
+	case ZYDIS_MNEMONIC_MOV:
+		if (o[0].size == 32 && jump_column(v, 1, offsetof(struct jump_entry, code)))
+			k.fact = CODE;
+		from = o[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(o[1].reg.value) : -1;
+		if (is_immediate(v, 1) && imm <= PAGE_SIZE)
+			k = (struct knowledge){ CONSTANT, 0, 0, imm };
+		if (wide && from >= 0 &&
+		    (v->now.reg[from].fact == POINTER || v->now.reg[from].fact == ROOM_POINTER))
+			k = v->now.reg[from];
+		if (wide && from == RCX && v->now.reg[from].fact == COUNT_MAX)
+			k = (struct knowledge){ COUNT_COPY, 0, v->now.reg[from].lo, 0 };
+		return k;
+	case ZYDIS_MNEMONIC_LEA:
+		from = number(o[1].mem.base);
+		if (wide && from >= 0 && o[1].mem.index == ZYDIS_REGISTER_NONE &&
+		    v->now.reg[from].fact == POINTER) {
+			k = v->now.reg[from];
+			k.lo -= o[1].mem.disp.value;
+			k.hi -= o[1].mem.disp.value;
+		}
+		return k;
+	default: return k;
+	}
+}
+
+static void forget(struct verify *v, int reg)
+{
+	v->now.reg[reg] = (struct knowledge){ ANYTHING };
+	for (unsigned i = 0; reg == RCX && i < 16; i++)
+		if (v->now.reg[i].fact >= COUNT)
+			v->now.reg[i].fact = ANYTHING;
+	/* an entry is one thing: tag and host address by the same index */
+	for (unsigned i = 0; reg == T1 && i < 16; i++)
+		if ((v->now.reg[i].fact >= SUBTRACTED && v->now.reg[i].fact <= BOUNDED) ||
+		    v->now.reg[i].fact == ROOM_COMPARED || v->now.reg[i].fact == ROOM_BOUNDED)
+			v->now.reg[i].fact = ANYTHING;
+}
+
+static bool is_compared(const struct knowledge *k)
+{
+	return k->fact == COMPARED || k->fact == COUNT || k->fact == ROOM_COMPARED;
+}
+
+/* A comparison that a ja may follow, which makes it count. */
+static bool compared(struct verify *v, int reg)
+{
+	struct knowledge *k = &v->now.reg[reg], with = { ANYTHING };
+	const ZydisDecodedOperand *o = &v->ops[1];
+
+	if (is_immediate(v, 1) && o->imm.value.u <= PAGE_SIZE)
+		with = (struct knowledge){ CONSTANT, 0, 0, o->imm.value.u };
+	else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && number(o->reg.value) >= 0)
+		with = v->now.reg[number(o->reg.value)];
+	if (k->fact == SUBTRACTED && (with.fact == CONSTANT || with.fact == ROOM)) {
+		k->fact = with.fact == CONSTANT ? COMPARED : ROOM_COMPARED;
+		k->hi = with.hi;
+		return true;
+	}
+	if (reg != RCX || with.fact != CONSTANT)
+		return false;
+	*k = (struct knowledge){ COUNT, 0, with.hi, 0 };
+	return true;
+}
+
+static void update(struct verify *v)
+{
+	struct knowledge first = { ANYTHING };
+	int reg = -1;
+
+	if (v->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && v->zi.operand_count_visible)
+		reg = number(v->ops[0].reg.value);
+	if (v->zi.mnemonic == ZYDIS_MNEMONIC_CMP && reg >= 0 && v->ops[0].size == 64 &&
+	    compared(v, reg))
+		return;
+	if (state_operand(v, 0, offsetof(struct cpu, exit_code)) && is_immediate(v, 1))
+		v->exit_code = v->ops[1].imm.value.u;
+	/* the comparison counts for the very next instruction only */
+	for (unsigned i = 0; i < 16; i++)
+		if (is_compared(&v->now.reg[i]))
+			v->now.reg[i].fact = ANYTHING;
+	if (reg >= 0 && v->ops[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+		first = learn(v, reg);
+	for (unsigned i = 0; i < v->zi.operand_count; i++) {
+		const ZydisDecodedOperand *o = &v->ops[i];
+
+		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && number(o->reg.value) >= 0 &&
+		    o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			forget(v, number(o->reg.value));
+	}
+	if (reg >= 0 && first.fact != ANYTHING)
+		v->now.reg[reg] = first;
+}
+
+/* ---- control --------------------------------------------------------------------------------- */
+
+/* What holds at a label holds at every jump to it. */
+static void meet(struct facts *a, const struct facts *b)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		struct knowledge *k = &a->reg[i];
+		const struct knowledge *o = &b->reg[i];
+
+		if (k->fact != o->fact) {
+			k->fact = ANYTHING;
+			continue;
+		}
+		if (k->fact != POINTER && (k->hi != o->hi || k->lo != o->lo))
+			k->fact = ANYTHING;
+		k->write &= o->write;
+		k->lo = MAX(k->lo, o->lo);
+		k->hi = MIN(k->hi, o->hi);
+	}
+}
+
+/* The thunks that want no more than what is in registers, and those that a site is named to. */
+static bool is_thunk(const struct verify *v, u32 at)
+{
+	const struct thunks *t = &v->code->thunks;
+	bool ours = v->exit_code - EXIT_SITE - v->block->sites < v->block->site_count;
+
+	if (v->exit_code == EXIT_STALE && at == t->exit_saved)
+		return true;
+	if (at == t->exit_host || at == t->exit_saved || at == t->mem)
+		return ours;
+	return at == t->jump || at == t->jump_call || at == t->lookup;
+}
+
+static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
+{
+	if (is_thunk(v, to))
+		return true;
+	if (to < v->block->code || to >= v->block->code_end)
+		return refuse(v, "a jump out of the block");
+	if (to <= v->at) { /* back from soft_mem_slow(), which check_back() looks at */
+		if (v->back_count == ARRAY_LEN(v->back))
+			return refuse(v, "too many jumps backward");
+		v->back[v->back_count].from = v->at;
+		v->back[v->back_count++].to = to;
+		return true;
+	}
+	if (v->pending_count == PENDING_MAX)
+		return refuse(v, "too many jumps");
+	v->pending[v->pending_count++] = (struct pending){ to, *facts };
+	return true;
+}
+
+static bool check_call(struct verify *v)
+{
+	s64 to;
+
+	if (!is_immediate(v, 0)) {
+		if (!is_register(v, 0, T2) || v->now.reg[T2].fact != TARGET)
+			return refuse(v, "an indirect call of what the jump cache did not give");
+	} else {
+		to = v->at + v->zi.length + v->ops[0].imm.value.s;
+		if (to == v->code->thunks.slow) {
+			const struct site *s = &v->code->sites[v->exit_code - EXIT_SITE];
+
+			if (v->exit_code < EXIT_SITE + v->block->sites || s->block != v->block ||
+			    s->kind != SITE_SLOW)
+				return refuse(v, "a slow access of no site");
+			v->now.reg[T0] = /* C keeps the others that hold something */
+				(struct knowledge){ POINTER, !!(s->access & MEM_W), 0, s->size };
+			return true;
+		}
+		if (to < v->block->code || to >= v->block->code_end)
+			return refuse(v, "a call out of the block");
+		if (!jump_to(v, to, &(struct facts){ 0 }))
+			return false;
+	}
+	memset(&v->now, 0, sizeof(v->now)); /* the guest's return comes back here */
+	return true;
+}
+
+static bool check_branch(struct verify *v)
+{
+	struct facts taken;
+
+	switch (v->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_CALL: return check_call(v);
+	case ZYDIS_MNEMONIC_RET:
+		v->flows = false;
+		return is_immediate(v, 0) ? refuse(v, "a return that drops bytes") : true;
+	case ZYDIS_MNEMONIC_INT3: v->flows = false; return true;
+	case ZYDIS_MNEMONIC_JMP: v->flows = false; break;
+	default: break;
+	}
+	if (!is_immediate(v, 0)) {
+		if (v->zi.mnemonic == ZYDIS_MNEMONIC_JMP && is_register(v, 0, T2) &&
+		    v->now.reg[T2].fact == TARGET)
+			return true;
+		return refuse(v, "an indirect jump to what the jump cache did not give");
+	}
+	taken = v->now;
+	for (unsigned i = 0; i < 16; i++) {
+		struct knowledge *k = &v->now.reg[i];
+
+		if (is_compared(k)) {
+			k->fact = v->zi.mnemonic == ZYDIS_MNEMONIC_JNBE ? k->fact + 1 : ANYTHING;
+			taken.reg[i].fact = ANYTHING;
+		}
+	}
+	return jump_to(v, v->at + v->zi.length + v->ops[0].imm.value.s, &taken);
+}
+
+static bool is_branch(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->meta.category) {
+	case ZYDIS_CATEGORY_COND_BR:
+	case ZYDIS_CATEGORY_UNCOND_BR:
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_RET: return true;
+	default: return zi->mnemonic == ZYDIS_MNEMONIC_INT3;
+	}
+}
+
+/* Facts at this place: of the instruction before it and of all jumps to it. */
+static void arrive(struct verify *v)
+{
+	bool any = v->flows;
+
+	for (unsigned i = 0; i < v->pending_count; i++) {
+		if (v->pending[i].to != v->at)
+			continue;
+		if (any)
+			meet(&v->now, &v->pending[i].facts);
+		else
+			v->now = v->pending[i].facts;
+		any = true;
+		v->pending[i--] = v->pending[--v->pending_count];
+	}
+	if (!v->flows)
+		v->exit_code = 0;
+	if (!any)
+		memset(&v->now, 0, sizeof(v->now)); /* a return site, a resumption, or dead */
+}
+
+static bool starts_at(const struct verify *v, u32 at)
+{
+	u32 off = at - v->block->code;
+
+	return v->starts[off / 8] >> off % 8 & 1;
+}
+
+/* A stub goes back to where its check was left, with the pointer that C gave: "mov reg, rbx; jmp
+ * back", whose first instruction is where the thunk resumes. Nothing else jumps backward. */
+static bool check_back(struct verify *v)
+{
+	for (unsigned i = 0; i < v->back_count; i++) {
+		bool known = false;
+
+		for (u32 k = 0; k < v->block->site_count && !known; k++) {
+			const struct site *s = &v->code->sites[v->block->sites + k];
+
+			known = s->kind == SITE_MEM && s->patch == v->back[i].from - 3;
+		}
+		if (!known || !starts_at(v, v->back[i].to))
+			return refuse(v, "a jump backward that is no resumption");
+	}
+	return true;
+}
+
+bool block_verify(const struct code_cache *code, const struct block *block, const char **why)
+{
+	struct verify v = { .code = code, .block = block, .at = block->code, .flows = false };
+	ZydisDecoder decoder;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	if (block->code_end - block->code > BLOCK_MAX_CODE)
+		refuse(&v, "a block of more bytes than are reserved");
+	while (!v.why && v.at < block->code_end) {
+		u32 off = v.at - block->code;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code->buf.base + v.at,
+							 block->code_end - v.at, &v.zi, v.ops))) {
+			refuse(&v, "bytes that are no instruction");
+			break;
+		}
+		v.starts[off / 8] |= 1 << off % 8;
+		arrive(&v);
+		v.flows = true;
+		if (!check_instruction(&v) || (is_branch(&v.zi) && !check_branch(&v)))
+			break;
+		if (!is_branch(&v.zi))
+			update(&v);
+		v.at += v.zi.length;
+	}
+	if (v.flows)
+		refuse(&v, "the block runs off its end");
+	if (v.pending_count)
+		refuse(&v, "a jump into the middle of an instruction");
+	if (!v.why)
+		check_back(&v);
+	*why = v.why;
+	return !v.why;
+}
