@@ -684,7 +684,7 @@ enum cpu_exit cpu_run_hot(struct cpu *cpu)
 	/* a restored processor may have been in the middle of a delivery */
 	if (unlikely(cpu->fault_pending) && deliver(cpu) == NEXT_SHUTDOWN)
 		cpu->activity = X86_SHUTDOWN;
-	cpu->fault_delivered = 0;
+	cpu->fault_delivered = cpu->fault.soft = 0;
 	exit = cpu->activity == X86_SHUTDOWN ? CPU_EXIT_SHUTDOWN : run_loop(cpu);
 	fpu_leave(cpu);
 	cpu->link = NULL;

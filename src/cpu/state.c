@@ -95,7 +95,9 @@ void cpu_get_state(struct cpu *cpu, struct x86_state *s)
 	s->nmi_masked = cpu->nmi_masked;
 	s->nmi_pending = !!(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQ_NMI);
 	memcpy(s->xsave, cpu->xsave, sizeof(s->xsave));
-	s->event_pending = cpu->fault_pending; /* only of a processor that has not run yet */
+	/* only of a processor that has not run yet */
+	s->event_pending = cpu->fault_pending || cpu->fault.soft;
+	s->event_soft = cpu->fault.soft;
 	s->event_vector = cpu->fault.vector;
 	s->event_has_error = cpu->fault.has_error;
 	s->event_error = cpu->fault.error;
@@ -128,12 +130,14 @@ static void sanitize_xsave(struct cpu *cpu)
 }
 
 /* An event that another engine was about to deliver; cpu_run() begins with it. A software interrupt
- * needs nothing: RIP is still at its instruction. */
+ * needs nothing here, as RIP is still at its instruction, but is kept for an engine that wants it.
+ */
 static void set_event(struct cpu *cpu, const struct x86_state *s)
 {
 	cpu->fault =
 		(struct fault){ .vector = s->event_vector,
 				.has_error = s->event_has_error,
+				.soft = s->event_pending && s->event_soft,
 				.external = s->event_vector == VEC_NMI || s->event_vector >= 32,
 				.error = s->event_error,
 				.cr2 = s->cr2 };

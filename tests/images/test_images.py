@@ -11,6 +11,7 @@ import os
 import re
 
 import engines
+import rows
 from engines import tap
 
 KNOWN = os.path.join(engines.HERE, "known.txt")
@@ -47,6 +48,15 @@ def results(console):
     return cases
 
 
+consoles = []  # of our processor
+
+
+def remember(engine, console):
+    if engine == "translated":
+        consoles.append(console)
+    return console
+
+
 def judge(engine, console):
     cases = results(console)
     wrong = [line for case, line in cases.items()
@@ -67,7 +77,9 @@ def plan(options):
         name = os.path.basename(image).split("-", 1)[1]
         for engine, run in ENGINES.items():
             tests[f"test_{name}_{engine}"] = lambda run=run, engine=engine, image=image: \
-                judge(engine, run(options, image))
+                judge(engine, remember(engine, run(options, image)))
+    tests["test_every_row_has_its_oracle"] = lambda: rows.check(consoles)
+    tests["test_the_check_of_rows_fails"] = rows.check_the_checker
     return tests
 
 

@@ -463,7 +463,17 @@ static void test_state(void)
 	s->event_soft = 1;
 	g_assert_cmpint(cpu_set_state(cpu, s), ==, 0);
 	g_assert_cmpuint(cpu->fault_pending, ==, 0);
+	s->event_vector = 0x80;
+	g_assert_cmpint(cpu_set_state(cpu, s), ==, 0);
+	memset(s, 0xaa, sizeof(*s));
+	cpu_get_state(cpu, s); /* ... and saved again as it came */
+	g_assert_cmpuint(s->event_pending, ==, 1);
+	g_assert_cmpuint(s->event_soft, ==, 1);
+	g_assert_cmphex(s->event_vector, ==, 0x80);
 	s->event_pending = 0;
+	g_assert_cmpint(cpu_set_state(cpu, s), ==, 0);
+	cpu_get_state(cpu, s);
+	g_assert_cmpuint(s->event_pending | s->event_soft, ==, 0);
 	/* hostile headers must not reach XRSTOR */
 	memset(s->xsave + 512, 0xff, 64);
 	cpu_set_state(cpu, s);

@@ -575,6 +575,7 @@ static void test_cpuid(void)
 	g_assert_cmpuint(cpu->gpr[RAX], ==, 2000000);
 	cpuid(0x13579bdf, 0);
 	g_assert_cmphex(cpu->gpr[RAX] | cpu->gpr[RBX] | cpu->gpr[RCX] | cpu->gpr[RDX], ==, 0);
+	/* rows: vmcall vmmcall */
 	cpu->gpr[RAX] = 5; /* KVM_HC_KICK_CPU is not offered */
 	box_assert_next(box, "0f 01 c1");
 	g_assert_cmphex(cpu->gpr[RAX], ==, (u64)-1000);
