@@ -546,7 +546,11 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	ZydisDecodedInstruction zi;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	ZyanStatus status;
+	u8 copy[15];
 
+	/* the guest may change its bytes meanwhile: judge and keep the same ones */
+	memcpy(copy, code, bytes < sizeof(copy) ? bytes : sizeof(copy));
+	code = copy;
 	status = ZydisDecoderDecodeFull(&contract->decoder[mode], code, bytes, &zi, ops);
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && bytes < 15)
 		return -1;
