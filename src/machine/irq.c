@@ -43,11 +43,11 @@ static bool contributes(const struct irq_line *line)
 static void change_locked(struct irq_line *line, bool level, bool cut)
 {
 	struct irq_router *r = &line->vm->irq;
-	bool before = contributes(line), after;
+	bool before = line->counted, after;
 
 	__atomic_store_n(&line->level, level, __ATOMIC_RELAXED);
 	line->cut = cut;
-	after = contributes(line);
+	after = line->counted = contributes(line);
 	if (after != before &&
 	    (after ? r->asserted[line->gsi]++ == 0 : --r->asserted[line->gsi] == 0))
 		set_gsi_locked(r, line->gsi, after);
@@ -70,7 +70,8 @@ void irq_line_restore(struct irq_line *line)
 	struct irq_router *r = &line->vm->irq;
 
 	pthread_mutex_lock(&r->lock);
-	r->asserted[line->gsi] += contributes(line);
+	line->counted = contributes(line);
+	r->asserted[line->gsi] += line->counted;
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -82,6 +83,25 @@ void irq_replace_legacy(struct vm *vm, bool replaced)
 	for (unsigned i = 0; i < ARRAY_LEN(r->legacy); i++)
 		if (r->legacy[i] && r->legacy[i]->cut != replaced)
 			change_locked(r->legacy[i], r->legacy[i]->level, replaced);
+	pthread_mutex_unlock(&r->lock);
+}
+
+void irq_restore_legacy(struct vm *vm, bool replaced)
+{
+	struct irq_router *r = &vm->irq;
+
+	pthread_mutex_lock(&r->lock);
+	for (unsigned i = 0; i < ARRAY_LEN(r->legacy); i++) {
+		struct irq_line *line = r->legacy[i];
+
+		if (!line)
+			continue;
+		line->cut = replaced;
+		if (line->counted && !contributes(line)) {
+			line->counted = false;
+			r->asserted[line->gsi]--;
+		}
+	}
 	pthread_mutex_unlock(&r->lock);
 }
 

@@ -32,7 +32,8 @@ struct irq_line {
 	struct vm *vm;
 	u8 gsi;
 	bool level;
-	bool cut; /* disconnected: counts as low */
+	bool cut;     /* disconnected: counts as low */
+	bool counted; /* it is one of those that hold the GSI high */
 };
 
 /* An interrupt message between controllers: what an MSI, an I/O APIC entry or an IPI says. */
@@ -89,6 +90,8 @@ void irq_line_restore(struct irq_line *line);
 /* The HPET's legacy replacement: cuts or reconnects the PIT's and the RTC's line, which their
  * devices put into irq_router.legacy. */
 void irq_replace_legacy(struct vm *vm, bool replaced);
+/* The same in post_load: without an edge, whether those lines have been restored or not. */
+void irq_restore_legacy(struct vm *vm, bool replaced);
 
 /* Delivers a message-signalled interrupt. Addresses outside 0xfee00000..0xfeefffff are ignored. */
 void vm_msi(struct vm *vm, u64 address, u32 data);

@@ -237,6 +237,34 @@ static void test_round_trip(void)
 	}
 }
 
+/* A line that the HPET has cut stays as it was when the state is loaded, and tells nobody. */
+static void test_cut_lines(void)
+{
+	struct fixture a, b;
+	GByteArray *first, *second;
+	GError *error = NULL;
+
+	full_machine(&a);
+	full_machine(&b);
+	pio_write(a.vm, 0x43, 1, 0x34);
+	pio_write(a.vm, 0x40, 1, 1);
+	pio_write(a.vm, 0x40, 1, 0);
+	mmio_write(a.vm, 0xfed00010, 8, 3); /* replaces, with the PIT's line high */
+	mmio_write(a.vm, 0xfed00100, 8, 0x4c);
+	mmio_write(a.vm, 0xfed00108, 8, 1);
+	vm_clock_advance(&a.vm->clock, 1000000);
+	first = save(a.vm);
+	state_load_vm(b.vm, first->data, first->len, &error);
+	g_assert_no_error(error);
+	compare_machines(a.vm, b.vm, NULL);
+	second = save(b.vm);
+	g_assert_cmpmem(first->data, first->len, second->data, second->len);
+	g_byte_array_free(first, TRUE);
+	g_byte_array_free(second, TRUE);
+	free_machine(&a);
+	free_machine(&b);
+}
+
 /* Reset forgets what was played, but for what runs on the battery. */
 static void test_reset(void)
 {
@@ -333,6 +361,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/state/tables", test_tables);
 	g_test_add_func("/state/round-trip", test_round_trip);
+	g_test_add_func("/state/cut-lines", test_cut_lines);
 	g_test_add_func("/state/reset", test_reset);
 	g_test_add_func("/state/refused", test_refused);
 	g_test_add_func("/state/damaged", test_damaged);

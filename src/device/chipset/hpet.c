@@ -300,7 +300,7 @@ static int hpet_post_load(struct device *dev)
 	struct hpet *h = container_of(dev, struct hpet, dev);
 
 	pthread_mutex_lock(&h->lock);
-	irq_replace_legacy(dev->vm, h->config & CFG_LEGACY);
+	irq_restore_legacy(dev->vm, h->config & CFG_LEGACY);
 	for (unsigned i = 0; i < GSI_COUNT; i++)
 		irq_line_restore(&h->lines[i]);
 	for (unsigned i = 0; i < TIMERS; i++)
