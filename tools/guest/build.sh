@@ -95,7 +95,8 @@ drivers/net/net_failover.ko net/core/failover.ko drivers/char/virtio_console.ko
 drivers/char/hw_random/* fs/ext4/* fs/jbd2/* fs/mbcache.ko lib/crc*.ko lib/libcrc32c.ko
 crypto/crc32c* crypto/crct10dif* arch/x86/crypto/crc32c* arch/x86/crypto/crct10dif*
 drivers/acpi/button.ko drivers/input/evdev.ko drivers/firmware/qemu_fw_cfg.ko
-drivers/watchdog/i6300esb.ko drivers/watchdog/iTCO* drivers/mfd/lpc_ich.ko drivers/mfd/mfd-core.ko
+drivers/watchdog/watchdog.ko drivers/watchdog/i6300esb.ko drivers/watchdog/iTCO*
+drivers/mfd/intel_pmc_bxt.ko drivers/mfd/lpc_ich.ko drivers/mfd/mfd-core.ko
 drivers/i2c/i2c-smbus.ko drivers/i2c/busses/i2c-i801.ko drivers/misc/pvpanic/* fs/fuse/virtiofs.ko fs/fuse/fuse.ko
 net/vmw_vsock/*"
 
@@ -103,14 +104,13 @@ net/vmw_vsock/*"
 # loaded when the kernel command line says lodge.more. What a flavour lacks is left out.
 initrd_modules="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon
 crc32c_generic ext4 button evdev"
-more_modules="qemu_fw_cfg i6300esb iTCO_wdt pvpanic_mmio pvpanic_pci"
+more_modules="qemu_fw_cfg i6300esb iTCO_wdt lpc_ich pvpanic_mmio pvpanic_pci"
 
 kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's directory
-	kernel=$cache/kernel-$1
-	contents=$(recipe "$module_patterns")
-	[ "$(cat "$kernel/done" 2>/dev/null)" = "$contents" ] && return
+	kernel=$cache/kernel-$1-$(recipe "$module_patterns")
+	[ -e "$kernel/done" ] && return
 	lock
-	[ "$(cat "$kernel/done" 2>/dev/null)" = "$contents" ] && return
+	[ -e "$kernel/done" ] && return
 	scratch_dir
 	cd "$scratch"
 	package=$(image_package "$1")
@@ -135,7 +135,7 @@ kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's direc
 	busybox depmod -b . "$version"
 	echo "$version" >version
 	rm -rf boot missing package.deb
-	echo "$contents" >done
+	touch done
 	rm -rf "$kernel"
 	mkdir "$kernel"
 	mv ./* "$kernel/"
@@ -192,7 +192,7 @@ build_busybox() {
 build_initrd() {
 	kernel_dir "$1"
 	version=$(cat "$kernel/version")
-	result=$cache/initrd-$version-$(recipe "$initrd_modules $more_modules" "$here/init").cpio
+	result=$cache/initrd-$version-$(recipe "$module_patterns $initrd_modules $more_modules" "$here/init").cpio
 	[ -e "$result" ] && return
 	lock
 	[ -e "$result" ] && return
