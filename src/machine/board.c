@@ -21,6 +21,7 @@ static const struct board_device q35_devices[] = {
 	{ .type = "i8042", .id = "i8042" },
 	{ .type = "board-ports", .id = "ports" },
 	{ .type = "q35-host", .id = "host" },
+	{ .type = "tco", .id = "tco" },
 	{ .type = "lpc-bridge", .id = "lpc", .slot = 31 },
 	{ .type = NULL },
 };

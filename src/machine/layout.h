@@ -23,6 +23,7 @@
 #define PCI64_BYTES (32 * GIB)
 #define IOAPIC_BASE 0xfec00000ull
 #define HPET_BASE   0xfed00000ull
+#define RCRB_BASE   0xfed1c000ull /* the ICH9's root complex registers */
 #define LAPIC_BASE  0xfee00000ull
 #define PCI_IO_BASE 0x1000
 #define PCI_IO_END  0x10000

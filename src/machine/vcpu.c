@@ -212,7 +212,9 @@ static void *vcpu_thread(void *arg)
 		switch (vm->accel->run(vcpu->accel)) {
 		case ACCEL_EXIT_STOPPED: break;
 		case ACCEL_EXIT_HALTED: halt(vcpu); break;
-		case ACCEL_EXIT_SHUTDOWN: vm_request(vm, VM_REQUEST_CRASH, 0); break;
+		case ACCEL_EXIT_SHUTDOWN:
+			vm_request(vm, VM_REQUEST_CRASH, VM_CRASH_TRIPLE_FAULT);
+			break;
 		case ACCEL_EXIT_ERROR: vm_request(vm, VM_REQUEST_ERROR, 0); break;
 		}
 	}

@@ -316,10 +316,52 @@ void vm_pause(struct vm *vm)
 	set_state(vm, VM_PAUSED);
 }
 
+static void set_pause_reason(struct vm *vm, const char *reason, bool needs_reset)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	vm->pause_reason = reason;
+	vm->needs_reset = needs_reset;
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+void vm_pause_for(struct vm *vm, const char *reason, bool needs_reset)
+{
+	set_pause_reason(vm, reason, needs_reset);
+	vm_pause(vm);
+}
+
+const char *vm_pause_reason(struct vm *vm)
+{
+	const char *reason;
+
+	pthread_mutex_lock(&vm->run_lock);
+	reason = vm->pause_reason;
+	pthread_mutex_unlock(&vm->run_lock);
+	return reason;
+}
+
+bool vm_needs_reset(struct vm *vm)
+{
+	bool needs;
+
+	pthread_mutex_lock(&vm->run_lock);
+	needs = vm->needs_reset;
+	pthread_mutex_unlock(&vm->run_lock);
+	return needs;
+}
+
+void vm_nmi(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		if (vm->vcpus[i]->lapic)
+			vm->irq.lapic->nmi(vm->vcpus[i]->lapic);
+}
+
 void vm_resume(struct vm *vm)
 {
-	if (vm_state_get(vm) != VM_PAUSED)
+	if (vm_state_get(vm) != VM_PAUSED || vm_needs_reset(vm))
 		return;
+	set_pause_reason(vm, NULL, false);
 	set_state(vm, VM_RUNNING);
 	run_everything(vm);
 }
@@ -335,6 +377,7 @@ int vm_reset(struct vm *vm, GError **error)
 		vm_request(vm, VM_REQUEST_RESET, vm->reset_value);
 		return -EAGAIN;
 	}
+	set_pause_reason(vm, NULL, false);
 	err = reset_everything(vm, error);
 	if (!err && running)
 		run_everything(vm);
@@ -411,6 +454,8 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 		vm->exit_value = value;
 	if (request == VM_REQUEST_RESET)
 		vm->reset_value = value;
+	if (request == VM_REQUEST_CRASH)
+		vm->crash_value = value;
 	if (BIT(request) & ending_requests)
 		vm->ending = true;
 	if (BIT(request) & stopping_requests)
@@ -422,9 +467,10 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 static enum vm_request take_request_locked(struct vm *vm)
 {
 	static const enum vm_request by_urgency[] = {
-		VM_REQUEST_ERROR,    VM_REQUEST_QUIT,    VM_REQUEST_EXIT,  VM_REQUEST_CRASH,
-		VM_REQUEST_POWEROFF, VM_REQUEST_STARVED, VM_REQUEST_RESET, VM_REQUEST_POWERDOWN,
-		VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
+		VM_REQUEST_ERROR,        VM_REQUEST_QUIT,     VM_REQUEST_EXIT,
+		VM_REQUEST_CRASH,        VM_REQUEST_POWEROFF, VM_REQUEST_STARVED,
+		VM_REQUEST_CRASH_LOADED, VM_REQUEST_WATCHDOG, VM_REQUEST_RESET,
+		VM_REQUEST_POWERDOWN,    VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
 	};
 	unsigned requests = vm->requests & ~(vm->starving ? BIT(VM_REQUEST_RESET) : 0);
 
@@ -478,7 +524,9 @@ enum vm_request vm_wait_request(struct vm *vm, int timeout_ms, int *value)
 			break;
 	}
 	if (value)
-		*value = request == VM_REQUEST_RESET ? vm->reset_value : vm->exit_value;
+		*value = request == VM_REQUEST_RESET   ? vm->reset_value
+			 : request == VM_REQUEST_CRASH ? vm->crash_value
+						       : vm->exit_value;
 	pthread_mutex_unlock(&vm->run_lock);
 	return request;
 }

@@ -46,7 +46,7 @@ enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSED };
 enum vm_request {
 	VM_REQUEST_RESET,     /* reset port, keyboard controller, ...; value: enum vm_reset */
 	VM_REQUEST_POWEROFF,  /* ACPI S5 */
-	VM_REQUEST_CRASH,     /* triple fault */
+	VM_REQUEST_CRASH,     /* value: enum vm_crash */
 	VM_REQUEST_EXIT,      /* isa-debug-exit; value: its status */
 	VM_REQUEST_ERROR,     /* the engine failed */
 	VM_REQUEST_QUIT,      /* monitor, signals */
@@ -54,10 +54,13 @@ enum vm_request {
 	VM_REQUEST_STARVED,   /* the host has no memory for the guest: vm_starve() */
 	VM_REQUEST_PAUSE,
 	VM_REQUEST_RESUME,
-	VM_REQUEST_TIMEOUT, /* vm_wait_request() waited long enough */
+	VM_REQUEST_CRASH_LOADED, /* the guest panicked and saves its memory by itself */
+	VM_REQUEST_WATCHDOG,     /* a watchdog has bitten */
+	VM_REQUEST_TIMEOUT,      /* vm_wait_request() waited long enough */
 };
 
 enum vm_reset { VM_RESET_GUEST, VM_RESET_HOST };
+enum vm_crash { VM_CRASH_TRIPLE_FAULT, VM_CRASH_PANIC };
 
 struct vm_config {
 	const char *name; /* copied */
@@ -100,15 +103,17 @@ struct vm {
 	pthread_cond_t run_changed;
 	enum vm_state state;
 	unsigned requests; /* BIT(enum vm_request) */
-	int exit_value, reset_value;
-	unsigned starved;        /* threads that wait for guest memory */
-	const char *starved_why; /* a static text */
-	unsigned memory_tries;   /* counted up when they shall try again */
-	bool ending;             /* they shall not wait any more */
-	bool starving;           /* paused because of them */
-	bool quiescing;          /* the control thread waits for devices */
-	bool quiesced;           /* control thread only */
-	bool tsc_stands;         /* the host's counter is taken to be stopped_tsc */
+	int exit_value, reset_value, crash_value;
+	const char *pause_reason; /* a static text, NULL: it was asked for */
+	bool needs_reset;         /* its processors cannot go on */
+	unsigned starved;         /* threads that wait for guest memory */
+	const char *starved_why;  /* a static text */
+	unsigned memory_tries;    /* counted up when they shall try again */
+	bool ending;              /* they shall not wait any more */
+	bool starving;            /* paused because of them */
+	bool quiescing;           /* the control thread waits for devices */
+	bool quiesced;            /* control thread only */
+	bool tsc_stands;          /* the host's counter is taken to be stopped_tsc */
 	u64 stopped_tsc;
 	pthread_t control;
 	bool rtc_localtime;
@@ -121,7 +126,11 @@ void vm_free(struct vm *vm); /* ends its threads first */
 /* Control thread only. */
 int vm_start(struct vm *vm, bool paused, GError **error); /* resets, then runs unless @paused */
 void vm_pause(struct vm *vm);                             /* returns when nothing moves any more */
+/* The same for @reason (a static text, QMP's word for the state); with @needs_reset only a reset
+ * makes it run again. */
+void vm_pause_for(struct vm *vm, const char *reason, bool needs_reset);
 void vm_resume(struct vm *vm);
+void vm_nmi(struct vm *vm); /* to all processors */
 /* 0; -EAGAIN: the machine starves, and the request has been put off until it is resumed. */
 int vm_reset(struct vm *vm, GError **error);
 void vm_starve(struct vm *vm); /* after VM_REQUEST_STARVED: pauses */
@@ -134,6 +143,9 @@ enum vm_state vm_state_get(struct vm *vm);
 /* Waits up to @timeout_ms for the control thread to bring about @state; false: it has not. */
 bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms);
 
+/* What vm_pause_for() said; NULL: nothing. Any thread. */
+const char *vm_pause_reason(struct vm *vm);
+bool vm_needs_reset(struct vm *vm);
 /* Why the machine starves (a static text), NULL: it does not. */
 const char *vm_starving(struct vm *vm);
 

@@ -55,7 +55,8 @@ static const char usage[] =
 	"  --describe   print machines, device types and drivers as JSON\n"
 	"\n"
 	"Exit status: 0 the guest powered off, 1 error, 3 it reset and reboot is \"destroy\",\n"
-	"4 it crashed, 5 ended by a signal or quit; isa-debug-exit gives (value << 1) | 1.\n";
+	"4 it crashed or its watchdog ended it, 5 ended by a signal or quit; isa-debug-exit gives "
+	"(value << 1) | 1.\n";
 
 static void report(GError *error, const char *doing)
 {
@@ -145,6 +146,63 @@ static int ended(struct vmm *vmm, const char *action, const char *reason, int st
 	return status;
 }
 
+/* What the guest's end of its own making means to the person who started it. */
+static void say(const char *format, const char *what)
+{
+	char *text = g_strdup_printf(format, what);
+
+	fprintf(stderr, "lodge-vmm: %s\n", text);
+	log_error("vmm", "%s", text);
+	g_free(text);
+}
+
+static int crashed(struct vmm *vmm, enum vm_crash crash)
+{
+	static const char *const causes[] = {
+		[VM_CRASH_TRIPLE_FAULT] = "triple fault",
+		[VM_CRASH_PANIC] = "its kernel panicked",
+	};
+	const char *action = vmm->plan->on_crash;
+	bool preserve = !strcmp(action, "preserve");
+
+	say("the guest crashed: %s", causes[crash]);
+	monitor_event(vmm->monitor, "GUEST_PANICKED",
+		      json_pack("{s:s}", "action",
+				preserve                     ? "pause"
+				: !strcmp(action, "restart") ? "reset"
+							     : "poweroff"));
+	if (!preserve)
+		return ended(vmm, action, "guest-panic", EXIT_CRASH);
+	vm_pause_for(vmm->vm, "guest-panicked", crash == VM_CRASH_TRIPLE_FAULT);
+	say("%s", "the guest is paused as it is; look at it, then reset or quit it");
+	monitor_event(vmm->monitor, "STOP", NULL);
+	return -1;
+}
+
+/* -1: goes on. */
+static int bitten(struct vmm *vmm)
+{
+	const char *action = vmm->plan->on_watchdog;
+
+	say("the guest's watchdog has expired: %s", action);
+	monitor_event(vmm->monitor, "WATCHDOG", json_pack("{s:s}", "action", action));
+	if (!strcmp(action, "reset"))
+		return ended(vmm, vmm->plan->on_reboot, "guest-reset", EXIT_REBOOT);
+	if (!strcmp(action, "poweroff")) {
+		shutdown_event(vmm, true, "guest-panic");
+		return EXIT_CRASH;
+	}
+	if (!strcmp(action, "shutdown")) {
+		vm_request(vmm->vm, VM_REQUEST_POWERDOWN, 0);
+	} else if (!strcmp(action, "inject-nmi")) {
+		vm_nmi(vmm->vm);
+	} else if (!strcmp(action, "pause")) {
+		vm_pause_for(vmm->vm, "watchdog", false);
+		monitor_event(vmm->monitor, "STOP", NULL);
+	}
+	return -1;
+}
+
 static void starve(struct vmm *vmm)
 {
 	vm_starve(vmm->vm);
@@ -170,9 +228,13 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 			     EXIT_REBOOT);
 	case VM_REQUEST_POWEROFF:
 		return ended(vmm, plan->on_poweroff, "guest-shutdown", EXIT_POWEROFF);
-	case VM_REQUEST_CRASH:
-		log_error("vmm", "the guest crashed: triple fault");
-		return ended(vmm, plan->on_crash, "guest-panic", EXIT_CRASH);
+	case VM_REQUEST_CRASH: return crashed(vmm, value);
+	case VM_REQUEST_CRASH_LOADED:
+		log_warning("vmm", "the guest's kernel panicked and goes on to save its memory");
+		monitor_event(vmm->monitor, "GUEST_CRASHLOADED",
+			      json_pack("{s:s}", "action", "run"));
+		return -1;
+	case VM_REQUEST_WATCHDOG: return bitten(vmm);
 	case VM_REQUEST_EXIT: shutdown_event(vmm, true, "guest-shutdown"); return value;
 	case VM_REQUEST_ERROR:
 		fprintf(stderr, "lodge-vmm: the %s engine failed; the log says why\n",
@@ -192,7 +254,8 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 		return -1;
 	case VM_REQUEST_RESUME:
 		vm_resume(vmm->vm);
-		monitor_event(vmm->monitor, "RESUME", NULL);
+		if (vm_state_get(vmm->vm) == VM_RUNNING)
+			monitor_event(vmm->monitor, "RESUME", NULL);
 		return -1;
 	case VM_REQUEST_TIMEOUT: return -1;
 	}

@@ -73,7 +73,10 @@ static json_t *run_status(struct monitor *m, struct client *c, json_t *args, con
 		[VM_PAUSED] = "paused",
 	};
 	enum vm_state state = vm_state_get(m->vm);
-	const char *name = vm_starving(m->vm) ? "io-error" : names[state];
+	const char *reason = vm_pause_reason(m->vm);
+	const char *name = vm_starving(m->vm)             ? "io-error"
+			   : state == VM_PAUSED && reason ? reason
+							  : names[state];
 
 	return json_pack("{s:s,s:b,s:b}", "status", name, "running", state == VM_RUNNING,
 			 "singlestep", 0);
@@ -96,6 +99,10 @@ static json_t *run_stop(struct monitor *m, struct client *c, json_t *args, const
 
 static json_t *run_cont(struct monitor *m, struct client *c, json_t *args, const char **why)
 {
+	if (vm_needs_reset(m->vm)) {
+		*why = "the guest crashed and cannot go on; reset it first";
+		return NULL;
+	}
 	return request_state(m, VM_REQUEST_RESUME, VM_RUNNING, why);
 }
 

@@ -173,6 +173,7 @@ static const struct member lifecycle_members[] = {
 	P("poweroff", STRING, false, on_poweroff),
 	P("reboot", STRING, false, on_reboot),
 	P("crash", STRING, false, on_crash),
+	P("watchdog", STRING, false, on_watchdog),
 	END,
 };
 static const struct member boot_members[] = {
@@ -297,6 +298,9 @@ static int parse_features(struct plan *plan, json_t *array, GError **error)
 static int check_words(struct plan *plan, const struct sections *s, GError **error)
 {
 	static const char *const actions[] = { "destroy", "restart", NULL };
+	static const char *const crash_actions[] = { "destroy", "restart", "preserve", NULL };
+	static const char *const watchdog_actions[] = { "reset", "shutdown",   "poweroff", "pause",
+							"none",  "inject-nmi", NULL };
 	static const char *const offsets[] = { "utc", "localtime", NULL };
 	static const char *const levels[] = { "error", "warning", "info", "debug", NULL };
 
@@ -304,8 +308,11 @@ static int check_words(struct plan *plan, const struct sections *s, GError **err
 		return fail(error, "lifecycle", "poweroff", "must be destroy or restart");
 	if (!one_of(plan->on_reboot, actions))
 		return fail(error, "lifecycle", "reboot", "must be destroy or restart");
-	if (!one_of(plan->on_crash, actions))
-		return fail(error, "lifecycle", "crash", "must be destroy or restart");
+	if (!one_of(plan->on_crash, crash_actions))
+		return fail(error, "lifecycle", "crash", "must be destroy, restart or preserve");
+	if (!one_of(plan->on_watchdog, watchdog_actions))
+		return fail(error, "lifecycle", "watchdog",
+			    "must be reset, shutdown, poweroff, pause, none or inject-nmi");
 	if (!one_of(plan->clock_offset, offsets))
 		return fail(error, "clock", "offset", "must be utc or localtime");
 	if (!one_of(s->log_level, levels))
@@ -351,6 +358,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";
 	p->on_reboot = "restart";
+	p->on_watchdog = "reset";
 	p->kaslr = true;
 	p->root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
 	if (!json_is_object(p->root)) {

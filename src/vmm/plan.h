@@ -14,8 +14,6 @@
 #define PLAN_BYTES_MAX (4 * MIB)
 #define PLAN_ITEMS_MAX 256 /* backends, devices */
 
-enum plan_on { PLAN_DESTROY, PLAN_RESTART };
-
 struct plan_backend {
 	const char *id, *kind, *driver, *cache;
 	int fd, fd_in, fd_out;
@@ -32,7 +30,7 @@ struct plan {
 	const char **features_off; /* NULL-terminated */
 	bool cpu_step, cpu_check_blocks, cpu_stats;
 	const char *clock_offset;
-	const char *on_poweroff, *on_reboot, *on_crash;
+	const char *on_poweroff, *on_reboot, *on_crash, *on_watchdog;
 	int kernel_fd, initrd_fd;
 	const char *cmdline;
 	bool classic, kaslr;

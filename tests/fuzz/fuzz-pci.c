@@ -47,6 +47,9 @@ static void build(struct machine *m)
 	m->vm = test_vm_new(VCPUS, MEMORY);
 	add(m, "pcie-root-port", "pci.1", 0, 2);
 	add(m, "pcie-root-port", "pci.2", 0, 3);
+	add(m, "i6300esb", "watchdog", 0, 4);
+	add(m, "pvpanic-pci", "panic", 0, 5);
+	test_device_realize(test_device_new(m->vm, "pvpanic", "isa-panic"));
 	add(m, "virtio-rng", "rng", 1, 0);
 	add(m, "virtio-balloon", "balloon", 2, 0);
 	for (guint i = 0; i < m->vm->devices->len; i++) {
@@ -124,6 +127,19 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 		give(seed, PORT, 0x64, 2, 0x80, 1, 0xd1, 4);
 		give(seed, PORT, 0x60, 2, 0x80, 1, 0xfe, 4);
 		give(seed, PORT, 0xcf9, 2, 0x80, 1, 6, 4);
+		break;
+	case 7: /* the watchdogs: start them, let them bite, and the panic notifiers */
+		give(seed, MMIO, RCRB_BASE + 0x3410, 4, 0x82, 1, 0, 8);
+		give(seed, PORT, 0x660, 2, 0x81, 1, 1, 4);
+		give(seed, PORT, 0x668, 2, 0x81, 1, 0, 4);
+		give(seed, ECAM, 0x20004, 4, 0x81, 1, 2, 8);
+		give(seed, BAR, 0x3000c, 3, 0x81, 1, 0x80, 8);
+		give(seed, BAR, 0x3000c, 3, 0x81, 1, 0x86, 8);
+		give(seed, BAR, 0x30000, 3, 0x82, 1, 1, 8);
+		give(seed, ECAM, 0x20068, 4, 0x80, 1, 2, 8);
+		give(seed, TIME, 10000000, 4, 0, 0, 0, 0);
+		give(seed, PORT, 0x505, 2, 0x80, 1, 3, 4);
+		give(seed, BAR, 0x20000, 3, 0x80, 1, 2, 8);
 		break;
 	default: return false;
 	}

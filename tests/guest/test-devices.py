@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stock Debian makes of our devices: consoles, channels.
+"""What stock Debian makes of our devices: consoles, channels, panic notifiers, watchdogs.
 
     test-devices.py --vmm build/lodge-vmm --logs DIR
 """
@@ -74,17 +74,77 @@ def use_channel(vm):
     command(vm, "wait", "sent")
 
 
+def panic(vm, logs):
+    """Its last words reach us, and what ends it is not an idle guest or a reboot."""
+    qmp = vm.qmp()
+    vm.send(b"echo c >/proc/sysrq-trigger\n")
+    qmp.wait_event("GUEST_PANICKED", PATIENCE)
+    event = next(e for e in qmp.events if e["event"] == "GUEST_PANICKED")
+    assert event["data"]["action"] == "poweroff", event
+    assert vm.wait(PATIENCE) == 4
+    with open(os.path.join(logs, "devices-debian.log")) as log:
+        assert "the guest crashed: its kernel panicked" in log.read()
+
+
 def test_debian_finds_its_devices():
     with tempfile.TemporaryDirectory(prefix="lodge-disk-") as directory:
         disk = copy_disk(guest_file("debian"), directory)
         with Boot(options, "devices-debian", guest_file("kernel", "cloud"),
                   initrd=guest_file("initrd", "cloud"), disks=[disk], ports=["hvc0", CHANNEL],
+                  devices=[{"type": "pvpanic", "id": "panic0"}],
                   append=CONSOLE + "root=/dev/vda lodge.more") as vm:
             log_in(vm)
             use_console(vm)
             use_channel(vm)
-            vm.send(b"poweroff\n")
-            assert vm.wait(PATIENCE) == 0
+            panic(vm, options.logs)
+
+
+# A shell that asks its terminal nothing, so that no key is lost.
+PLAIN_SHELL = 'lodge.run="stty -echo; echo ready; IFS=; while read -r line; do eval $line; done" '
+
+
+def at_shell(vm):
+    assert vm.wait_for(b"\nready\r\n", PATIENCE), "no shell"
+
+
+def bite(vm, qmp, identity):
+    """Opens the watchdog of that name, feeds it once, and waits for what it does."""
+    lines = command(vm, "grep -H . /sys/class/watchdog/*/identity", "names")
+    device = next(line.split("/")[4] for line in lines if identity in line)
+    qmp.events.clear()
+    vm.send(f"watchdog -T 3 -t 1000 -F /dev/{device} &\n".encode())
+    qmp.wait_event("WATCHDOG", PATIENCE)
+    event = next(e for e in qmp.events if e["event"] == "WATCHDOG")
+    assert event["data"] == {"action": "reset"}, event
+    qmp.wait_event("RESET", PATIENCE)
+
+
+def test_watchdogs_bite():
+    """The generic kernel has drivers for both. After the first one the guest starts over."""
+    esb = {"type": "i6300esb", "id": "watchdog0", "bus": 0, "slot": 30, "function": 0}
+    notifier = {"type": "pvpanic-pci", "id": "panic0", "bus": 0, "slot": 29, "function": 0}
+    with Boot(options, "devices-watchdogs", guest_file("kernel", "generic"),
+              initrd=guest_file("initrd", "generic"), devices=[esb, notifier],
+              lifecycle={"poweroff": "destroy", "reboot": "restart", "crash": "preserve",
+                         "watchdog": "reset"},
+              append=CONSOLE + PLAIN_SHELL + "lodge.more") as vm:
+        qmp = vm.qmp()
+        at_shell(vm)
+        assert "pvpanic-pci" in " ".join(command(vm, "ls /sys/bus/pci/drivers", "drivers"))
+        bite(vm, qmp, "iTCO_wdt")
+        vm.output = b""
+        at_shell(vm)
+        bite(vm, qmp, "i6300ESB")
+        # a panic by the other notifier, on_crash being preserve: paused until it is reset
+        vm.output = b""
+        at_shell(vm)
+        vm.send(b"echo c >/proc/sysrq-trigger\n")
+        qmp.wait_event("GUEST_PANICKED", PATIENCE)
+        qmp.wait_event("STOP", PATIENCE)
+        assert qmp.command("query-status")["return"]["status"] == "guest-panicked"
+        assert vm.process.poll() is None
+        qmp.command("quit")
+        assert vm.wait(PATIENCE) == 5
 
 
 def main():

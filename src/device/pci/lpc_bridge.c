@@ -5,6 +5,7 @@
  */
 #include "device/pci/pci_state.h"
 #include "machine/acpi/acpi.h"
+#include "machine/layout.h"
 #include "machine/pci.h"
 #include "machine/vm.h"
 
@@ -30,7 +31,7 @@ static int lpc_realize(struct device *dev, GError **error)
 		.subsystem = 0x1100,
 	};
 	struct pci_device *pci = &container_of(dev, struct lpc_bridge, pci.dev)->pci;
-	u32 pmbase = ACPI_PM1_EVT_PORT | 1;
+	u32 pmbase = ACPI_PM1_EVT_PORT | 1, rcba = RCRB_BASE | 1;
 	int err = pci_device_init(pci, &id, error);
 
 	if (err)
@@ -39,6 +40,7 @@ static int lpc_realize(struct device *dev, GError **error)
 	pci->initial[0x44] = 0x80;            /* ACPI registers decode */
 	memset(pci->initial + 0x60, 0x80, 4); /* PIRQ A-D: not routed */
 	memset(pci->initial + 0x68, 0x80, 4);
+	memcpy(pci->initial + 0xf0, &rcba, 4);
 	memset(pci->writable + 0x60, 0x8f, 4);
 	memset(pci->writable + 0x68, 0x8f, 4);
 	return 0;

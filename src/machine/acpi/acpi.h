@@ -17,6 +17,7 @@ struct vm;
 #define ACPI_PM1_CNT_PORT 0x604
 #define ACPI_PM_TMR_PORT  0x608
 #define ACPI_GPE0_PORT    0x620
+#define ACPI_TCO_PORT     0x660
 #define ACPI_RESET_PORT   0xcf9
 #define ACPI_RESET_VALUE  0x0e
 #define ACPI_S5_SLP_TYP   5 /* as the DSDT's _S5 says */

@@ -126,6 +126,24 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "LODGE ", "LODGEQ35", 1)
 				Field (CO1R, ByteAcc, NoLock, Preserve) { Offset (7), SCR1, 8 }
 				Field (CO2R, ByteAcc, NoLock, Preserve) { Offset (7), SCR2, 8 }
 
+				/* So is the panic notifier: it says which events it takes. */
+				OperationRegion (PVPR, SystemIO, 0x505, 1)
+				Field (PVPR, ByteAcc, NoLock, Preserve) { PEVR, 8 }
+
+				Device (PEVT)
+				{
+					Name (_HID, "QEMU0001")
+					Method (_STA, 0, NotSerialized)
+					{
+						If (PEVR == 0xFF) { Return (0) }
+						Return (0x0F)
+					}
+					Name (_CRS, ResourceTemplate ()
+					{
+						IO (Decode16, 0x505, 0x505, 1, 1)
+					})
+				}
+
 				Device (COM1)
 				{
 					Name (_HID, EisaId ("PNP0501"))
@@ -168,8 +186,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "LODGE ", "LODGEQ35", 1)
 			Name (_CRS, ResourceTemplate ()
 			{
 				Memory32Fixed (ReadWrite, 0xB0000000, 0x10000000)
+				Memory32Fixed (ReadWrite, 0xFED1C000, 0x00004000)
 				Memory32Fixed (ReadWrite, 0xFEE00000, 0x00100000)
-				IO (Decode16, 0x600, 0x600, 1, 0x40)
+				IO (Decode16, 0x600, 0x600, 1, 0x80)
 				IO (Decode16, 0x92, 0x92, 1, 1)
 			})
 		}
