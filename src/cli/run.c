@@ -322,7 +322,7 @@ static const char *ending(int status)
 	case 0: return "the guest powered off";
 	case EXIT_ERROR: return NULL; /* lodge-vmm has said why */
 	case EXIT_REBOOT: return "the guest reset, and --no-reboot or <on_reboot> ends it then";
-	case EXIT_CRASH: return "the guest crashed";
+	case EXIT_CRASH: return "the guest crashed, or its watchdog ended it";
 	case EXIT_ENDED: return "the guest was ended";
 	default: return "the guest ended itself through isa-debug-exit";
 	}

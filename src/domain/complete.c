@@ -312,6 +312,8 @@ static void complete_devices(xmlNode *root)
 	xml_for_each(serial, devices, "serial") complete_serial(devices, serial);
 	complete_console(devices);
 	complete_console_ports(devices);
+	xml_for_each(watchdog, devices, "watchdog") xml_default(watchdog, "action", "reset");
+	xml_for_each(panic, devices, "panic") xml_default(panic, "model", "isa");
 	if (!xml_child(devices, "memballoon"))
 		xml_set(xml_add(devices, "memballoon", NULL), "model", "virtio");
 }

@@ -99,7 +99,7 @@ struct domain_controller {
 };
 
 struct domain_device {
-	char *alias;
+	char *alias, *model;
 	struct domain_address address;
 	unsigned line;
 };
@@ -127,8 +127,10 @@ struct domain {
 	unsigned os_line;
 	enum domain_clock clock;
 	enum domain_lifecycle on_poweroff, on_reboot, on_crash;
-	GPtrArray *disks, *interfaces, *chardevs, *controllers, *rngs; /* of the structs above */
-	struct domain_device *memballoon;                              /* or NULL */
+	/* of the structs above; domain_device the last three */
+	GPtrArray *disks, *interfaces, *chardevs, *controllers, *rngs, *watchdogs, *panics;
+	struct domain_device *memballoon; /* or NULL */
+	char *watchdog_action;            /* of all watchdogs; NULL: there are none */
 };
 
 /* --- domain.c --- */

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PVPANIC_PORT 0x505
+
 struct filter {
 	struct domain *live;
 	GHashTable *index;
@@ -152,6 +154,25 @@ static bool check_boot(struct filter *filter, const xmlNode *root)
 			   "version; add <kernel>, <initrd> and <cmdline>");
 }
 
+/* The DSDT says where the notifier is. */
+static bool check_panic(struct filter *filter, const xmlNode *devices)
+{
+	xml_for_each(panic, devices, "panic")
+	{
+		const xmlNode *address = xml_child(panic, "address");
+		const char *iobase = xml_attr(address, "iobase");
+
+		if (iobase && xml_attr_is(panic, "model", "isa") &&
+		    strtoul(iobase, NULL, 0) != PVPANIC_PORT)
+			return domain_fail(filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED,
+					   address,
+					   "iobase='%s' is not in this version; use 0x%x, or leave "
+					   "the <address> out",
+					   iobase, PVPANIC_PORT);
+	}
+	return true;
+}
+
 static const char *timer_hint(const xmlNode *timer)
 {
 	const char *name = xml_attr(timer, "name");
@@ -195,7 +216,14 @@ static bool known_controller(const xmlNode *controller)
 	       xml_attr_is(controller, "model", "pcie-root-port");
 }
 
-static const xmlNode *device_on_bus(const xmlNode *devices, unsigned bus)
+/* What a guest can do without, wherever it sits. */
+static bool is_comfort(const xmlNode *device)
+{
+	return !strcmp((const char *)device->name, "watchdog") ||
+	       !strcmp((const char *)device->name, "panic");
+}
+
+static xmlNode *device_on_bus(const xmlNode *devices, unsigned bus)
 {
 	xml_for_each(device, devices, NULL)
 	{
@@ -207,7 +235,19 @@ static const xmlNode *device_on_bus(const xmlNode *devices, unsigned bus)
 	return NULL;
 }
 
-/* Bridges and switches go when nothing that is left sits behind them. */
+/* Takes the comforts off @bus; what else is there, or NULL. */
+static const xmlNode *clear_bus(struct filter *filter, const xmlNode *devices, unsigned bus)
+{
+	xmlNode *device;
+
+	while ((device = device_on_bus(devices, bus)) && is_comfort(device)) {
+		add_label(filter->removed, domain_element_label(device));
+		xml_remove(device);
+	}
+	return device;
+}
+
+/* Bridges and switches go when nothing that the guest needs sits behind them. */
 static bool filter_controllers(struct filter *filter, const xmlNode *devices)
 {
 	xmlNode *next;
@@ -218,7 +258,7 @@ static bool filter_controllers(struct filter *filter, const xmlNode *devices)
 		next = xml_next(node, "controller");
 		if (known_controller(node))
 			continue;
-		behind = device_on_bus(devices, strtoul(xml_attr(node, "index"), NULL, 0));
+		behind = clear_bus(filter, devices, strtoul(xml_attr(node, "index"), NULL, 0));
 		if (behind)
 			return domain_fail(
 				filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED, behind,
@@ -310,6 +350,8 @@ static void name_devices(xmlNode *devices)
 	name_each(devices, "input", "input");
 	name_each(devices, "memballoon", "balloon");
 	name_each(devices, "rng", "rng");
+	name_each(devices, "watchdog", "watchdog");
+	name_each(devices, "panic", "panic");
 }
 
 /* --- the whole --- */
@@ -355,7 +397,7 @@ static bool run_filter(struct filter *filter)
 
 	if (judge_attributes(filter, root, "") != VERDICT_KEEP ||
 	    judge_children(filter, root, "") != VERDICT_KEEP || !check_boot(filter, root) ||
-	    !filter_controllers(filter, devices))
+	    !filter_controllers(filter, devices) || !check_panic(filter, devices))
 		return false;
 	note_timers(filter, root);
 	note_amounts(filter, root);

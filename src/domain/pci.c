@@ -11,8 +11,8 @@
  * (tests/compat compares with what libvirt made of the same XML): what is given stays; then, kind
  * by kind in the order of port_order[], each PCI Express device gets the first free root port;
  * when none is free one is added with the lowest free index; a guest whose owner named no port
- * keeps one free for a device that is plugged in later. Conventional PCI devices get no address:
- * no machine of ours has a place for them yet.
+ * keeps one free for a device that is plugged in later. Conventional PCI devices come last, on bus
+ * 0 (see place_conventional()); those that no machine of ours has get no address.
  */
 #include "domain/pci.h"
 
@@ -437,6 +437,34 @@ static bool place_devices(struct pci_map *map, GError **error)
 	return true;
 }
 
+/* Conventional devices that a machine of ours can have: libvirt puts them behind a bridge, which is
+ * not there yet, so they get a slot of the root complex. */
+static bool is_conventional(const xmlNode *node)
+{
+	const char *name = (const char *)node->name;
+
+	return (!strcmp(name, "watchdog") && xml_attr_is(node, "model", "i6300esb")) ||
+	       (!strcmp(name, "panic") && xml_attr_is(node, "model", "pvpanic"));
+}
+
+static bool place_conventional(struct pci_map *map, GError **error)
+{
+	xml_for_each(device, map->devices, NULL)
+	{
+		unsigned slot = 1;
+
+		if (!is_conventional(device) || xml_child(device, "address"))
+			continue;
+		while (slot < 0x1f && !slot_is_empty(map, 0, slot))
+			slot++;
+		if (slot == 0x1f)
+			return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, device,
+					   "no PCI slot is left for it; remove some devices");
+		take(map, device, (struct domain_address){ true, 0, slot, 0 });
+	}
+	return true;
+}
+
 static bool keep_one_free(struct pci_map *map, GError **error)
 {
 	if (map->owner_named_ports || !map->added_ports || free_port(map))
@@ -495,7 +523,8 @@ bool domain_assign_pci(struct domain *domain, GError **error)
 	if (good)
 		place_fixed(map);
 	good = good && place_ports(map, error) && add_named_buses(map, error) &&
-	       place_devices(map, error) && keep_one_free(map, error) && finish(map, error);
+	       place_devices(map, error) && keep_one_free(map, error) &&
+	       place_conventional(map, error) && finish(map, error);
 	g_free(map);
 	return good;
 }

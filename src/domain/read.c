@@ -315,8 +315,10 @@ static void device_free(gpointer data)
 {
 	struct domain_device *device = data;
 
-	if (device)
-		g_free(device->alias);
+	if (!device)
+		return;
+	g_free(device->alias);
+	g_free(device->model);
 	g_free(device);
 }
 
@@ -325,9 +327,16 @@ static struct domain_device *read_device(const xmlNode *node)
 	struct domain_device *device = g_new0(struct domain_device, 1);
 
 	device->alias = alias_of(node);
+	device->model = attr_copy(node, "model");
 	device->address = domain_pci_address(node);
 	device->line = xmlGetLineNo((xmlNode *)node);
 	return device;
+}
+
+static void read_each(GPtrArray **list, const xmlNode *devices, const char *element)
+{
+	*list = g_ptr_array_new_with_free_func(device_free);
+	xml_for_each(node, devices, element) g_ptr_array_add(*list, read_device(node));
 }
 
 static void read_devices(struct domain *domain, const xmlNode *devices)
@@ -338,7 +347,6 @@ static void read_devices(struct domain *domain, const xmlNode *devices)
 	domain->interfaces = g_ptr_array_new_with_free_func(interface_free);
 	domain->chardevs = g_ptr_array_new_with_free_func(chardev_free);
 	domain->controllers = g_ptr_array_new_with_free_func(controller_free);
-	domain->rngs = g_ptr_array_new_with_free_func(device_free);
 	xml_for_each(node, devices, "disk") g_ptr_array_add(domain->disks, read_disk(node));
 	xml_for_each(node, devices, "interface")
 		g_ptr_array_add(domain->interfaces, read_interface(node));
@@ -348,7 +356,10 @@ static void read_devices(struct domain *domain, const xmlNode *devices)
 	xml_for_each(node, devices, "controller") if (xml_attr_is(node, "type", "pci") ||
 						      xml_attr_is(node, "type", "virtio-serial"))
 		g_ptr_array_add(domain->controllers, read_controller(node));
-	xml_for_each(node, devices, "rng") g_ptr_array_add(domain->rngs, read_device(node));
+	read_each(&domain->rngs, devices, "rng");
+	read_each(&domain->watchdogs, devices, "watchdog");
+	read_each(&domain->panics, devices, "panic");
+	domain->watchdog_action = attr_copy(xml_child(devices, "watchdog"), "action");
 	if (balloon && !xml_attr_is(balloon, "model", "none"))
 		domain->memballoon = read_device(balloon);
 }
@@ -381,5 +392,8 @@ void domain_forget(struct domain *domain)
 	g_clear_pointer(&domain->chardevs, g_ptr_array_unref);
 	g_clear_pointer(&domain->controllers, g_ptr_array_unref);
 	g_clear_pointer(&domain->rngs, g_ptr_array_unref);
+	g_clear_pointer(&domain->watchdogs, g_ptr_array_unref);
+	g_clear_pointer(&domain->panics, g_ptr_array_unref);
+	g_clear_pointer(&domain->watchdog_action, g_free);
 	g_clear_pointer(&domain->memballoon, device_free);
 }

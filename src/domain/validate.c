@@ -520,6 +520,52 @@ static bool validate_rngs(const struct domain *domain, const xmlNode *devices, G
 	return true;
 }
 
+/* They share what happens when one of them expires. */
+static bool validate_watchdogs(const struct domain *domain, const xmlNode *devices, GError **error)
+{
+	const xmlNode *first = xml_child(devices, "watchdog"), *chipset = NULL;
+	const char *action = xml_attr(first, "action") ?: "reset";
+
+	xml_for_each(watchdog, devices, "watchdog")
+	{
+		const char *own = xml_attr(watchdog, "action") ?: "reset";
+
+		if (!xml_attr(watchdog, "model"))
+			return missing(domain, error, watchdog, "model='i6300esb' or 'itco'");
+		if (strcmp(own, action))
+			return domain_fail(
+				domain, error, DOMAIN_ERROR_CONFLICT, watchdog,
+				"action='%s' differs from the action='%s' of the <watchdog> "
+				"on line %ld; a guest has one for all",
+				own, action, xmlGetLineNo((xmlNode *)first));
+		if (!xml_attr_is(watchdog, "model", "itco"))
+			continue;
+		if (chipset)
+			return taken(domain, error, watchdog, "model", "itco", chipset);
+		chipset = watchdog;
+	}
+	return true;
+}
+
+static bool validate_panics(const struct domain *domain, const xmlNode *devices, GError **error)
+{
+	GHashTable *models = claims_new();
+	const xmlNode *other;
+	bool good = true;
+
+	xml_for_each(panic, devices, "panic")
+	{
+		const char *model = xml_attr(panic, "model") ?: "isa";
+
+		if (!claim(models, model, panic, &other)) {
+			good = taken(domain, error, panic, "model", model, other);
+			break;
+		}
+	}
+	g_hash_table_unref(models);
+	return good;
+}
+
 static bool validate_memballoon(const struct domain *domain, const xmlNode *devices, GError **error)
 {
 	const xmlNode *balloon = xml_child(devices, "memballoon");
@@ -576,5 +622,7 @@ bool domain_validate(struct domain *domain, GError **error)
 	       validate_controllers(domain, devices, error) &&
 	       validate_rngs(domain, devices, error) &&
 	       validate_memballoon(domain, devices, error) &&
-	       validate_inputs(domain, devices, error) && validate_aliases(domain, devices, error);
+	       validate_watchdogs(domain, devices, error) &&
+	       validate_panics(domain, devices, error) && validate_inputs(domain, devices, error) &&
+	       validate_aliases(domain, devices, error);
 }

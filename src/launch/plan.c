@@ -27,7 +27,13 @@ static json_t *new_device(const char *type, const char *id)
 
 static const char *action(enum domain_lifecycle lifecycle)
 {
-	return lifecycle == LIFECYCLE_RESTART ? "restart" : "destroy";
+	static const char *const names[] = {
+		[LIFECYCLE_DESTROY] = "destroy",
+		[LIFECYCLE_RESTART] = "restart",
+		[LIFECYCLE_PRESERVE] = "preserve",
+	};
+
+	return names[lifecycle];
 }
 
 /* Processors that are there at the start; what could be added later has no place in a plan. */
@@ -56,9 +62,10 @@ static json_t *plan_lifecycle(const struct launch *launch)
 	const struct domain *domain = launch->private->domain;
 	bool no_reboot = launch->private->options.no_reboot;
 
-	return json_pack("{s:s, s:s, s:s}", "poweroff", action(domain->on_poweroff), "reboot",
+	return json_pack("{s:s, s:s, s:s, s:s}", "poweroff", action(domain->on_poweroff), "reboot",
 			 no_reboot ? "destroy" : action(domain->on_reboot), "crash",
-			 no_reboot ? "destroy" : action(domain->on_crash));
+			 no_reboot ? "destroy" : action(domain->on_crash), "watchdog",
+			 domain->watchdog_action ?: "reset");
 }
 
 static json_t *plan_boot(const struct launch *launch)
@@ -193,21 +200,32 @@ static void add_controllers(struct lists *lists, const struct domain *domain)
 	}
 }
 
+static void add_pci(struct lists *lists, const char *type, const struct domain_device *device)
+{
+	json_array_append_new(lists->devices,
+			      with_address(new_device(type, device->alias), &device->address));
+}
+
 static void add_rest(struct lists *lists, const struct domain *domain)
 {
-	const struct domain_device *balloon = domain->memballoon;
+	for (unsigned i = 0; i < domain->rngs->len; i++)
+		add_pci(lists, "virtio-rng", domain->rngs->pdata[i]);
+	if (domain->memballoon)
+		add_pci(lists, "virtio-balloon", domain->memballoon);
+	for (unsigned i = 0; i < domain->watchdogs->len; i++) {
+		const struct domain_device *watchdog = domain->watchdogs->pdata[i];
 
-	for (unsigned i = 0; i < domain->rngs->len; i++) {
-		const struct domain_device *rng = domain->rngs->pdata[i];
-
-		json_array_append_new(
-			lists->devices,
-			with_address(new_device("virtio-rng", rng->alias), &rng->address));
+		if (strcmp(watchdog->model, "itco")) /* that is the machine's own */
+			add_pci(lists, watchdog->model, watchdog);
 	}
-	if (balloon)
-		json_array_append_new(lists->devices,
-				      with_address(new_device("virtio-balloon", balloon->alias),
-						   &balloon->address));
+	for (unsigned i = 0; i < domain->panics->len; i++) {
+		const struct domain_device *panic = domain->panics->pdata[i];
+
+		if (!strcmp(panic->model, "pvpanic"))
+			add_pci(lists, "pvpanic-pci", panic);
+		else
+			json_array_append_new(lists->devices, new_device("pvpanic", panic->alias));
+	}
 }
 
 static void add_lists(json_t *plan, const struct launch_private *p)

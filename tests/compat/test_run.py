@@ -140,7 +140,7 @@ def test_exit_status_is_the_guests():
 def test_end_is_said():
     with place() as where:
         assert b"lodge: the guest powered off\n" in where.run("hello:0").stderr
-        assert b"lodge: the guest crashed\n" in where.run("hello:4").stderr
+        assert b"lodge: the guest crashed, or its watchdog ended it\n" in where.run("hello:4").stderr
 
 
 def test_messages_of_lodge_vmm_are_passed_on():
