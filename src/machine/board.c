@@ -22,6 +22,7 @@ static const struct board_device q35_devices[] = {
 	{ .type = "board-ports", .id = "ports" },
 	{ .type = "q35-host", .id = "host" },
 	{ .type = "tco", .id = "tco" },
+	{ .type = "fw-cfg", .id = "fwcfg" },
 	{ .type = "lpc-bridge", .id = "lpc", .slot = 31 },
 	{ .type = NULL },
 };

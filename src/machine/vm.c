@@ -114,6 +114,7 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 	pthread_condattr_t attr;
 
 	vm->name = g_strdup(config->name);
+	memcpy(vm->uuid, config->uuid, sizeof(vm->uuid));
 	vm->accel = config->accel;
 	vm->rtc_localtime = config->rtc_localtime;
 	vm->control = pthread_self();

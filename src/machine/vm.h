@@ -64,6 +64,7 @@ enum vm_crash { VM_CRASH_TRIPLE_FAULT, VM_CRASH_PANIC };
 
 struct vm_config {
 	const char *name; /* copied */
+	u8 uuid[16];      /* in the order it is written */
 	const struct accel *accel;
 	u64 memory_bytes;
 	unsigned vcpus, sockets, cores, threads;
@@ -76,6 +77,7 @@ struct vm_config {
 
 struct vm {
 	char *name;
+	u8 uuid[16];
 	const struct accel *accel;
 	struct accel_vm *accel_vm;
 	struct guest_memory memory;

@@ -219,10 +219,23 @@ static int build_devices(struct assembly *a, const struct plan *plan, GError **e
 	return 0;
 }
 
+/* Hexadecimal digits, with dashes anywhere; what is none leaves zeros. */
+static void parse_uuid(const char *text, u8 uuid[16])
+{
+	for (unsigned digits = 0; *text && digits < 32; text++) {
+		int value = g_ascii_xdigit_value(*text);
+
+		if (value < 0)
+			continue;
+		uuid[digits / 2] |= value << (digits % 2 ? 0 : 4);
+		digits++;
+	}
+}
+
 static int build_machine(struct assembly *a, const struct plan *plan, const struct accel *accel,
 			 const struct memory_limits *limits, GError **error)
 {
-	const struct vm_config config = {
+	struct vm_config config = {
 		.name = plan->name,
 		.accel = accel,
 		.memory_bytes = plan->memory_bytes,
@@ -244,6 +257,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 			    boards[0]->name);
 		return -ENODEV;
 	}
+	parse_uuid(plan->uuid, config.uuid);
 	a->vm = vm_new(&config, error);
 	return a->vm ? board_build(a->vm, board, device_types, error) : -EINVAL;
 }

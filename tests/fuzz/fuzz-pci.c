@@ -141,6 +141,13 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 		give(seed, PORT, 0x505, 2, 0x80, 1, 3, 4);
 		give(seed, BAR, 0x20000, 3, 0x80, 1, 2, 8);
 		break;
+	case 8: /* fw_cfg: by bytes, and by a request that is no RAM */
+		give(seed, PORT, 0x510, 2, 0x81, 1, 0x19, 4);
+		give(seed, PORT, 0x511, 2, 0, 1, 0, 4);
+		give(seed, PORT, 0x514, 2, 0x82, 1, 0xffffffff, 4);
+		give(seed, PORT, 0x518, 2, 0x82, 1, 0xf0ffffff, 4);
+		give(seed, PORT, 0x518, 2, 0x82, 1, 0x00100000, 4);
+		break;
 	default: return false;
 	}
 	fuzz_give(seed, SAVE, 1);

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stock Debian makes of our devices: consoles, channels, panic notifiers, watchdogs.
+"""What stock Debian makes of our devices: consoles, channels, fw_cfg, panic notifiers, watchdogs.
 
     test-devices.py --vmm build/lodge-vmm --logs DIR
 """
 import argparse
+import base64
 import hashlib
 import os
 import random
@@ -14,6 +15,8 @@ from guest import CONSOLE, PATIENCE, Boot, command, copy_disk, guest_file, log_i
 
 options = None
 CHANNEL = "org.lodge.test.0"
+FILE = "opt/org.lodge/test"
+CONTENT = b"what the owner said\n"
 PORT = f"/dev/virtio-ports/{CHANNEL}"
 
 
@@ -74,6 +77,13 @@ def use_channel(vm):
     command(vm, "wait", "sent")
 
 
+def use_fw_cfg(vm):
+    entry = f"/sys/firmware/qemu_fw_cfg/by_name/{FILE}"
+    assert CONTENT.decode().strip() in command(vm, f"cat {entry}/raw", "raw")
+    assert str(len(CONTENT)) in command(vm, f"cat {entry}/size", "bytes")
+    assert "3" in command(vm, "cat /sys/firmware/qemu_fw_cfg/rev", "rev")
+
+
 def panic(vm, logs):
     """Its last words reach us, and what ends it is not an idle guest or a reboot."""
     qmp = vm.qmp()
@@ -91,11 +101,14 @@ def test_debian_finds_its_devices():
         disk = copy_disk(guest_file("debian"), directory)
         with Boot(options, "devices-debian", guest_file("kernel", "cloud"),
                   initrd=guest_file("initrd", "cloud"), disks=[disk], ports=["hvc0", CHANNEL],
-                  devices=[{"type": "pvpanic", "id": "panic0"}],
+                  devices=[{"type": "pvpanic", "id": "panic0"},
+                           {"type": "fw-cfg-file", "id": "fwcfg0", "name": FILE,
+                            "data": base64.b64encode(CONTENT).decode()}],
                   append=CONSOLE + "root=/dev/vda lodge.more") as vm:
             log_in(vm)
             use_console(vm)
             use_channel(vm)
+            use_fw_cfg(vm)
             panic(vm, options.logs)
 
 

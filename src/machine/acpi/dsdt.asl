@@ -144,6 +144,16 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "LODGE ", "LODGEQ35", 1)
 					})
 				}
 
+				Device (FWCF)
+				{
+					Name (_HID, "QEMU0002")
+					Name (_STA, 0x0B)
+					Name (_CRS, ResourceTemplate ()
+					{
+						IO (Decode16, 0x510, 0x510, 1, 0x0C)
+					})
+				}
+
 				Device (COM1)
 				{
 					Name (_HID, EisaId ("PNP0501"))
