@@ -98,6 +98,13 @@ struct domain_controller {
 	unsigned line;
 };
 
+/* One file of <sysinfo type='fwcfg'>. */
+struct domain_fw_cfg {
+	char *name, *text;
+	char *path; /* whose content it is in place of @text, or NULL */
+	unsigned line;
+};
+
 struct domain_device {
 	char *alias, *model;
 	struct domain_address address;
@@ -125,6 +132,7 @@ struct domain {
 	} cpu;
 	char *kernel, *initrd, *cmdline; /* kernel is NULL when the guest boots by other means */
 	unsigned os_line;
+	GPtrArray *fw_cfg; /* struct domain_fw_cfg */
 	enum domain_clock clock;
 	enum domain_lifecycle on_poweroff, on_reboot, on_crash;
 	/* of the structs above; domain_device the last three */

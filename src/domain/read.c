@@ -112,6 +112,34 @@ static enum domain_lifecycle read_lifecycle(const xmlNode *root, const char *eve
 	return text ? word_number(text, actions) : otherwise;
 }
 
+static void fw_cfg_free(gpointer data)
+{
+	struct domain_fw_cfg *entry = data;
+
+	g_free(entry->name);
+	g_free(entry->text);
+	g_free(entry->path);
+	g_free(entry);
+}
+
+static void read_fw_cfg(struct domain *domain, const xmlNode *root)
+{
+	domain->fw_cfg = g_ptr_array_new_with_free_func(fw_cfg_free);
+	xml_for_each(sysinfo, root, "sysinfo")
+	{
+		xml_for_each(node, sysinfo, "entry")
+		{
+			struct domain_fw_cfg *entry = g_new0(struct domain_fw_cfg, 1);
+
+			entry->name = attr_copy(node, "name");
+			entry->text = g_strdup(xml_text(node));
+			entry->path = attr_copy(node, "file");
+			entry->line = xmlGetLineNo((xmlNode *)node);
+			g_ptr_array_add(domain->fw_cfg, entry);
+		}
+	}
+}
+
 static void read_general(struct domain *domain, const xmlNode *root)
 {
 	static const char *const offsets[] = { "utc", "localtime", NULL };
@@ -373,6 +401,7 @@ void domain_read(struct domain *domain)
 	read_vcpus(domain, root);
 	read_cpu(domain, root);
 	read_os(domain, root);
+	read_fw_cfg(domain, root);
 	read_devices(domain, xml_child(root, "devices"));
 }
 
@@ -387,6 +416,7 @@ void domain_forget(struct domain *domain)
 	g_clear_pointer(&domain->cpu.model, g_free);
 	g_clear_pointer(&domain->cpu.disable, g_ptr_array_unref);
 	g_clear_pointer(&domain->cpu.require, g_ptr_array_unref);
+	g_clear_pointer(&domain->fw_cfg, g_ptr_array_unref);
 	g_clear_pointer(&domain->disks, g_ptr_array_unref);
 	g_clear_pointer(&domain->interfaces, g_ptr_array_unref);
 	g_clear_pointer(&domain->chardevs, g_ptr_array_unref);

@@ -17,7 +17,9 @@
 #define MEMORY_MAX_KIB  (1ull << 32) /* 4 TiB */
 #define SERIAL_PORTS    4            /* COM1 to COM4 */
 
-#define CHANNEL_NAME_MAX 255
+#define CHANNEL_NAME_MAX   255
+#define FW_CFG_NAME_MAX    55
+#define FW_CFG_ENTRIES_MAX 60
 
 static bool missing(const struct domain *domain, GError **error, const xmlNode *node,
 		    const char *what)
@@ -195,6 +197,53 @@ static bool validate_clock(const struct domain *domain, const xmlNode *root, GEr
 			good = taken(domain, error, timer, "name", name, other);
 		if (!good)
 			break;
+	}
+	g_hash_table_unref(names);
+	return good;
+}
+
+/* --- what the owner tells firmware and kernel --- */
+
+static bool validate_entry(const struct domain *domain, const xmlNode *entry, GHashTable *names,
+			   GError **error)
+{
+	const char *name = xml_attr(entry, "name");
+	const xmlNode *other;
+
+	if (!name)
+		return missing(domain, error, entry, "name='opt/...'");
+	if (!g_str_has_prefix(name, "opt/") || strlen(name) > FW_CFG_NAME_MAX)
+		return domain_fail(domain, error, DOMAIN_ERROR_VALUE, entry,
+				   "name='%s': an entry's name begins with opt/ and has at most %d "
+				   "bytes; write one like opt/com.example/key",
+				   name, FW_CFG_NAME_MAX);
+	if (xml_attr(entry, "file") && *xml_text(entry))
+		return domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, entry,
+				   "it has both a file and a text; leave one out");
+	return claim(names, name, entry, &other) ||
+	       taken(domain, error, entry, "name", name, other);
+}
+
+static bool validate_fw_cfg(const struct domain *domain, const xmlNode *root, GError **error)
+{
+	GHashTable *names = claims_new();
+	unsigned count = 0;
+	bool good = true;
+
+	xml_for_each(sysinfo, root, "sysinfo")
+	{
+		if (!xml_attr(sysinfo, "type"))
+			good = good && missing(domain, error, sysinfo, "type='fwcfg' or 'smbios'");
+		if (!xml_attr_is(sysinfo, "type", "fwcfg"))
+			continue;
+		xml_for_each(entry, sysinfo, "entry")
+		{
+			good = good && validate_entry(domain, entry, names, error);
+			if (good && ++count > FW_CFG_ENTRIES_MAX)
+				good = domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, entry,
+						   "a guest has at most %d entries; remove some",
+						   FW_CFG_ENTRIES_MAX);
+		}
 	}
 	g_hash_table_unref(names);
 	return good;
@@ -615,7 +664,8 @@ bool domain_validate(struct domain *domain, GError **error)
 	return validate_name(domain, root, error) && validate_memory(domain, root, error) &&
 	       validate_vcpus(domain, root, error) && validate_os(domain, root, error) &&
 	       validate_cpu(domain, root, error) && validate_clock(domain, root, error) &&
-	       validate_boot(domain, root, error) && validate_disks(domain, devices, error) &&
+	       validate_fw_cfg(domain, root, error) && validate_boot(domain, root, error) &&
+	       validate_disks(domain, devices, error) &&
 	       validate_interfaces(domain, devices, error) &&
 	       validate_serials(domain, devices, error) &&
 	       validate_channels(domain, devices, error) &&

@@ -66,6 +66,7 @@ static struct launch *new_launch(const struct domain *domain, const struct launc
 	p->disks = g_ptr_array_new_with_free_func(g_free);
 	p->consoles = g_ptr_array_new_with_free_func(g_free);
 	p->nets = g_ptr_array_new_with_free_func(free_net);
+	p->fw_cfg = g_ptr_array_new_with_free_func(g_free);
 	p->sockets = g_ptr_array_new_with_free_func(g_free);
 	fd_map_init(&p->map);
 	return launch;
@@ -134,7 +135,8 @@ static bool open_all(struct launch *launch, GError **error)
 	       open_boot_file(launch, "kernel", domain->kernel, &p->kernel, error) &&
 	       open_boot_file(launch, "initrd", domain->initrd, &p->initrd, error) &&
 	       open_disks(launch, error) && chardevs_open(launch, error) &&
-	       nets_open(launch, error) && open_messages(launch, error);
+	       fw_cfg_read(launch, error) && nets_open(launch, error) &&
+	       open_messages(launch, error);
 }
 
 struct launch *launch_prepare(const struct domain *domain, const struct launch_options *options,
@@ -257,6 +259,7 @@ void launch_free(struct launch *launch)
 	g_ptr_array_unref(p->disks);
 	g_ptr_array_unref(p->consoles);
 	g_ptr_array_unref(p->nets);
+	g_ptr_array_unref(p->fw_cfg);
 	g_ptr_array_unref(p->sockets);
 	g_free(p->directory);
 	g_free(p);

@@ -228,6 +228,20 @@ static void add_rest(struct lists *lists, const struct domain *domain)
 	}
 }
 
+static void add_fw_cfg(struct lists *lists, const struct launch_private *p)
+{
+	for (unsigned i = 0; i < p->fw_cfg->len; i++) {
+		const struct domain_fw_cfg *entry = p->domain->fw_cfg->pdata[i];
+		char *id = g_strdup_printf("fwcfg%u", i);
+		json_t *device = new_device("fw-cfg-file", id);
+
+		json_object_set_new(device, "name", json_string(entry->name));
+		json_object_set_new(device, "data", json_string(p->fw_cfg->pdata[i]));
+		json_array_append_new(lists->devices, device);
+		g_free(id);
+	}
+}
+
 static void add_lists(json_t *plan, const struct launch_private *p)
 {
 	struct lists lists = { json_array(), json_array() };
@@ -240,6 +254,7 @@ static void add_lists(json_t *plan, const struct launch_private *p)
 	for (unsigned i = 0; i < p->nets->len; i++)
 		add_net(&lists, p->nets->pdata[i], i);
 	add_rest(&lists, p->domain);
+	add_fw_cfg(&lists, p);
 	json_object_set_new(plan, "backends", lists.backends);
 	json_object_set_new(plan, "devices", lists.devices);
 }

@@ -23,6 +23,7 @@ struct launch_private {
 	GPtrArray *disks;                 /* struct opened_disk */
 	GPtrArray *consoles;              /* struct opened_console */
 	GPtrArray *nets;                  /* struct opened_net */
+	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
 	int log_fd, lock_fd;              /* our own */
 	int messages_child_fd;            /* lodge-vmm's standard error */
@@ -88,6 +89,9 @@ int runtime_listen(struct launch *launch, const char *path, GError **error);
 
 /* --- chardev.c --- */
 bool chardevs_open(struct launch *launch, GError **error);
+
+/* --- fw_cfg.c --- */
+bool fw_cfg_read(struct launch *launch, GError **error);
 
 /* --- net.c --- */
 bool nets_open(struct launch *launch, GError **error);
