@@ -63,6 +63,7 @@ static int build_device(struct vm *vm, const struct board_device *d, unsigned in
 int board_build(struct vm *vm, const struct board *board, const struct device_type *const *types,
 		GError **error)
 {
+	vm->machine = board->name;
 	for (const struct board_device *d = board->devices; d->type; d++) {
 		const struct device_type *type = device_type_find(types, d->type);
 		unsigned count = d->per_vcpu ? vm->vcpu_count : 1;

@@ -78,6 +78,7 @@ struct vm_config {
 struct vm {
 	char *name;
 	u8 uuid[16];
+	const char *machine; /* the board's name; NULL: it has none */
 	const struct accel *accel;
 	struct accel_vm *accel_vm;
 	struct guest_memory memory;

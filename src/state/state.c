@@ -198,6 +198,14 @@ static const struct state_field clock_fields[] = {
 	STATE_END,
 };
 
+/* What the machine's type is called; its section has no fields. */
+static const char *machine_name(const struct vm *vm)
+{
+	return vm->machine ? vm->machine : "none";
+}
+
+static const struct state_field machine_fields[] = { STATE_END };
+
 void state_save_vm(struct vm *vm, GByteArray *out)
 {
 	const struct clock_image clock = { vm_clock_now(&vm->clock) };
@@ -205,6 +213,7 @@ void state_save_vm(struct vm *vm, GByteArray *out)
 	char id[16];
 
 	g_byte_array_append(out, (const u8 *)magic, sizeof(magic));
+	save_section(out, machine_name(vm), "machine", machine_fields, vm);
 	save_section(out, "clock", "clock", clock_fields, &clock);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		struct x86_state *state = g_new0(struct x86_state, 1);
@@ -220,6 +229,17 @@ void state_save_vm(struct vm *vm, GByteArray *out)
 		save_section(out, dev->id, dev->type->name, dev->type->state, dev);
 	}
 	put_u8(out, 0);
+}
+
+static int check_machine(const struct vm *vm, const char *name, GError **error)
+{
+	if (!strcmp(name, machine_name(vm)))
+		return 0;
+	g_set_error(error, VM_ERROR, EINVAL,
+		    "the state is of machine type '%s', and this machine is a '%s'; load it into "
+		    "one of its own type, with a version that has that",
+		    name, machine_name(vm));
+	return -EINVAL;
 }
 
 static int load_clock(struct vm *vm, const u8 *data, size_t bytes, GError **error)
@@ -276,6 +296,8 @@ static int load_section(struct vm *vm, struct reader *r, u64 *host_tsc, GHashTab
 	r->at += bytes;
 	if (!g_hash_table_add(seen, g_strdup(id)))
 		return bad(error, "saved twice:", id);
+	if (!strcmp(type, "machine"))
+		return check_machine(vm, id, error);
 	if (!strcmp(type, "clock")) {
 		int err = load_clock(vm, data, bytes, error);
 
@@ -293,6 +315,9 @@ static int load_section(struct vm *vm, struct reader *r, u64 *host_tsc, GHashTab
 /* After all sections are in, so that a device may look at others. */
 static int finish_devices(struct vm *vm, GHashTable *seen, GError **error)
 {
+	if (!g_hash_table_contains(seen, machine_name(vm)))
+		return bad(error, "the state does not say that it is of machine type",
+			   machine_name(vm));
 	for (guint i = 0; i < vm->devices->len; i++) {
 		struct device *dev = g_ptr_array_index(vm->devices, i);
 

@@ -18,10 +18,11 @@
  *     per field: u8 length, name, u8 element bytes, u32 count, the elements
  *   u8 0
  *
- * Sections are devices, plus "clock" and one "vcpuN" for each processor. Fields are found by name,
+ * The first section says of which machine type it is. The others are devices, plus "clock" and one
+ * "vcpuN" for each processor. Fields are found by name,
  * so old streams load into newer tables; a field of another size, one nobody knows, a section
- * without a device and a device without a section are errors that name it. Loading is all or
- * nothing towards the guest: after an error the machine must not run.
+ * without a device, a device without a section and another machine type are errors that name it.
+ * Loading is all or nothing towards the guest: after an error the machine must not run.
  */
 #ifndef LODGE_STATE_STATE_H
 #define LODGE_STATE_STATE_H

@@ -320,6 +320,11 @@ static void test_refused(void)
 	small = test_vm_new(1, 4 * MIB);
 	part = save(small);
 	expect_refused(part->data, part->len, "no saved state of device");
+	/* of a machine type that this version does not have, or of none */
+	at = memmem(full->data, full->len, f.vm->machine, strlen(f.vm->machine));
+	memcpy(at + strlen(f.vm->machine) - 3, "9.9", 3);
+	expect_refused(full->data, full->len, "is of machine type 'lodge-q35-9.9'");
+	memcpy(at + strlen(f.vm->machine) - 3, f.vm->machine + strlen(f.vm->machine) - 3, 3);
 	at = memmem(full->data, full->len, "isr", 3);
 	memcpy(at, "isx", 3);
 	expect_refused(full->data, full->len, "isx");

@@ -2,6 +2,7 @@
 /*
  * The plan's parser, assembly from a plan, and the monitor, on the fake engine.
  */
+#include "machine/board.h"
 #include "machine/boot/boot.h"
 #include "testvm.h"
 #include "vmm/assemble.h"
@@ -255,6 +256,32 @@ static void test_assemble_refused(void)
 	}
 }
 
+/* Machine types are versions: one that is not there is refused, whatever else it resembles. */
+static void test_machine_types(void)
+{
+	static const char *const names[] = { "lodge-q35-9.9", "lodge-q35", "q35", "" };
+
+	g_assert_cmpstr(boards[0]->name, ==, "lodge-q35-1.0");
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		GString *text = g_string_new(minimal);
+		GError *error = NULL;
+		struct plan *plan;
+		char *message;
+
+		g_string_replace(text, "lodge-q35-1.0", names[i], 1);
+		plan = parse(text->str, &error);
+		g_assert_no_error(error);
+		g_assert_null(assemble(plan, &fake_accel, NULL, &error));
+		message = g_strdup_printf(
+			"there is no machine '%s'; this version has lodge-q35-1.0", names[i]);
+		g_assert_nonnull(strstr(error->message, message));
+		g_free(message);
+		g_error_free(error);
+		plan_free(plan);
+		g_string_free(text, TRUE);
+	}
+}
+
 static void test_describe(void)
 {
 	json_t *d = describe();
@@ -471,6 +498,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/plan/damaged", test_plan_damaged);
 	g_test_add_func("/assemble/whole", test_assemble);
 	g_test_add_func("/assemble/refused", test_assemble_refused);
+	g_test_add_func("/assemble/machine-types", test_machine_types);
 	g_test_add_func("/describe", test_describe);
 	g_test_add_func("/monitor/conversation", test_monitor);
 	g_test_add_func("/monitor/deaf-client", test_monitor_deaf_client);
