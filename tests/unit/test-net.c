@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-net against a socket: frames both ways, buffers of all sizes, a slow reader. */
+#include "device/types.h"
 #include "device/virtio/virtio.h"
+#include "machine/board.h"
 #include "machine/layout.h"
 #include "machine/pci.h"
 #include "net/net.h"
 #include "testvm.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -278,6 +282,46 @@ static void test_pause(void)
 	card_free(&c);
 }
 
+static int unread(int fd)
+{
+	int bytes = -1;
+
+	g_assert_cmpint(ioctl(fd, SIOCOUTQ, &bytes), ==, 0);
+	return bytes;
+}
+
+/* A machine's first start plugs its cards in, as every later one does: frames are taken from the
+ * wire, also those that no driver wants yet. */
+static void test_first_start(void)
+{
+	struct card c = { .peer = -1 };
+	struct device *dev;
+	u8 frame[100] = { 0 };
+	int fds[2];
+
+	g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), ==, 0);
+	c.peer = fds[1];
+	c.net = net_open(&(struct net_config){ "socket", fds[0] }, NULL);
+	c.vm = test_vm_bare(1, 4 * MIB);
+	board_build(c.vm, boards[0], device_types, NULL);
+	dev = test_device_new(c.vm, "virtio-net", "net");
+	device_set_number(dev, "slot", 3, NULL);
+	device_set_string(dev, "mac", "52:54:00:12:34:56", NULL);
+	device_set_backend(dev, "backend", OPTION_NET, c.net, NULL);
+	g_assert_cmpint(device_realize(dev, NULL), ==, 0);
+	/* the backend may hold one frame, and no more */
+	for (int i = 0; i < 2; i++)
+		g_assert_cmpint(send(c.peer, frame, sizeof(frame), 0), ==, sizeof(frame));
+	g_usleep(20000);
+	g_assert_cmpint(unread(c.peer), >, 0);
+	g_assert_cmpint(vm_start(c.vm, false, NULL), ==, 0);
+	for (int i = 0; unread(c.peer); i++) {
+		g_assert_cmpint(i, <, 20000);
+		g_usleep(500);
+	}
+	card_free(&c);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -288,5 +332,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/net/receive-broken-ring", test_receive_broken_ring);
 	g_test_add_func("/net/peer-gone", test_peer_gone);
 	g_test_add_func("/net/pause", test_pause);
+	g_test_add_func("/net/first-start", test_first_start);
 	return g_test_run();
 }
