@@ -7,13 +7,16 @@ run-tests.py BUILD [meson test arguments...]
 meson builds what the tests need and `make` does not (fuzz targets), and counts programs; a program
 that speaks TAP holds many tests. This reads meson's log, counts every TAP line (plan-level skips
 included), prints the output of whatever failed and the reason of whatever was skipped, and ends
-with one line: "N passed, N failed, N skipped".
+with one line: "N passed, N failed, N skipped". What the tests leave behind counts as failed
+(leftovers.py).
 """
 import json
 import os
 import re
 import subprocess
 import sys
+
+import leftovers
 
 POINT = re.compile(r"^(not )?ok\b\s*(\d+)?\s*-?\s*([^#]*)(?:#\s*(SKIP|TODO)\b\S*\s*(.*))?", re.I)
 SKIP_ALL = re.compile(r"^1\.\.0\b\s*(?:#\s*SKIP\S*\s*(.*))?", re.I)
@@ -72,7 +75,9 @@ def main():
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.unlink(log)
-    status = subprocess.run(["meson", "test", "-C", build, *arguments]).returncode
+    with leftovers.Watch() as watch:
+        status = subprocess.run(["meson", "test", "-C", build, *arguments],
+                                env=watch.environment).returncode
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     skips = []
     if os.path.exists(log):
@@ -88,6 +93,9 @@ def main():
                 show_failure(test)
     if status and not counts["failed"]:
         print(f"meson test itself ended with status {status}")
+        counts["failed"] += 1
+    for what in watch.found:
+        print(f"left behind by the tests: {what}")
         counts["failed"] += 1
     for line in skips:
         print(line)

@@ -2,10 +2,12 @@
 """tools/run-tests.py counts TAP lines, skips with reasons, and broken-off programs."""
 import importlib.util
 import os
+import sys
 
 import tap
 
 PATH = os.path.join(os.path.dirname(__file__), "../../tools/run-tests.py")
+sys.path.insert(0, os.path.dirname(PATH))  # as for a program that is run
 spec = importlib.util.spec_from_file_location("run_tests", PATH)
 run_tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run_tests)
