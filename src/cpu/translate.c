@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cpu/code.h"
 #include "cpu/run.h"
+#include "cpu/x86/decode_cache.h"
 #include "cpu/x86/verify.h"
 
 #include <errno.h>
@@ -153,9 +154,14 @@ static enum insn_mode ctx_mode(u32 ctx)
 	}
 }
 
+static int decode(struct cpu *cpu, enum insn_mode mode, const u8 *code, unsigned bytes,
+		  struct insn *insn)
+{
+	return decode_cached(cpu->decoded, &cpu->vm->code->contract, mode, code, bytes, insn);
+}
+
 /* Which arithmetic flags may the code at page offset @off read before it writes them? */
-static u8 look_ahead(struct code_cache *code, enum insn_mode mode, const u8 *host, s32 off,
-		     u64 *lines)
+static u8 look_ahead(struct cpu *cpu, enum insn_mode mode, const u8 *host, s32 off, u64 *lines)
 {
 	u8 open = FL_ALL, live = 0;
 	s32 start = off;
@@ -168,7 +174,7 @@ static u8 look_ahead(struct code_cache *code, enum insn_mode mode, const u8 *hos
 
 		if (off >= (s32)PAGE_SIZE)
 			break;
-		n = insn_decode(&code->contract, mode, host + off, MIN(15, PAGE_SIZE - off), &insn);
+		n = decode(cpu, mode, host + off, MIN(15, PAGE_SIZE - off), &insn);
 		if (n <= 0)
 			break;
 		off += n;
@@ -189,8 +195,7 @@ static s32 target_of(const struct lowering *l, unsigned i)
 }
 
 /* Fills live_after and live_taken at the block's ends. */
-static void find_live_flags(struct code_cache *code, struct lowering *l, const u8 *host,
-			    bool crossing)
+static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host, bool crossing)
 {
 	enum insn_mode mode = ctx_mode(l->block->ctx);
 	u64 *lines = &l->block->lines;
@@ -207,11 +212,11 @@ static void find_live_flags(struct code_cache *code, struct lowering *l, const u
 		l->live_taken[i] = FL_ALL;
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP ||
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
-			l->live_taken[i] = look_ahead(code, mode, host, target_of(l, i), lines);
+			l->live_taken[i] = look_ahead(cpu, mode, host, target_of(l, i), lines);
 	}
 	if (!insn_ends_block(&l->insns[l->count - 1]) || l->insns[l->count - 1].kind == KIND_STRING)
 		l->live_after[l->count - 1] =
-			look_ahead(code, mode, host, l->guest[l->count], lines);
+			look_ahead(cpu, mode, host, l->guest[l->count], lines);
 }
 
 /* What does not decode. @len is what insn_decode() said: too long is #GP(0), by the helper of no
@@ -236,7 +241,6 @@ static bool writes_code_segment(const struct insn *insn, u32 ctx)
 static bool decode_crossing(struct cpu *cpu, struct lowering *l, gva_t pc, const u8 *host,
 			    struct insn *insn)
 {
-	struct code_cache *code = cpu->vm->code;
 	struct block *block = l->block;
 	unsigned first = PAGE_SIZE - block->off;
 	u8 bytes[15];
@@ -248,7 +252,7 @@ static bool decode_crossing(struct cpu *cpu, struct lowering *l, gva_t pc, const
 	code_mark_page(cpu, block->page2);
 	memcpy(bytes, host + block->off, first);
 	memcpy(bytes + first, host2, sizeof(bytes) - first);
-	len = insn_decode(&code->contract, ctx_mode(block->ctx), bytes, sizeof(bytes), insn);
+	len = decode(cpu, ctx_mode(block->ctx), bytes, sizeof(bytes), insn);
 	if (len <= 0)
 		make_invalid(insn, len);
 	block->lines2 = 1;
@@ -260,7 +264,6 @@ static bool decode_crossing(struct cpu *cpu, struct lowering *l, gva_t pc, const
 static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *insns, gva_t pc,
 			     const u8 *host)
 {
-	struct code_cache *code = cpu->vm->code;
 	struct block *block = l->block;
 	enum insn_mode mode = ctx_mode(block->ctx);
 	unsigned max = block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF) ? 1 : BLOCK_MAX_INSNS;
@@ -268,8 +271,7 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 
 	while (n < max && off < PAGE_SIZE) {
 		struct insn *insn = &insns[n];
-		int len = insn_decode(&code->contract, mode, host + off, MIN(15, PAGE_SIZE - off),
-				      insn);
+		int len = decode(cpu, mode, host + off, MIN(15, PAGE_SIZE - off), insn);
 
 		if (len == -1 && n)
 			break;
@@ -345,7 +347,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	block = &code->blocks[code->block_count];
 	*block = fresh;
 	l.block = block;
-	find_live_flags(code, &l, host, block->page2 != ~0ull);
+	find_live_flags(cpu, &l, host, block->page2 != ~0ull);
 	l.sites = code->sites + code->site_count;
 	l.first_site = code->site_count;
 	block->sites = code->site_count;

@@ -237,7 +237,8 @@ struct cpu {
 	u8 shadow_class;                /* which of them @shadow_sp is in: JC_KERNEL, JC_USER */
 	u32 shadow_key[JC_CLASSES];     /* jc_key that the frames on each are good for */
 	u64 shadow_resting[JC_CLASSES]; /* @shadow_sp of the one not in use */
-	struct site *link;              /* run.c: a direct exit that waits for its target */
+	struct decode_cache *decoded;
+	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
 	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
 	u8 again;              /* a string instruction stopped half-way */

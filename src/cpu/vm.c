@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cpu/code.h"
 #include "cpu/run.h"
+#include "cpu/x86/decode_cache.h"
 
 #include <errno.h>
 #include <string.h>
@@ -257,9 +258,11 @@ struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error)
 			    "no memory for processor %u", index);
 		return NULL;
 	}
-	if (shadow_new(vm, cpu)) {
+	cpu->decoded = decode_cache_new();
+	if (!cpu->decoded || shadow_new(vm, cpu)) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
 			    "no memory for processor %u", index);
+		decode_cache_free(cpu->decoded);
 		munmap(cpu, sizeof(*cpu));
 		return NULL;
 	}
@@ -277,6 +280,7 @@ void cpu_free(struct cpu *cpu)
 		return;
 	cpu->vm->cpus[cpu->index] = NULL;
 	munmap(cpu->shadow, JC_CLASSES * SHADOW_STRIDE);
+	decode_cache_free(cpu->decoded);
 	munmap(cpu, sizeof(*cpu));
 }
 
