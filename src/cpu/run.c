@@ -368,7 +368,7 @@ static bool take_requests(struct cpu *cpu, enum cpu_exit *exit)
 /* ---- why translated code left -------------------------------------------------------------------
  */
 
-enum next { NEXT_RUN, NEXT_SLOW, NEXT_NOGROUP, NEXT_SHUTDOWN, NEXT_ERROR };
+enum next { NEXT_RUN, NEXT_SLOW, NEXT_NOGROUP, NEXT_ALONE, NEXT_SHUTDOWN, NEXT_ERROR };
 
 static enum next deliver(struct cpu *cpu)
 {
@@ -386,7 +386,7 @@ static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 
 	cpu->stats[STAT_HELPERS]++;
 	cpu->helper_counts[insn->mnemonic % STAT_MNEMONICS]++;
-	if (insn->kind == KIND_HELPER || insn->kind == KIND_STRING)
+	if (insn->kind == KIND_HELPER || insn->kind == KIND_STRING || insn->kind == KIND_SYSTEM)
 		result = helper_execute(cpu, insn);
 	else
 		result = vector_execute(cpu, insn);
@@ -479,6 +479,7 @@ static enum next leave_site(struct cpu *cpu, struct site *s)
 	case SITE_LINK: cpu->link = s; return NEXT_RUN;
 	case SITE_POLL: cpu->stats[STAT_POLLS]++; return NEXT_RUN;
 	case SITE_NEXT: return NEXT_RUN;
+	case SITE_ALONE: return NEXT_ALONE;
 	case SITE_MEM: return leave_memory(cpu, s);
 	case SITE_SLOW: return deliver(cpu);
 	case SITE_HELPER: return run_helper(cpu, s->block->last);
@@ -555,7 +556,7 @@ static u32 block_ctx(const struct cpu *cpu, enum next how)
 {
 	u32 ctx = cpu->ctx & 0xffff;
 
-	if (cpu->intr_shadow || cpu->stepping == STEPPING_INSN)
+	if (cpu->intr_shadow || cpu->stepping == STEPPING_INSN || how == NEXT_ALONE)
 		ctx |= CTX_STEP;
 	if (how == NEXT_NOGROUP)
 		ctx |= CTX_NOGROUP;
@@ -701,7 +702,7 @@ static enum cpu_exit step_once(struct cpu *cpu)
 	do {
 		cpu->again = 0;
 		next = run_one(cpu, next);
-	} while (next == NEXT_SLOW || next == NEXT_NOGROUP ||
+	} while (next == NEXT_SLOW || next == NEXT_NOGROUP || next == NEXT_ALONE ||
 		 (cpu->again && cpu->rip == rip && !cpu->fault_pending));
 	if (next == NEXT_SHUTDOWN)
 		return CPU_EXIT_SHUTDOWN;

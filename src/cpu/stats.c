@@ -56,7 +56,7 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 	static const char *const sites[STAT_SITES] = {
 		[SITE_LINK] = "direct-jump", [SITE_POLL] = "poll",     [SITE_MEM] = "memory",
 		[SITE_SLOW] = "slow-access", [SITE_HELPER] = "helper", [SITE_UD] = "undefined",
-		[SITE_FPU] = "fpu",          [SITE_NEXT] = "single",
+		[SITE_FPU] = "fpu",          [SITE_NEXT] = "single",   [SITE_ALONE] = "alone",
 	};
 	char vector[8];
 	u64 us;

@@ -357,7 +357,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	lower_block(&l);
 	if (unlikely(cpu->vm->config.verify_blocks))
 		verify(code, block);
-	if (insn_needs_helper(&insns[l.count - 1]) || insns[l.count - 1].kind == KIND_STRING) {
+	if (insn_has_helper(&insns[l.count - 1])) {
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[l.count - 1];
 	} else {

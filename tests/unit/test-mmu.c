@@ -335,6 +335,84 @@ static bool hit(gva_t gva, unsigned access)
 	return tag == (gva & PAGE_MASK);
 }
 
+static u32 key_of(struct cpu *cpu, unsigned cpl)
+{
+	u8 before = cpu->cpl;
+	u32 key;
+
+	cpu->cpl = cpl;
+	key = cpu_jump_key(cpu) >> 16;
+	cpu->cpl = before;
+	return key;
+}
+
+/* Which switches and flushes let the jump cache keep what it knows: of user code by PCID, of the
+ * kernel's while it runs from global pages. */
+static void test_epochs(void)
+{
+	struct cpu *cpu = box->cpu;
+	u32 kernel, one, two;
+
+	cpu->cr4 |= CR4_PCIDE;
+	cpu->cr3 = 0x1001;
+	tlb_flush_all(cpu);
+	kernel = key_of(cpu, 0);
+	one = key_of(cpu, 3);
+	cpu->cr3 = 0x2002;
+	tlb_switch(cpu, true); /* nothing of this PCID is known yet */
+	two = key_of(cpu, 3);
+	g_assert_cmpuint(two, !=, one);
+	g_assert_cmpuint(key_of(cpu, 0), ==, kernel);
+	cpu->cr3 = 0x1001;
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 3), ==, one);
+	tlb_switch(cpu, false);
+	g_assert_cmpuint(key_of(cpu, 3), !=, one);
+	cpu->cr3 = 0x2002;
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 3), ==, two);
+	cpu->cr3 = 0x300a; /* shares its place with PCID 2 */
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 3), !=, two);
+	cpu->cr3 = 0x2002;
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 3), !=, two);
+
+	/* INVLPG of a user page is the user's alone, of the kernel's everybody's */
+	two = key_of(cpu, 3);
+	tlb_flush_page(cpu, 0x400000);
+	g_assert_cmpuint(key_of(cpu, 3), !=, two);
+	g_assert_cmpuint(key_of(cpu, 0), ==, kernel);
+	cpu->cr3 = 0x1001;
+	tlb_switch(cpu, false);
+	one = key_of(cpu, 3);
+	cpu->cr3 = 0x2002;
+	tlb_switch(cpu, true);
+	tlb_flush_page(cpu, 0xffffffff81000000);
+	g_assert_cmpuint(key_of(cpu, 0), !=, kernel);
+	cpu->cr3 = 0x1001;
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 3), !=, one);
+
+	/* a kernel that runs from pages which are not global is forgotten with the address space */
+	kernel = key_of(cpu, 0);
+	cpu->epochs.local_kernel = true;
+	tlb_switch(cpu, true);
+	g_assert_cmpuint(key_of(cpu, 0), !=, kernel);
+	/* and user code from global ones by any INVLPG */
+	kernel = key_of(cpu, 0);
+	cpu->epochs.global_user = true;
+	tlb_flush_page(cpu, 0x400000);
+	g_assert_cmpuint(key_of(cpu, 0), !=, kernel);
+
+	/* numbers run out: nothing old may match again */
+	for (unsigned i = 0; i < 70000; i++) {
+		tlb_switch(cpu, false);
+		g_assert_cmpuint(key_of(cpu, 3), !=, key_of(cpu, 0));
+		g_assert_cmpuint(key_of(cpu, 3), <=, 0xffff);
+	}
+}
+
 static void test_tlb_flush(void)
 {
 	struct cpu *cpu = box->cpu;
@@ -603,6 +681,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/pae", test_pae);
 	g_test_add_func("/mmu/no-paging", test_no_paging);
 	g_test_add_func("/mmu/tlb/flush", test_tlb_flush);
+	g_test_add_func("/mmu/tlb/epochs", test_epochs);
 	g_test_add_func("/mmu/tlb/empty", test_tlb_empty);
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);

@@ -613,6 +613,8 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	if (insn->kind == KIND_LOOP && insn->addrsize == 2)
 		insn->kind = KIND_HELPER;
 	/* Inline is what 64-bit code uses */
+	if (insn->kind == KIND_SYSTEM && mode != INSN_64)
+		insn->kind = KIND_HELPER;
 	if (insn->kind == KIND_STRING &&
 	    (insn->addrsize != 8 || insn->mem.seg == SEG_FS || insn->mem.seg == SEG_GS))
 		insn->kind = KIND_HELPER;

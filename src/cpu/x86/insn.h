@@ -98,6 +98,7 @@ enum insn_kind {
 	KIND_FPENV,
 	KIND_GATHER,
 	KIND_MASKMOV,
+	KIND_SYSTEM, /* inline in its common case, else a helper: see lower_system.c */
 	KIND_STRING, /* MOVS, STOS: inline where that is enough, else a helper */
 };
 

@@ -350,6 +350,11 @@ bool insn_needs_helper(const struct insn *insn)
 	}
 }
 
+bool insn_has_helper(const struct insn *insn)
+{
+	return insn_needs_helper(insn) || insn->kind == KIND_STRING || insn->kind == KIND_SYSTEM;
+}
+
 bool insn_ends_block(const struct insn *insn)
 {
 	switch (insn->kind) {
@@ -375,7 +380,7 @@ static void lower_insn(struct lower *x)
 		emit_exit(x, SITE_FPU, here);
 		return;
 	}
-	if (insn_needs_helper(x->insn) || (x->insn->kind == KIND_STRING && is_single(x))) {
+	if (insn_needs_helper(x->insn) || (insn_has_helper(x->insn) && is_single(x))) {
 		emit_exit(x, SITE_HELPER, here);
 		return;
 	}
@@ -395,6 +400,10 @@ static void lower_insn(struct lower *x)
 	case KIND_CLFLUSH: lower_clflush(x); break;
 	case KIND_MOV: lower_mov(x); break;
 	case KIND_STRING: lower_string(x); break;
+	case KIND_SYSTEM:
+		if (!lower_system(x))
+			emit_exit(x, SITE_ALONE, here);
+		break;
 	default: lower_copy(x); break;
 	}
 }
@@ -410,6 +419,7 @@ static bool insn_clobbers(const struct insn *insn)
 	case KIND_CALL:
 	case KIND_RET:
 	case KIND_STRING:
+	case KIND_SYSTEM:
 	case KIND_LEAVE: return true;
 	case KIND_LEA:
 	case KIND_NOP: return false;
@@ -439,7 +449,7 @@ static void compute_liveness(struct lower *x)
 		if (insn->kind == KIND_RET)
 			live = FL_ALL;
 		x->live_in[i] = insn->flags_read | (live & ~insn->flags_written);
-		if (insn_needs_helper(insn))
+		if (insn_needs_helper(insn) || insn->mnemonic == ZYDIS_MNEMONIC_PUSHFQ)
 			x->live_in[i] = FL_ALL;
 	}
 }

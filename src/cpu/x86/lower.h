@@ -35,6 +35,7 @@ enum site_kind {
 	SITE_FPU,    /* ... raises #NM or #UD as the control bits say */
 	SITE_ALT,    /* a group's check failed for good: bound to the block's CTX_NOGROUP twin */
 	SITE_RETURN, /* @patch is where a call's return lands */
+	SITE_ALONE,  /* the instruction at @guest_off is to run again as a block of its own */
 	SITE_NEXT,   /* end of a CTX_STEP or CTX_SLOW block; continue at @guest_off */
 };
 
@@ -142,6 +143,9 @@ void emit_stale(struct code_buf *b, const struct thunks *thunks, u16 off);
 bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */
 bool insn_needs_helper(const struct insn *insn);
+
+/* May C execute it: always, or where its lowering does not? */
+bool insn_has_helper(const struct insn *insn);
 
 /* run.c: called from the thunks (general registers only). */
 void *soft_mem_slow(struct cpu *cpu);

@@ -7,6 +7,7 @@
  *   lower_copy.c    re-encoding an instruction with its operands placed
  *   lower_flow.c    jumps, calls, returns, the stack
  *   lower_string.c  MOVS and STOS
+ *   lower_system.c  what kernels execute all the time
  *   lower_thunks.c  the common code at the start of the cache
  */
 #ifndef LODGE_CPU_X86_LOWER_PRIVATE_H
@@ -166,6 +167,12 @@ struct operands {
 void encode(struct lower *x, const struct operands *o);
 /* An instruction whose only memory access is its explicit operand. */
 void lower_copy(struct lower *x);
+
+/* ---- lower_system.c -----------------------------------------------------------------------------
+ */
+
+/* False: not inline here, nothing written. Not in a block of one instruction. */
+bool lower_system(struct lower *x);
 
 /* ---- lower_string.c -----------------------------------------------------------------------------
  */

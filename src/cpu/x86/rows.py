@@ -8,7 +8,7 @@ import sys
 
 KINDS = {'copy', 'helper', 'push', 'pop', 'call', 'ret', 'jmp', 'jcc', 'loop', 'lea', 'leave',
          'cmpxchg8b', 'bt', 'nop', 'clflush', 'ud', 'mov', 'fpenv', 'gather', 'maskmov',
-         'string'}
+         'string', 'system'}
 ORACLES = {'host', 'manual', 'step'}
 
 
