@@ -25,6 +25,7 @@ bool insn_host_may_run(unsigned mnemonic)
 	case KIND_MASKMOV: return false;
 	case KIND_HELPER: /* two of SSE share their names with string instructions */
 		return mnemonic == ZYDIS_MNEMONIC_MOVSD || mnemonic == ZYDIS_MNEMONIC_CMPSD;
+	case KIND_SYSTEM: return mnemonic == ZYDIS_MNEMONIC_RDTSC;
 	default: return true;
 	}
 }

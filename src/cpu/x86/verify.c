@@ -35,9 +35,13 @@ struct field {
 };
 static const struct field written[] = { FIELD(gpr),       FIELD(page_base), FIELD(saved_flags),
 					FIELD(exit_code), FIELD(exit_arg),  FIELD(scratch) };
-static const struct field readable[] = { FIELD(exit_request), FIELD(fs_base), FIELD(gs_base),
-					 FIELD(code_base),    FIELD(jc_key),  FIELD(rip),
-					 FIELD(rflags) };
+static const struct field readable[] = { FIELD(exit_request), FIELD(fs_base),    FIELD(gs_base),
+					 FIELD(code_base),    FIELD(jc_key),     FIELD(rip),
+					 FIELD(rflags),       FIELD(cr4),        FIELD(requests),
+					 FIELD(tsc_offset),   FIELD(msr.tsc_aux) };
+/* By blocks of the guest's kernel, for SWAPGS. */
+static const struct field swapped[] = { FIELD(gs_base), FIELD(msr.kernel_gs_base),
+					FIELD(seg[SEG_GS].base) };
 
 /* What is known of a register. */
 enum fact {
@@ -135,8 +139,32 @@ static bool inside(const struct field *fields, unsigned count, s64 at, u64 bytes
 	return false;
 }
 
+static bool is_kernel(const struct verify *v)
+{
+	return !(v->block->ctx >> CTX_CPL_SHIFT & 3);
+}
+
+/* AND or OR of an immediate with the flags that CLI, STI, CLD and STD change. */
+static bool changes_a_flag(const struct verify *v, s64 at)
+{
+	u32 may = FLAG_DF | (is_kernel(v) ? FLAG_IF : 0);
+	u32 imm = v->ops[1].imm.value.u;
+
+	if (at != offsetof(struct cpu, rflags) || v->ops[0].size != 32 || !is_immediate(v, 1))
+		return false;
+	switch (v->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_AND: return !(~imm & ~may);
+	case ZYDIS_MNEMONIC_OR: return !(imm & ~may);
+	default: return false;
+	}
+}
+
 static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
 {
+	if (is_kernel(v) && inside(swapped, ARRAY_LEN(swapped), at, o->size / 8))
+		return true;
+	if (write && changes_a_flag(v, at))
+		return true;
 	if (inside(written, ARRAY_LEN(written), at, o->size / 8) ||
 	    (!write && inside(readable, ARRAY_LEN(readable), at, o->size / 8)))
 		return true;
@@ -287,7 +315,8 @@ static bool is_forbidden(const ZydisDecodedInstruction *zi)
 	case ZYDIS_CATEGORY_XSAVEOPT:
 	case ZYDIS_CATEGORY_PKU:
 	case ZYDIS_CATEGORY_RDWRFSGS:
-	case ZYDIS_CATEGORY_VTX: return zi->mnemonic != ZYDIS_MNEMONIC_INT3;
+	case ZYDIS_CATEGORY_VTX:
+		return zi->mnemonic != ZYDIS_MNEMONIC_INT3 && zi->mnemonic != ZYDIS_MNEMONIC_RDTSC;
 	case ZYDIS_CATEGORY_STRINGOP: return !is_string(zi);
 	default:
 		return zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
