@@ -9,18 +9,19 @@
 
 #include <sys/syscall.h>
 
+void code_yield(void)
+{
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "a"(SYS_sched_yield) : "rcx", "r11", "memory");
+}
+
 static void relax(unsigned *spins)
 {
-	if (++*spins % 64) {
+	if (++*spins % 64)
 		__builtin_ia32_pause();
-	} else {
-		long ret;
-
-		__asm__ volatile("syscall"
-				 : "=a"(ret)
-				 : "a"(SYS_sched_yield)
-				 : "rcx", "r11", "memory");
-	}
+	else
+		code_yield();
 }
 
 void code_lock(struct code_cache *code)
@@ -107,7 +108,7 @@ void code_exclusive_end(struct cpu_vm *vm, struct cpu *self)
 
 static unsigned hash_slot(gpa_t page, unsigned off, u32 ctx)
 {
-	u64 h = (page + off) * 0x9e3779b97f4a7c15ull ^ ctx * 0x85ebca6bu;
+	u64 h = (page + off + ctx * 0x85ebca6b00ull) * 0x9e3779b97f4a7c15ull;
 
 	return (h >> 40) % CODE_HASH;
 }

@@ -74,6 +74,8 @@ struct block *code_block_at(struct code_cache *code, u64 pc);
 /* Becoming CODE_IN: waits while another thread is exclusive. */
 void code_enter(struct cpu *cpu);
 void code_leave(struct cpu *cpu, enum code_presence presence);
+/* Lets other threads of the host run. */
+void code_yield(void);
 /* Stops all processors but @self (NULL: the caller is none) outside blocks. Nests. */
 void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self);
 void code_exclusive_end(struct cpu_vm *vm, struct cpu *self);

@@ -162,6 +162,23 @@ static bool block_unchanged(const struct block *block, const u8 *host)
 	return block->page2 != ~0ull || block_sum(host + block->off, block->bytes) == block->sum;
 }
 
+/* Another processor may be between its write and the invalidation that follows, even off the host's
+ * processor; till then either code may run. Patience is what a writer could need, not the block. */
+static bool stays_changed(struct cpu *cpu, const struct block *block, const u8 *host)
+{
+	struct code_cache *code = cpu->vm->code;
+	u64 flushes = code->flushes;
+
+	for (unsigned tries = 0; tries < 50000; tries++) {
+		code_leave(cpu, CODE_OUT);
+		code_yield();
+		code_enter(cpu);
+		if (code->flushes != flushes || !block->valid || block_unchanged(block, host))
+			return false;
+	}
+	return true;
+}
+
 /* ---- finding code -----------------------------------------------------------------------------
  */
 
@@ -200,6 +217,8 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 		}
 		if (block && unlikely(cpu->vm->config.check_blocks) &&
 		    !block_unchanged(block, host)) {
+			if (!stays_changed(cpu, block, host))
+				continue;
 			fpu_leave(cpu);
 			report_changed(cpu, block);
 			cpu->fault_pending = 0;

@@ -89,10 +89,7 @@ int decode_cached(struct decode_cache *cache, const struct insn_contract *contra
 	int len;
 
 	/* a copy: the guest may change the bytes meanwhile */
-	if (bytes == 15)
-		memcpy(raw, code, 15);
-	else
-		memcpy(raw, code, bytes);
+	memcpy(raw, code, bytes);
 	known = find(cache, mode, raw, bytes);
 	if (known) {
 		*insn = *known;
