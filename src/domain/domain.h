@@ -119,6 +119,7 @@ struct domain {
 
 	char *name, *uuid, *machine;
 	u64 memory_kib, current_kib;
+	bool memory_shared; /* memoryBacking: a memfd, or shared access */
 	unsigned vcpus, vcpus_current;
 	struct {
 		unsigned sockets, dies, cores, threads;

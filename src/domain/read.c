@@ -51,6 +51,14 @@ static u64 read_kib(const xmlNode *node)
 	return (bytes + 1023) / 1024;
 }
 
+static bool read_shared(const xmlNode *root)
+{
+	const char *source = xml_attr(xml_find(root, "memoryBacking/source"), "type");
+	const char *access = xml_attr(xml_find(root, "memoryBacking/access"), "mode");
+
+	return (source && !strcmp(source, "memfd")) || (access && !strcmp(access, "shared"));
+}
+
 static void read_vcpus(struct domain *domain, const xmlNode *root)
 {
 	const xmlNode *vcpu = xml_child(root, "vcpu"), *topology = xml_find(root, "cpu/topology");
@@ -147,6 +155,7 @@ static void read_general(struct domain *domain, const xmlNode *root)
 	domain->name = g_strdup(xml_text(xml_child(root, "name")));
 	domain->uuid = g_strdup(xml_text(xml_child(root, "uuid")));
 	domain->memory_kib = read_kib(xml_child(root, "memory"));
+	domain->memory_shared = read_shared(root);
 	domain->current_kib = read_kib(xml_child(root, "currentMemory"));
 	domain->clock = word_number(xml_attr(xml_child(root, "clock"), "offset"), offsets);
 	domain->on_poweroff = read_lifecycle(root, "on_poweroff", LIFECYCLE_DESTROY);

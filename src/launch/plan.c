@@ -292,7 +292,8 @@ json_t *plan_make(const struct launch *launch)
 		plan, "engine",
 		json_pack("{s:s, s:s}", "name", launch->engine, "why", launch->engine_why));
 	json_object_set_new(plan, "memory",
-			    json_pack("{s:I}", "bytes", (json_int_t)(domain->memory_kib * KIB)));
+			    json_pack("{s:I, s:b}", "bytes", (json_int_t)(domain->memory_kib * KIB),
+				      "shared", domain->memory_shared));
 	json_object_set_new(plan, "vcpus", plan_vcpus(domain));
 	json_object_set_new(plan, "cpu", plan_cpu(p));
 	add_debug(plan, &p->options);

@@ -21,6 +21,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define HUGE_PAGE     (2 * MIB)
 #define LIMIT_RESERVE (32 * MIB) /* what guest RAM leaves to the rest of the process */
 
 /* Guest RAM is never executed by the host. Kernels before 6.3 do not know the flag that says so. */
@@ -33,8 +34,34 @@ static int open_memfd(void)
 	return fd;
 }
 
-int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_limits *limits,
-		      GError **error)
+/* Private memory begins where a huge page can: what is mapped too much goes back. */
+static void *map_private(u64 bytes, int prot)
+{
+	u8 *all = mmap(NULL, bytes + HUGE_PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+	u8 *start;
+
+	if (all == MAP_FAILED)
+		return MAP_FAILED;
+	start = (u8 *)ALIGN_UP((uintptr_t)all, HUGE_PAGE);
+	if (start > all)
+		munmap(all, start - all);
+	munmap(start + bytes, all + HUGE_PAGE - start);
+	return start;
+}
+
+static void *map(struct guest_memory *mem, bool shared, int prot)
+{
+	if (!shared)
+		return map_private(mem->bytes, prot);
+	mem->fd = open_memfd();
+	if (mem->fd < 0 || ftruncate(mem->fd, mem->bytes) < 0)
+		return MAP_FAILED;
+	return mmap(NULL, mem->bytes, prot, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+}
+
+int guest_memory_init(struct guest_memory *mem, u64 bytes, bool shared,
+		      const struct memory_limits *limits, GError **error)
 {
 	int err;
 
@@ -50,28 +77,22 @@ int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_l
 	mem->low_bytes = bytes > MEM_LOW_MAX ? MEM_LOW_SPLIT : bytes;
 	mem->high_bytes = bytes - mem->low_bytes;
 
-	mem->fd = open_memfd();
-	if (mem->fd < 0 || ftruncate(mem->fd, bytes) < 0)
-		goto fail;
-	mem->hva = mmap(NULL, bytes, limits ? PROT_NONE : PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
+	mem->hva = map(mem, shared, limits ? PROT_NONE : PROT_READ | PROT_WRITE);
 	if (mem->hva == MAP_FAILED) {
+		err = errno;
 		mem->hva = NULL;
-		goto fail;
+		g_set_error(error, VM_ERROR, err, "cannot provide %llu MiB of guest memory: %s",
+			    (unsigned long long)(bytes / MIB), g_strerror(err));
+		guest_memory_destroy(mem);
+		return -err;
 	}
 	mem->limits = limits;
 	if (limits)
 		mem->pieces = g_malloc0(bytes / MEM_PIECE + 1);
-	/* Advice only: a host without huge pages for shared memory says no, and that is fine. */
+	/* Advice only: a host without huge pages says no, and that is fine. */
 	madvise(mem->hva, bytes, MADV_HUGEPAGE);
 	madvise(mem->hva, bytes, MADV_DONTDUMP);
 	return 0;
-fail:
-	err = errno;
-	g_set_error(error, VM_ERROR, err, "cannot provide %llu MiB of guest memory: %s",
-		    (unsigned long long)(bytes / MIB), g_strerror(err));
-	guest_memory_destroy(mem);
-	return -err;
 }
 
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
@@ -223,12 +244,16 @@ int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes)
 
 void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes)
 {
-	u8 *p = guest_memory_ptr(&vm->memory, gpa, bytes);
+	struct guest_memory *mem = &vm->memory;
+	u8 *p = guest_memory_ptr(mem, gpa, bytes);
+	int err;
 
 	if (!p || gpa % PAGE_SIZE || bytes % PAGE_SIZE)
 		return;
-	if (fallocate(vm->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, p - vm->memory.hva,
-		      bytes) == 0)
+	err = mem->fd < 0 ? madvise(p, bytes, MADV_DONTNEED)
+			  : fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				      p - mem->hva, bytes);
+	if (!err)
 		vm_mem_written(vm, gpa, bytes);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest RAM: one memfd, mapped once, shown to the guest in up to three ranges.
+ * Guest RAM: one mapping, shown to the guest in up to three ranges.
  *
- *   guest physical            memfd offset
+ *   guest physical            offset
  *   0 .. 0xa0000              0                    conventional memory
  *   0xa0000 .. 0xc0000        -                    legacy video hole (not RAM)
  *   0xc0000 .. low_bytes      0xc0000
@@ -12,6 +12,10 @@
  * they check bounds, so DMA can hit RAM only, and they tell the accelerator about writes, so
  * translated code and dirty logs stay right. A pointer from vm_mem_ptr() is good for the one
  * request that asked for it; nobody keeps it.
+ *
+ * It is private memory, which every kernel gives out in huge pages: a page table walk less for the
+ * host at most accesses, and a 512th of the faults when the guest starts. Where another process
+ * shall map it too it is a memfd, which few hosts back by huge pages.
  */
 #ifndef LODGE_MACHINE_MEMORY_H
 #define LODGE_MACHINE_MEMORY_H
@@ -38,7 +42,7 @@ struct vm;
 #define MEM_PIECE (2 * MIB)
 
 struct guest_memory {
-	int fd;
+	int fd; /* of shared memory; -1: it is private */
 	u8 *hva;
 	u64 bytes, low_bytes, high_bytes;
 	const struct accel *accel;
@@ -49,9 +53,10 @@ struct guest_memory {
 };
 
 /* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM that
- * costs nothing until touched. @limits (NULL: none) stays the caller's. -errno with @error set. */
-int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_limits *limits,
-		      GError **error);
+ * costs nothing until touched, @shared: as a memfd. @limits (NULL: none) stays the caller's. -errno
+ * with @error set. */
+int guest_memory_init(struct guest_memory *mem, u64 bytes, bool shared,
+		      const struct memory_limits *limits, GError **error);
 /* Hands the ranges to the accelerator; later writes are reported to it. */
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
 			struct accel_vm *accel_vm, GError **error);

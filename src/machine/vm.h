@@ -67,6 +67,7 @@ struct vm_config {
 	u8 uuid[16];      /* in the order it is written */
 	const struct accel *accel;
 	u64 memory_bytes;
+	bool memory_shared; /* other processes can map it */
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;
 	const char *const *features_off;

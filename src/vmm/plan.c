@@ -153,7 +153,11 @@ static const struct member engine_members[] = {
 	P("why", STRING, true, engine_why),
 	END,
 };
-static const struct member memory_members[] = { P("bytes", NUMBER, true, memory_bytes), END };
+static const struct member memory_members[] = {
+	P("bytes", NUMBER, true, memory_bytes),
+	P("shared", BOOLEAN, false, memory_shared),
+	END,
+};
 static const struct member vcpus_members[] = {
 	P("count", NUMBER, true, vcpus),
 	P("sockets", NUMBER, true, sockets),

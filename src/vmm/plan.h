@@ -26,6 +26,7 @@ struct plan {
 	const char *name, *uuid, *machine;
 	const char *engine, *engine_why;
 	u64 memory_bytes;
+	bool memory_shared;
 	u64 vcpus, sockets, cores, threads;
 	const char **features_off; /* NULL-terminated */
 	bool cpu_step, cpu_check_blocks, cpu_stats;

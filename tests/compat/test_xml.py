@@ -141,7 +141,8 @@ def check_start(name, verdict):
         done = run("--dry-run", f"{directory}/guest.xml", env=env)
         if verdict == "starts":
             assert done.returncode == 0, done.stderr
-            json.loads(done.stdout)
+            memory = json.loads(done.stdout)["memory"]
+            assert memory["shared"] == ("shared-memory" in name), memory
         else:
             assert done.returncode == 1 and verdict in done.stderr, done.stderr
 

@@ -50,11 +50,39 @@ static void test_memory_refused(void)
 	struct guest_memory mem;
 	GError *error = NULL;
 
-	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, NULL, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, false, NULL, &error), ==, -EINVAL);
 	g_assert_nonnull(error);
 	g_clear_error(&error);
-	g_assert_cmpint(guest_memory_init(&mem, 0, NULL, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 0, false, NULL, &error), ==, -EINVAL);
 	g_clear_error(&error);
+}
+
+/* Private and shared memory are the same to the guest. */
+static void test_memory_kinds(void)
+{
+	for (int shared = 0; shared < 2; shared++) {
+		const struct vm_config config = { .name = "memory",
+						  .accel = &fake_accel,
+						  .memory_bytes = 5 * MIB,
+						  .memory_shared = shared,
+						  .vcpus = 1,
+						  .sockets = 1,
+						  .cores = 1,
+						  .threads = 1 };
+		struct vm *vm = vm_new(&config, NULL);
+		const u8 *last;
+
+		g_assert_nonnull(vm);
+		g_assert_cmpint(vm->memory.fd >= 0, ==, shared);
+		g_assert_cmpuint((uintptr_t)vm->memory.hva % (shared ? PAGE_SIZE : 2 * MIB), ==, 0);
+		last = vm_mem_ptr(vm, 5 * MIB - 1, 1);
+		g_assert_cmpuint(*last, ==, 0);
+		memset(vm_mem_ptr(vm, 5 * MIB - 3 * PAGE_SIZE, 3 * PAGE_SIZE), 7, 3 * PAGE_SIZE);
+		vm_mem_discard(vm, 5 * MIB - 2 * PAGE_SIZE, 2 * PAGE_SIZE);
+		g_assert_cmpuint(*last, ==, 0);
+		g_assert_cmpuint(last[-2 * PAGE_SIZE], ==, 7);
+		vm_free(vm);
+	}
 }
 
 /* Regions. */
@@ -541,6 +569,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/memory/bounds", test_memory_bounds);
 	g_test_add_func("/memory/high", test_memory_high);
+	g_test_add_func("/memory/kinds", test_memory_kinds);
 	g_test_add_func("/memory/refused", test_memory_refused);
 	g_test_add_func("/region/overlap", test_region_overlap);
 	g_test_add_func("/region/split", test_region_split);

@@ -166,6 +166,7 @@ struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
 		.name = "test",
 		.accel = &fake_accel,
 		.memory_bytes = memory_bytes,
+		.memory_shared = true, /* as a file it can be cut short: test-starve.c */
 		.vcpus = vcpus,
 		.sockets = vcpus,
 		.cores = 1,

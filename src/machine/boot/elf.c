@@ -82,10 +82,10 @@ static int parse64(const u8 *file, u64 bytes, struct elf *elf, GError **error)
 		elf->file_end = h.e_shoff + (u64)h.e_shnum * h.e_shentsize;
 	for (unsigned i = 0; i < h.e_phnum && !err; i++) {
 		memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
-		err = add_segment(elf, p.p_type,
-				  &(struct elf_segment){ p.p_offset, p.p_paddr, p.p_filesz,
-							 p.p_memsz, (p.p_flags & PF_W) != 0 },
-				  bytes, error);
+		err = add_segment(
+			elf, p.p_type,
+			&(struct elf_segment){ p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz },
+			bytes, error);
 	}
 	return err;
 }
@@ -105,10 +105,10 @@ static int parse32(const u8 *file, u64 bytes, struct elf *elf, GError **error)
 	elf->entry = h.e_entry;
 	for (unsigned i = 0; i < h.e_phnum && !err; i++) {
 		memcpy(&p, file + h.e_phoff + i * sizeof(p), sizeof(p));
-		err = add_segment(elf, p.p_type,
-				  &(struct elf_segment){ p.p_offset, p.p_paddr, p.p_filesz,
-							 p.p_memsz, (p.p_flags & PF_W) != 0 },
-				  bytes, error);
+		err = add_segment(
+			elf, p.p_type,
+			&(struct elf_segment){ p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz },
+			bytes, error);
 	}
 	return err;
 }

@@ -12,7 +12,6 @@
 
 struct elf_segment {
 	u64 offset, paddr, file_bytes, mem_bytes;
-	bool writable;
 };
 
 /* Every segment lies inside the file and does not wrap; they do not overlap in memory and are

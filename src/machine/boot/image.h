@@ -19,9 +19,8 @@ struct boot_ram {
 	bool fresh;  /* all zero still: nothing needs clearing */
 	/* Called before a range is written for the first time; may be NULL. */
 	void (*prepare)(void *opaque, u64 start, u64 bytes);
-	/* Copies from the kernel's file faster than memcpy can; false: it cannot. @sparse: much of
-	 * it may be zero. May be NULL. */
-	bool (*copy)(void *opaque, u64 file_offset, u64 to, u64 bytes, bool sparse);
+	/* Copies from the kernel's file faster than memcpy can; false: it cannot. May be NULL. */
+	bool (*copy)(void *opaque, u64 file_offset, u64 to, u64 bytes);
 	void *opaque;
 };
 

@@ -50,8 +50,7 @@ static int place(const u8 *file, const struct elf_segment *s, struct boot_ram *r
 			(unsigned long long)ram->ceiling);
 		return -ENOSPC;
 	}
-	/* kernels keep their .bss in the file, as zeros of a writable segment */
-	if (ram->copy && ram->copy(ram->opaque, s->offset, s->paddr, s->file_bytes, s->writable))
+	if (ram->copy && ram->copy(ram->opaque, s->offset, s->paddr, s->file_bytes))
 		return 0;
 	if (ram->prepare)
 		ram->prepare(ram->opaque, s->paddr, s->file_bytes);
