@@ -7,21 +7,21 @@
  *
  *   own page     mov $n, %eax; ret  written, called, moved to another page, remapped, called
  *   patched      the same for all; the first processor stores n + 1, publishes it, and so on: a
- * call never returns less than was published before it, nor more than is stored after it shared
- * page  says its generation; the old page is poisoned once all have acknowledged
+ *                call never returns less than was published before it, nor more than is stored
+ *                after it
+ *   shared page  says its generation; the old page is poisoned once all have acknowledged
+ *   disk's code  stress_dma.c
  */
-#include "image.h"
+#include "stress.h"
 
-#define CPUS_MAX 4
 #define ROUNDS   1000
-#define REMAPS   8 /* rounds a shootdown */
+#define REMAPS   8  /* rounds a shootdown */
+#define READS    10 /* rounds a read from the disk */
 #define APIC     0xfee00000ull
-#define WINDOW   0x40000000ull /* the second GiB: 4 KiB pages of our own */
 #define SHARED   (WINDOW + 64 * PAGE)
 #define POISON   0xdeadbeef
 #define VECTOR   0x50
-
-typedef u32 function(void);
+#define TOLD_MAX 50 /* failures */
 
 static struct cpu_place {
 	u8 code[2][4096];
@@ -38,38 +38,20 @@ static struct {
 } __attribute__((packed)) idtr = { sizeof(idt) - 1, 0 };
 
 static unsigned cpus = 1;
-static u32 published, generation, acknowledged, finished, failures, started;
+static u32 console, published, generation, acknowledged, finished, failures, started;
 extern char ap_boot[], ap_boot_end[];
 extern u32 ap_stack;
-
-#define LOAD(x)     __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
-#define STORE(x, v) __atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
-#define ADD(x, v)   __atomic_add_fetch(&(x), v, __ATOMIC_SEQ_CST)
 
 static volatile u32 *apic(unsigned offset)
 {
 	return (u32 *)(APIC + offset);
 }
 
-static void flush_page(u64 at)
+void failed(const char *what, u64 got, u64 want)
 {
-	__asm__ volatile("invlpg (%0)" : : "r"(at) : "memory");
-}
-
-static void serialize(void)
-{
-	u32 id[4];
-
-	cpuid(0, 0, id);
-}
-
-static void failed(const char *what, u64 got, u64 want)
-{
-	static u32 lock;
-
-	ADD(failures, 1);
-	while (__atomic_exchange_n(&lock, 1, __ATOMIC_SEQ_CST))
-		;
+	if (ADD(failures, 1) > TOLD_MAX)
+		return;
+	lock(&console);
 	print("wrong: ");
 	print(what);
 	print(" got ");
@@ -77,7 +59,16 @@ static void failed(const char *what, u64 got, u64 want)
 	print(" want ");
 	print_hex(want);
 	print("\n");
-	STORE(lock, 0);
+	unlock(&console);
+}
+
+u64 window_map(unsigned index, const void *page)
+{
+	u64 at = WINDOW + index * PAGE;
+
+	window_pt[index] = (u64)page | 3;
+	flush_page(at);
+	return at;
 }
 
 struct interrupt_frame;
@@ -86,19 +77,6 @@ __attribute__((interrupt)) static void shootdown(struct interrupt_frame *frame)
 	flush_page(SHARED);
 	ADD(acknowledged, 1);
 	*apic(0xb0) = 0;
-}
-
-/* mov $value, %eax; ret, so that the value does not cross an aligned 8 bytes. */
-static void put_function(u8 *at, u32 value)
-{
-	at[3] = 0xb8;
-	__atomic_store_n((u32 *)(at + 4), value, __ATOMIC_SEQ_CST);
-	at[8] = 0xc3;
-}
-
-static u32 call(u64 at)
-{
-	return ((function *)(at + 3))();
 }
 
 static void own_page(unsigned cpu, u32 round)
@@ -114,8 +92,7 @@ static void own_page(unsigned cpu, u32 round)
 		failed("own code", got, value);
 	put_function(place->code[1] + slot, ~value);
 	for (unsigned page = 0; page < 2; page++) {
-		window_pt[cpu] = (u64)place->code[page] | 3;
-		flush_page(here);
+		window_map(cpu, place->code[page]);
 		got = call(here + slot);
 		if (got != (page ? ~value : value))
 			failed("moved code", got, page ? ~value : value);
@@ -169,6 +146,9 @@ static void work(unsigned cpu)
 		own_page(cpu, round);
 		run_patched();
 		read_shared();
+		dma_serve(cpu);
+		if (round % READS == cpu)
+			dma_change(cpu);
 		if (cpu)
 			continue;
 		put_function(patched, round);
@@ -177,9 +157,11 @@ static void work(unsigned cpu)
 			replace_shared();
 	}
 	ADD(finished, 1);
-	/* the first one waits for acknowledgements of all, so nobody leaves before it has ended */
-	while (LOAD(finished) < cpus)
+	/* whoever changes something waits for all, so nobody leaves before the last has ended */
+	while (LOAD(finished) < cpus) {
 		read_shared();
+		dma_serve(cpu);
+	}
 }
 
 static void interrupts_on(void)
@@ -220,7 +202,6 @@ static void start_others(void)
 			break;
 		cpus++;
 	}
-	STORE(started, 2);
 }
 
 static void map_all(void)
@@ -246,11 +227,16 @@ void image_main(void)
 	map_all();
 	interrupts_on();
 	start_others();
+	dma_begin(cpus);
+	STORE(started, 2);
 	work(0);
+	lock(&console);
 	print("stress: ");
 	print_hex(cpus);
 	print(" processors, ");
 	print_hex(failures);
-	print(" failures\n");
+	print(" failures, ");
+	print_hex(dma_reads);
+	print(" reads of code\n");
 	image_status = failures ? 1 : 0;
 }
