@@ -202,6 +202,11 @@ helper_fn do_int, do_int3, do_into, do_int1;
 
 helper_fn do_jmp_far, do_call_far, do_ret_far, do_iret;
 
+/* ---- near.c: near branches that are not inline -------------------------------------------------
+ */
+
+helper_fn near_execute;
+
 /* ---- syscall.c ------------------------------------------------------------------------------- */
 
 helper_fn do_syscall, do_sysret, do_sysenter, do_sysexit, do_swapgs;

@@ -9,6 +9,7 @@
 #include "cpu/run.h"
 
 #include "cpu/code.h"
+#include "cpu/helper.h"
 
 typedef void enter_fn(struct cpu *cpu, const u8 *code);
 
@@ -407,6 +408,8 @@ static enum next run_helper(struct cpu *cpu, const struct insn *insn)
 	cpu->helper_counts[insn->mnemonic % STAT_MNEMONICS]++;
 	if (insn->kind == KIND_HELPER || insn->kind == KIND_STRING || insn->kind == KIND_SYSTEM)
 		result = helper_execute(cpu, insn);
+	else if (insn_is_near_branch(insn))
+		result = near_execute(cpu, insn);
 	else
 		result = vector_execute(cpu, insn);
 	switch (result) {
@@ -490,6 +493,19 @@ static enum next leave_memory(struct cpu *cpu, struct site *s)
 	return NEXT_NOGROUP;
 }
 
+/* The branch of @s has found nothing in the jump cache for @target. Where a branch may not go, it
+ * is undone and executed again by near.c, which raises the fault. */
+static enum next branch_to(struct cpu *cpu, const struct site *s, u64 target)
+{
+	if (likely(!cpu_64bit(cpu) || is_canonical(target))) {
+		cpu->rip = wrap_rip(cpu, target);
+		return NEXT_RUN;
+	}
+	cpu->rip = rip_at(cpu, s->guest_off);
+	cpu->gpr[RSP] -= s->tag_off;
+	return NEXT_ALONE;
+}
+
 static enum next leave_site(struct cpu *cpu, struct site *s)
 {
 	cpu->rip = rip_at(cpu, s->guest_off);
@@ -499,6 +515,8 @@ static enum next leave_site(struct cpu *cpu, struct site *s)
 	case SITE_POLL: cpu->stats[STAT_POLLS]++; return NEXT_RUN;
 	case SITE_NEXT: return NEXT_RUN;
 	case SITE_ALONE: return NEXT_ALONE;
+	case SITE_BRANCH: return branch_to(cpu, s, cpu->exit_arg);
+	case SITE_CALL: cpu->gpr[RSP] += s->own; return NEXT_ALONE;
 	case SITE_MEM: return leave_memory(cpu, s);
 	case SITE_SLOW: return deliver(cpu);
 	case SITE_HELPER: return run_helper(cpu, s->block->last);
@@ -559,6 +577,7 @@ static enum next leave_block(struct cpu *cpu)
 		end_split_lock(cpu);
 	switch (code) {
 	case EXIT_JUMP: cpu->rip = wrap_rip(cpu, cpu->exit_arg); return NEXT_RUN;
+	case EXIT_RETURN: return branch_to(cpu, site_of(cpu, cpu->scratch[3]), cpu->exit_arg);
 	case EXIT_STALE:
 		cpu->rip = rip_at(cpu, (u32)cpu->exit_arg);
 		jump_slot(cpu, linear_pc(cpu))->ctx = 0;

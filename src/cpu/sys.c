@@ -232,31 +232,6 @@ static enum helper_result do_hypercall(struct cpu *cpu, const struct insn *insn)
 	return HELPER_NEXT;
 }
 
-/* LOOP and JCXZ that count in CX; with other counters they are translated. */
-static enum helper_result do_loop_cx(struct cpu *cpu, const struct insn *insn)
-{
-	u16 count = cpu->gpr[RCX];
-	bool zero = cpu->rflags & FLAG_ZF, taken;
-	u64 target;
-
-	switch (insn->mnemonic) {
-	case ZYDIS_MNEMONIC_LOOP: taken = --count; break;
-	case ZYDIS_MNEMONIC_LOOPE: taken = --count && zero; break;
-	case ZYDIS_MNEMONIC_LOOPNE: taken = --count && !zero; break;
-	default: taken = !count;
-	}
-	target = (u32)(cpu->rip + insn->len + insn->imm);
-	if (insn->opsize == 2)
-		target = (u16)target;
-	if (taken && target > cpu->seg[SEG_CS].limit)
-		return raise_error(cpu, VEC_GP, 0);
-	gpr_set(cpu, RCX, 2, count);
-	if (!taken)
-		return HELPER_NEXT;
-	cpu->rip = target;
-	return HELPER_JUMP;
-}
-
 /* ---- one mnemonic, near and far or general and segment forms --------------------------------- */
 
 static enum helper_result do_mov(struct cpu *cpu, const struct insn *insn)
@@ -382,10 +357,6 @@ static helper_fn *const table[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	ROW(XSAVEOPT64, fpu_execute),
 	ROW(XRSTOR, fpu_execute),
 	ROW(XRSTOR64, fpu_execute),
-	ROW(LOOP, do_loop_cx),
-	ROW(LOOPE, do_loop_cx),
-	ROW(LOOPNE, do_loop_cx),
-	ROW(JCXZ, do_loop_cx),
 	/* legacy */
 	ROW(AAA, do_aaa),
 	ROW(AAS, do_aas),

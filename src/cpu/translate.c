@@ -210,6 +210,8 @@ static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host,
 
 		l->live_after[i] = FL_ALL;
 		l->live_taken[i] = FL_ALL;
+		if (insn->opsize == 2 && mode != INSN_64)
+			continue; /* the target has 16 bits: not where target_of() says */
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP ||
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
 			l->live_taken[i] = look_ahead(cpu, mode, host, target_of(l, i), lines);
@@ -357,7 +359,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	lower_block(&l);
 	if (unlikely(cpu->vm->config.verify_blocks))
 		verify(code, block);
-	if (insn_has_helper(&insns[l.count - 1])) {
+	if (insn_has_helper(&insns[l.count - 1]) ||
+	    (ctx & (CTX_STEP | CTX_SLOW | CTX_TF) && insn_is_near_branch(&insns[l.count - 1]))) {
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[l.count - 1];
 	} else {

@@ -149,6 +149,7 @@ bool cpu_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit);
 
 /* One function a file, called by image_main(). */
 void cases_exception(void);
+void cases_branch(void);
 void cases_paging(void);
 void cases_instruction(void);
 void cases_segment(void);

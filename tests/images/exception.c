@@ -23,9 +23,6 @@ CODE(load_rax, "", "movb (%rax), %dl", "");
 CODE(load_rsp, "mov %rax, %rsp", "movb (%rsp), %dl", "");
 CODE(load_rbp, "mov %rax, %rbp", "movb 8(%rbp), %dl", "");
 CODE(push_noncanonical, "mov %rax, %rsp", "push %rcx", "");
-CODE(call_noncanonical, "", "call *%rax", "");
-CODE(jump_noncanonical, "", "jmp *%rax", "");
-CODE(ret_noncanonical, "push %rax", "ret", "");
 CODE(fpu_nop, "", "fnop", "");
 CODE(fpu_wait, "", "fwait", "");
 CODE(mmx_nop, "", "emms", "");
@@ -223,19 +220,6 @@ static void canonical(void)
 	run_kernel(load_rsp);
 	trapped(12, 0, load_rsp_at);
 	gate_set(12, 0xe, 0, 0);
-	end();
-	begin("exception/non-canonical-branch", "");
-	in.rax = NONCANONICAL;
-	run_kernel(jump_noncanonical);
-	trapped(13, 0, jump_noncanonical_at);
-	in.rax = NONCANONICAL;
-	run_kernel(call_noncanonical);
-	trapped(13, 0, call_noncanonical_at);
-	check("rsp", trap.rsp, (u64)kernel_stack_top);
-	in.rax = NONCANONICAL;
-	run_kernel(ret_noncanonical);
-	trapped(13, 0, ret_noncanonical_at);
-	check("rsp after ret", trap.rsp, (u64)kernel_stack_top - 8);
 	end();
 }
 

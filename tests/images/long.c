@@ -6,6 +6,7 @@ void image_main(void)
 {
 	frame_init();
 	cases_exception();
+	cases_branch();
 	cases_paging();
 	cases_instruction();
 	cases_segment();

@@ -198,6 +198,14 @@ static inline void e_test_state8(struct code_buf *b, size_t off, u8 imm)
 	e_state(b, 0, off);
 	e8(b, imm);
 }
+/* add qword [state], imm32: flags */
+static inline void e_add_state(struct code_buf *b, size_t off, s32 imm)
+{
+	e_rex(b, 1, 0, 0);
+	e8(b, 0x81);
+	e_state(b, 0, off);
+	e32(b, imm);
+}
 /* cmp dword [state], imm8: flags */
 static inline void e_cmp_state32(struct code_buf *b, size_t off, s8 imm)
 {

@@ -610,9 +610,6 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	decode_mask(&zi, ops, insn);
 	if (is_far_or_segment(insn))
 		insn->kind = KIND_HELPER;
-	/* the silicon's 64-bit mode cannot count in CX */
-	if (insn->kind == KIND_LOOP && insn->addrsize == 2)
-		insn->kind = KIND_HELPER;
 	/* Inline is what 64-bit code uses */
 	if (insn->kind == KIND_SYSTEM && mode != INSN_64)
 		insn->kind = KIND_HELPER;

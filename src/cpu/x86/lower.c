@@ -184,6 +184,19 @@ static void emit_memory_stub(struct lower *x, const struct stub *st)
 	e_jmp_to(b, st->back);
 }
 
+/* The call goes on with another thing to call, or is refused. */
+static void emit_call_stub(struct lower *x, const struct stub *st)
+{
+	struct code_buf *b = x->b;
+
+	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
+	e8(b, 0xe8);
+	e32(b, (b->base + x->l->thunks->call_miss) - (b->p + 4));
+	e_mov(b, st->reg, T2);
+	st->site->patch = cache_off(x, st->back);
+	e_jmp_to(b, st->back);
+}
+
 static void emit_stubs(struct lower *x)
 {
 	for (unsigned i = 0; i < x->stub_count; i++) {
@@ -191,10 +204,17 @@ static void emit_stubs(struct lower *x)
 
 		st->site->stub = cache_off(x, x->b->p);
 		e_patch(st->jump, x->b->p);
-		if (st->site->kind == SITE_MEM)
-			emit_memory_stub(x, st);
-		else
-			emit_leave(x, st->site);
+		for (unsigned k = 0; k < ARRAY_LEN(st->more) && st->more[k]; k++)
+			e_patch(st->more[k], x->b->p);
+		switch (st->site->kind) {
+		case SITE_MEM: emit_memory_stub(x, st); break;
+		case SITE_CALL: emit_call_stub(x, st); break;
+		case SITE_BRANCH:
+			e_store_imm32(x->b, OFF(exit_code), site_id(x, st->site));
+			e_jmp_to(x->b, x->b->base + x->l->thunks->branch);
+			break;
+		default: emit_leave(x, st->site);
+		}
 	}
 }
 
@@ -350,6 +370,18 @@ bool insn_needs_helper(const struct insn *insn)
 	}
 }
 
+bool insn_is_near_branch(const struct insn *insn)
+{
+	switch (insn->kind) {
+	case KIND_CALL:
+	case KIND_RET:
+	case KIND_JMP:
+	case KIND_JCC:
+	case KIND_LOOP: return true;
+	default: return false;
+	}
+}
+
 bool insn_has_helper(const struct insn *insn)
 {
 	return insn_needs_helper(insn) || insn->kind == KIND_STRING || insn->kind == KIND_SYSTEM;
@@ -368,6 +400,13 @@ bool insn_ends_block(const struct insn *insn)
 	}
 }
 
+/* Its target has 16 bits, or it counts in CX, which the silicon's 64-bit mode cannot. */
+static bool branch_is_narrow(const struct insn *insn)
+{
+	return insn_is_near_branch(insn) &&
+	       (insn->opsize == 2 || (insn->kind == KIND_LOOP && insn->addrsize == 2));
+}
+
 static void lower_insn(struct lower *x)
 {
 	u16 here = x->l->guest[x->i];
@@ -380,8 +419,13 @@ static void lower_insn(struct lower *x)
 		emit_exit(x, SITE_FPU, here);
 		return;
 	}
-	if (insn_needs_helper(x->insn) || (insn_has_helper(x->insn) && is_single(x))) {
+	if (insn_needs_helper(x->insn) ||
+	    (is_single(x) && (insn_has_helper(x->insn) || insn_is_near_branch(x->insn)))) {
 		emit_exit(x, SITE_HELPER, here);
+		return;
+	}
+	if (!is_long(x) && branch_is_narrow(x->insn)) {
+		emit_exit(x, SITE_ALONE, here);
 		return;
 	}
 	switch (x->insn->kind) {
@@ -552,7 +596,7 @@ void lower_block(struct lowering *l)
 	block->insns = x.i;
 	if (!x.ended) {
 		x.i = l->count - 1;
-		emit_direct(&x, l->guest[l->count], l->live_after[l->count - 1]);
+		emit_fall_through(&x);
 	}
 	emit_stubs(&x);
 	while (cache_off(&x, x.b->p) < block->entry_saved + BLOCK_MIN_CODE)

@@ -18,6 +18,7 @@
 enum block_exit {
 	EXIT_NONE,
 	EXIT_JUMP,   /* exit_arg: RIP to continue at, not in the jump cache (or a poll) */
+	EXIT_RETURN, /* as EXIT_JUMP, of a return whose site (SITE_BRANCH) scratch[3] names */
 	EXIT_STALE,  /* not good (any more) for this address: exit_arg (32 bits) is the block's page
 		      * offset; the jump cache forgets it */
 	EXIT_SIGNAL, /* a host signal: scratch[2] host pc, scratch[3] its flags, exit_arg the signal
@@ -36,6 +37,10 @@ enum site_kind {
 	SITE_ALT,    /* a group's check failed for good: bound to the block's CTX_NOGROUP twin */
 	SITE_RETURN, /* @patch is where a call's return lands */
 	SITE_ALONE,  /* the instruction at @guest_off is to run again as a block of its own */
+	SITE_BRANCH, /* the branch at @guest_off wants to go to exit_arg, which the jump cache does
+		      * not know */
+	SITE_CALL,   /* the call at @guest_off is refused: C executes it; @patch: where it goes on
+			else */
 	SITE_NEXT,   /* end of a CTX_STEP or CTX_SLOW block; continue at @guest_off */
 };
 
@@ -49,19 +54,21 @@ struct site {
 	u8 kind; /* enum site_kind */
 	u8 form; /* enum flags_form at the exit */
 	u8 access, align;
-	u16 size;             /* SITE_MEM, SITE_SLOW: bytes */
-	s16 own;              /* SITE_MEM of a group: the instruction's bytes begin here in it */
-	u16 span;             /* ... and its bytes; 0: no group */
-	u8 masked;            /* insn.masked */
-	u8 locked;            /* the access is atomic */
-	u8 x87;               /* insn.x87_waits */
-	u8 seg;               /* SITE_SLOW: enum x86_seg */
-	u8 insn;              /* index of the guest instruction in the block */
-	s32 guest_off;        /* page-relative; a link's target may be outside 0..4095 never */
-	u32 patch;            /* cache offset of the rel32 field (LINK), resume address (MEM) */
-	u32 stub;             /* cache offset of the unresolved exit (LINK) */
-	u32 tag_off;          /* SITE_MEM: struct cpu offset of the tag column of the TLB */
-	struct block *to;     /* LINK: bound to */
+	u16 size;         /* SITE_MEM, SITE_SLOW: bytes */
+	s16 own;          /* SITE_MEM of a group: the instruction's bytes begin here in it;
+			   * SITE_CALL: guest RSP is its home plus this */
+	u16 span;         /* ... and its bytes; 0: no group */
+	u8 masked;        /* insn.masked */
+	u8 locked;        /* the access is atomic */
+	u8 x87;           /* insn.x87_waits */
+	u8 seg;           /* SITE_SLOW: enum x86_seg */
+	u8 insn;          /* index of the guest instruction in the block */
+	s32 guest_off;    /* page-relative; a link's target may be outside 0..4095 never */
+	u32 patch;        /* cache offset of the rel32 field (LINK), resume address (MEM) */
+	u32 stub;         /* cache offset of the unresolved exit (LINK) */
+	u32 tag_off;      /* SITE_MEM: struct cpu offset of the tag column of the TLB; SITE_BRANCH:
+			   * guest RSP has moved by this */
+	struct block *to; /* LINK: bound to */
 	struct site *next_in; /* next site bound to the same block */
 };
 
@@ -105,8 +112,11 @@ struct thunks {
 	u32 slow;         /* called: one access of a CTX_SLOW block */
 	u32 exit_signal;  /* the signal handler's way out */
 	u32 jump;         /* T0: RIP to continue at, not in the jump cache */
-	u32 jump_call;    /* the same between the halves of a frame */
-	u32 lookup;       /* T0: RIP to continue at, flags saved */
+	u32 branch;       /* the same for a SITE_BRANCH */
+	u32 jump_return;  /* the same for a return, whose site T2 names */
+	u32 call_miss;    /* called: T0 is the target of a SITE_CALL, not in the jump cache */
+	u32 call_late;    /* what is called then */
+	u32 lookup;       /* T0: RIP to continue at, flags saved; T2: site of the return */
 	u32 return_empty; /* at the bottom of cpu->shadow */
 	u32 return_stale; /* a return to a block that is no more */
 };
@@ -144,6 +154,9 @@ bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */
 bool insn_needs_helper(const struct insn *insn);
 
+/* JMP, CALL, RET, Jcc, LOOP, JCXZ: C executes it (near.c) in blocks of one instruction, and some of
+ * them always. */
+bool insn_is_near_branch(const struct insn *insn);
 /* May C execute it: always, or where its lowering does not? */
 bool insn_has_helper(const struct insn *insn);
 

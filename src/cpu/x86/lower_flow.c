@@ -14,30 +14,58 @@
  * costs a look into the jump cache and nothing else. At the bottom of the stack lies the address
  * of a thunk that does the same. run.c empties the stack when the context or the epoch is a
  * different one; a full stack runs into a guard page, and the signal handler empties it.
+ *
+ * A branch to an address that is not canonical faults before it has done anything (near.c). No
+ * check is spent on that: such a target is never in the jump cache, so whoever misses it there has
+ * kept what C needs to undo the branch and execute it again: a jump its site, a return its site's
+ * number in T2. A call cannot be undone once the return address is written, so it asks the jump
+ * cache first.
+ *
+ * Blocks of one instruction leave their branches to near.c.
  */
 #include "cpu/x86/lower_private.h"
 
 /* ---- jumps ---------------------------------------------------------------------------------- */
 
-/* Hands T0, a RIP, to C. Flags saved or dead. */
-static void emit_leave_to(struct lower *x)
+/* T0 -> T0, a RIP, which outside 64-bit mode has 32 bits. */
+static void emit_wrap(struct lower *x)
 {
-	e_jmp_to(x->b, x->b->base + x->l->thunks->jump);
-	x->ended = true;
+	if (!is_long(x))
+		e_mov32(x->b, T0, T0);
 }
 
-/* T0: RIP to continue at; looks it up in the jump cache. */
-static void emit_indirect(struct lower *x)
+/* Goes to RIP T0, or to @otherwise. */
+static void emit_go(struct lower *x, u32 otherwise)
 {
 	flags_clobber(x, FL_ALL);
 	settle(x);
-	if (is_single(x)) {
-		emit_leave_to(x);
-		return;
-	}
-	if (!is_long(x))
-		e_mov32(x->b, T0, T0);
-	e_lookup(x->b, x->b->base + x->l->thunks->jump);
+	emit_wrap(x);
+	e_lookup_or(x->b, x->b->base + otherwise);
+	e_jmp_reg(x->b, T2);
+	x->ended = true;
+}
+
+/* A stub for the misses of a look-up. */
+static struct stub *add_miss_stub(struct lower *x, u8 *miss[3], struct site *s)
+{
+	struct stub *stub = add_stub(x, miss[0], s);
+
+	stub->more[0] = miss[1];
+	stub->more[1] = miss[2];
+	return stub;
+}
+
+/* The instruction, a jump, goes to RIP T0. */
+static void emit_jump(struct lower *x)
+{
+	u8 *miss[3];
+
+	flags_clobber(x, FL_ALL);
+	settle(x);
+	emit_wrap(x);
+	e_lookup(x->b, T2, miss);
+	add_miss_stub(x, miss, new_site(x, SITE_BRANCH, x->l->guest[x->i]));
+	e_enter_page(x->b);
 	e_jmp_reg(x->b, T2);
 	x->ended = true;
 }
@@ -92,27 +120,41 @@ static void link_to(struct lower *x, u8 *rel, s32 target, u8 live)
 	s->patch = cache_off(x, rel);
 }
 
-void emit_direct(struct lower *x, s32 target, u8 live)
+void emit_fall_through(struct lower *x)
 {
+	s32 next = x->l->guest[x->l->count];
+	u8 live = x->l->live_after[x->l->count - 1];
+
 	settle(x);
 	if (is_single(x)) {
-		emit_exit(x, SITE_NEXT, target);
-		return;
+		emit_exit(x, SITE_NEXT, next);
+	} else if (in_page(next)) {
+		link_to(x, e_jmp(x->b, true), next, live);
+		x->ended = true;
+	} else {
+		emit_far_target(x, next, live);
+		emit_go(x, x->l->thunks->jump);
 	}
+}
+
+static s32 branch_target(const struct lower *x)
+{
+	return (s32)x->l->guest[x->i] + x->insn->len + (s32)x->insn->imm;
+}
+
+/* The instruction's jump to page offset @target of the current page (or beyond it). */
+static void emit_direct(struct lower *x, s32 target, u8 live)
+{
+	settle(x);
 	if (!in_page(target)) {
 		emit_far_target(x, target, live);
-		emit_indirect(x);
+		emit_jump(x);
 		return;
 	}
 	if (target <= x->l->guest[x->i])
 		emit_poll(x, live, target);
 	link_to(x, e_jmp(x->b, true), target, live);
 	x->ended = true;
-}
-
-static s32 branch_target(const struct lower *x)
-{
-	return (s32)x->l->guest[x->i] + x->insn->len + (s32)x->insn->imm;
 }
 
 void lower_jcc(struct lower *x)
@@ -127,7 +169,7 @@ void lower_jcc(struct lower *x)
 	settle(x);
 	flags_need_host(x);
 	form = x->form;
-	if (!is_single(x) && target > x->l->guest[x->i] && target < (s32)PAGE_SIZE) {
+	if (target > x->l->guest[x->i] && target < (s32)PAGE_SIZE) {
 		link_to(x, e_jcc(b, cc, true), target, live);
 	} else {
 		skip = e_jcc(b, cc ^ 1, false);
@@ -138,7 +180,8 @@ void lower_jcc(struct lower *x)
 	x->form = form;
 }
 
-/* LOOP, LOOPcc and JrCXZ: the native instruction decides, on the same RCX. */
+/* LOOP, LOOPcc and JrCXZ: the native instruction decides, on the same RCX. Out of the page C does,
+ * as RCX could not be undone. */
 void lower_loop(struct lower *x)
 {
 	struct code_buf *b = x->b;
@@ -146,6 +189,10 @@ void lower_loop(struct lower *x)
 	enum flags_form form;
 	u8 *skip;
 
+	if (!in_page(target)) {
+		emit_exit(x, SITE_ALONE, x->l->guest[x->i]);
+		return;
+	}
 	settle(x);
 	if (x->insn->flags_read)
 		flags_need_host(x);
@@ -267,12 +314,6 @@ static void emit_return_address(struct lower *x)
 {
 	s32 next = x->l->guest[x->i] + x->insn->len;
 
-	if (x->l->block->ctx & CTX_NONFLAT) {
-		/* one instruction a block: C has set cpu->rip */
-		e_load(x->b, T2, OFF(rip));
-		e_lea(x->b, 1, T2, T2, REG_NONE, 1, x->insn->len);
-		return;
-	}
 	e_load(x->b, T2, OFF(page_base));
 	e_lea(x->b, is_long(x), T2, T2, REG_NONE, 1, next);
 }
@@ -287,16 +328,12 @@ static void emit_target(struct lower *x, unsigned bytes)
 	if (x->insn->mem.present) {
 		at = emit_memory(x, bytes, MEM_R, 0);
 		e_load_at(b, T0, at.reg, at.disp, bytes);
-		if (bytes == 2)
-			movzx16(b, T0, T0);
 		return;
 	}
 	if (x->insn->rm == RSP)
 		settle(x);
 	src = use_reg(x, x->insn->rm, T0);
-	if (bytes == 2)
-		movzx16(b, T0, src);
-	else if (bytes == 4)
+	if (bytes == 4)
 		e_mov32(b, T0, src);
 	else if (src != T0)
 		e_mov(b, T0, src);
@@ -307,9 +344,10 @@ static bool branch_is_direct(const struct insn *insn)
 	return !insn->has_modrm;
 }
 
-/* Behind the host's call: the guest's return came here, its target is in T0, the target that the
- * call meant is on our stack. Flags are saved. The first five bytes are replaced by a jump when the
- * block is invalidated, as are the first of the block: the two must not meet. */
+/* Behind the host's call: the guest's return came here, its target is in T0, its site's number in
+ * T2, the target that the call meant is on our stack. Flags are saved. The first five bytes are
+ * replaced by a jump when the block is invalidated, as are the first of the block: the two must not
+ * meet. */
 static void emit_return_site(struct lower *x)
 {
 	struct code_buf *b = x->b;
@@ -322,7 +360,7 @@ static void emit_return_site(struct lower *x)
 	e_cmp(b, T1, T0);
 	e_patch(e_jcc(b, 5, false), b->base + x->l->thunks->lookup);
 	if (!in_page(next)) {
-		emit_indirect(x);
+		emit_go(x, x->l->thunks->jump_return);
 		return;
 	}
 	e_lea(b, 1, T0, T0, REG_NONE, 1, -next);
@@ -337,53 +375,72 @@ static void keep_clear_of_entry(struct lower *x)
 		e8(x->b, 0x90);
 }
 
-static void lower_call_direct(struct lower *x, unsigned bytes)
+static void lower_call_inside(struct lower *x, s32 target, unsigned bytes)
 {
-	s32 target = branch_target(x);
 	u8 live = x->l->live_taken[x->i];
-	bool near = in_page(target);
 
 	emit_return_address(x);
 	emit_push(x, T2, bytes);
-	if (is_single(x)) {
-		emit_direct(x, target, live);
-		return;
-	}
 	settle(x);
-	if (near && target <= x->l->guest[x->i])
+	if (target <= x->l->guest[x->i])
 		emit_poll(x, live, target);
-	if (!near)
-		emit_far_target(x, target, FL_ALL);
 	e_push(x->b, T2);
 	keep_clear_of_entry(x);
-	if (near) {
-		link_to(x, e_call(x->b), target, live);
-	} else {
-		if (!is_long(x))
-			e_mov32(x->b, T0, T0);
-		e_lookup(x->b, x->b->base + x->l->thunks->jump_call);
-		e_call_reg(x->b, T2);
-	}
+	link_to(x, e_call(x->b), target, live);
 	emit_return_site(x);
 }
 
-static void lower_call_indirect(struct lower *x, unsigned bytes)
+/* A register that holds something until the block ends: not that of the group which the coming push
+ * belongs to. */
+static unsigned reserve_pointer(struct lower *x, unsigned bytes)
 {
-	emit_target(x, bytes);
-	e_store(x->b, T0, OFF(scratch[3]));
+	const struct group *g = stack_group(x, RSP, -(s32)bytes, bytes, MEM_W);
+	unsigned i = g == &x->groups[0];
+
+	x->groups[i].active = 0;
+	x->reserved = &x->groups[i];
+	return group_register(i);
+}
+
+/* The page that RIP, the target, is in. */
+static void emit_enter_target(struct lower *x)
+{
+	if (branch_is_direct(x->insn) && is_long(x)) {
+		e_add_state(x->b, OFF(page_base), branch_target(x) & PAGE_MASK);
+		return;
+	}
+	e_load(x->b, T0, OFF(exit_arg));
+	e_enter_page(x->b);
+}
+
+static void lower_call_outside(struct lower *x, unsigned bytes)
+{
+	struct code_buf *b = x->b;
+	struct stub *stub;
+	unsigned callee;
+	u8 *miss[3];
+
+	if (branch_is_direct(x->insn))
+		emit_far_target(x, branch_target(x), FL_ALL);
+	else
+		emit_target(x, bytes);
+	flags_clobber(x, FL_ALL);
+	emit_wrap(x);
+	if (!branch_is_direct(x->insn) || !is_long(x))
+		e_store(b, T0, OFF(exit_arg));
+	callee = reserve_pointer(x, bytes);
+	e_lookup(b, callee, miss);
+	stub = add_miss_stub(x, miss, new_site(x, SITE_CALL, x->l->guest[x->i]));
+	stub->site->own = x->rsp_pending;
+	stub->back = b->p;
+	stub->reg = callee;
 	emit_return_address(x);
 	emit_push(x, T2, bytes);
 	settle(x);
-	flags_clobber(x, FL_ALL);
-	e_load(x->b, T0, OFF(scratch[3]));
-	if (is_single(x)) {
-		emit_leave_to(x);
-		return;
-	}
-	e_push(x->b, T2);
+	emit_enter_target(x);
+	e_push(b, T2);
 	keep_clear_of_entry(x);
-	e_lookup(x->b, x->b->base + x->l->thunks->jump_call);
-	e_call_reg(x->b, T2);
+	e_call_reg(b, callee);
 	emit_return_site(x);
 }
 
@@ -391,27 +448,28 @@ void lower_call(struct lower *x)
 {
 	unsigned bytes = push_bytes(x, x->insn);
 
-	if (branch_is_direct(x->insn))
-		lower_call_direct(x, bytes);
+	if (branch_is_direct(x->insn) && in_page(branch_target(x)))
+		lower_call_inside(x, branch_target(x), bytes);
 	else
-		lower_call_indirect(x, bytes);
+		lower_call_outside(x, bytes);
 }
 
 void lower_ret(struct lower *x)
 {
 	unsigned bytes = push_bytes(x, x->insn);
+	unsigned drops = bytes + (x->insn->imm_bytes ? (u16)x->insn->imm : 0);
+	struct site *s;
 	struct ptr at;
 
 	flags_clobber(x, x->live_in[x->i]);
 	at = emit_stack(x, RSP, 0, bytes, MEM_R);
 	e_load_at(x->b, T0, at.reg, at.disp, bytes);
-	if (bytes == 2)
-		movzx16(x->b, T0, T0);
-	move_rsp(x, bytes + (x->insn->imm_bytes ? (u16)x->insn->imm : 0));
+	move_rsp(x, drops);
 	settle(x);
-	if (is_single(x)) {
-		emit_leave_to(x);
-		return;
+	if (is_long(x)) {
+		s = new_site(x, SITE_BRANCH, x->l->guest[x->i]);
+		s->tag_off = drops;
+		e_mov_imm(x->b, T2, site_id(x, s));
 	}
 	e8(x->b, 0xc3);
 	x->ended = true;
@@ -424,5 +482,5 @@ void lower_jmp(struct lower *x)
 		return;
 	}
 	emit_target(x, is_long(x) ? 8 : push_bytes(x, x->insn));
-	emit_indirect(x);
+	emit_jump(x);
 }

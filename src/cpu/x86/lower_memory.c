@@ -382,10 +382,19 @@ static struct group *group_find(struct lower *x, const struct group_key *key,
 	return NULL;
 }
 
+unsigned group_register(unsigned group)
+{
+	static const u8 registers[GROUPS] = { P0, P1 };
+
+	return registers[group];
+}
+
 static struct group *group_victim(struct lower *x)
 {
 	struct group *g = x->groups;
 
+	if (x->reserved)
+		return &x->groups[x->reserved == g];
 	for (unsigned i = 1; i < GROUPS; i++)
 		if (g->active && (!x->groups[i].active || x->groups[i].age < g->age))
 			g = &x->groups[i];
@@ -398,7 +407,6 @@ typedef void emit_address(struct lower *x, unsigned reg, s64 disp);
 static struct ptr emit_grouped(struct lower *x, const struct group_key *key, const struct access *a,
 			       unsigned seg, emit_address *address)
 {
-	static const u8 registers[GROUPS] = { P0, P1 };
 	struct group plan, *g = group_find(x, key, a);
 	struct stub *stub;
 	struct site *s;
@@ -418,7 +426,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 	g = group_victim(x);
 	*g = plan;
 	g->active = 1;
-	g->reg = registers[g - x->groups];
+	g->reg = group_register(g - x->groups);
 	g->age = x->i;
 	g->ref = g->lo;
 	settle(x);
@@ -483,11 +491,24 @@ static void rbp_address(struct lower *x, unsigned reg, s64 disp)
 	stack_address(x, RBP, reg, disp);
 }
 
-struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, unsigned access)
+static struct group_key stack_key(const struct lower *x, unsigned base)
 {
-	struct group_key key = {
+	return (struct group_key){
 		.base = base, .index = REG_NONE, .scale = 1, .seg = SEG_DS, .width = stack_width(x)
 	};
+}
+
+const struct group *stack_group(struct lower *x, unsigned base, s32 off, unsigned size,
+				unsigned access)
+{
+	struct group_key key = stack_key(x, base);
+
+	return group_find(x, &key, &(struct access){ off, size, access });
+}
+
+struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, unsigned access)
+{
+	struct group_key key = stack_key(x, base);
 
 	if (may_group(x) && key.width != 2)
 		return emit_grouped(x, &key, &(struct access){ off, size, access }, SEG_SS,

@@ -44,16 +44,17 @@ struct group {
 	struct group_key key;
 	s64 ref, lo, hi;
 };
-#define GROUPS     2
+#define GROUPS     2 /* lower_call_outside() takes one register */
 /* Wider groups miss more often because a page ends in them. */
 #define GROUP_SPAN 256
 
 struct stub {
-	u8 *jump; /* rel32 to be pointed here */
-	u8 *back; /* SITE_MEM: where to go on */
+	u8 *jump;    /* rel32 to be pointed here */
+	u8 *more[2]; /* SITE_BRANCH, SITE_CALL: these too */
+	u8 *back;    /* SITE_MEM, SITE_CALL: where to go on */
 	struct site *site;
 	struct site *alt; /* SITE_MEM of a group: its SITE_ALT */
-	u8 reg;           /* SITE_MEM: holds the address, takes the pointer */
+	u8 reg; /* SITE_MEM: holds the address, takes the pointer; SITE_CALL: takes what to call */
 };
 
 struct lower {
@@ -67,7 +68,8 @@ struct lower {
 	unsigned stub_count;
 	bool ended; /* an unconditional exit has been written */
 	struct group groups[GROUPS];
-	s32 rsp_pending; /* guest RSP is its home plus this */
+	const struct group *reserved; /* its register holds something else */
+	s32 rsp_pending;              /* guest RSP is its home plus this */
 };
 
 static inline bool is_slow(const struct lower *x)
@@ -148,6 +150,10 @@ struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, un
 unsigned stack_width(const struct lower *x);
 /* Bytes that PUSH, POP, CALL, RET of this instruction move. */
 unsigned push_bytes(const struct lower *x, const struct insn *insn);
+/* The group that emit_stack() would take the pointer from, or NULL; the register of one. */
+const struct group *stack_group(struct lower *x, unsigned base, s32 off, unsigned size,
+				unsigned access);
+unsigned group_register(unsigned group);
 /* What the instruction did to registers makes groups invalid, or moves them. */
 void groups_update(struct lower *x);
 
@@ -183,15 +189,20 @@ void lower_string(struct lower *x);
 /* ---- lower_thunks.c -----------------------------------------------------------------------------
  */
 
-/* T2 = host address of the block at RIP T0, cpu->page_base follows; or goes to @miss with T0 as it
- * was. Clobbers T0, T1, EFLAGS. */
-void e_lookup(struct code_buf *b, const u8 *miss);
+/* @to (T2, P0, P1) = host address of the block at RIP T0, or takes one of the jumps @miss, whose
+ * rel32 fields the caller points somewhere. T0 stays; before the first of them, @to does too. What
+ * the jump cache knows is a canonical address. Clobbers T1, EFLAGS. */
+void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3]);
+/* cpu->page_base = the page of RIP T0; clobbers both. */
+void e_enter_page(struct code_buf *b);
+/* Both, with T2, or goes to @otherwise. */
+void e_lookup_or(struct code_buf *b, const u8 *otherwise);
 
 /* ---- lower_flow.c -------------------------------------------------------------------------------
  */
 
-/* Unconditional transfer to page offset @target of the current page (or beyond it). */
-void emit_direct(struct lower *x, s32 target, u8 live);
+/* The block ends where the next one begins. */
+void emit_fall_through(struct lower *x);
 void lower_jcc(struct lower *x);
 void lower_loop(struct lower *x);
 void lower_push(struct lower *x);

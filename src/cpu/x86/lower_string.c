@@ -106,7 +106,7 @@ void lower_string(struct lower *x)
 	e_sub(b, RDI, T1);
 	if (movs)
 		e_sub(b, RSI, T2);
-	emit_direct(x, here + x->insn->len, x->l->live_after[x->i]);
+	emit_fall_through(x);
 	for (unsigned i = 0; i < s.ways; i++)
 		e_patch(s.slow[i], b->p);
 	x->form = form;

@@ -48,7 +48,7 @@ static void emit_resume(struct code_buf *b)
 
 _Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 4096, "index code below");
 
-void e_lookup(struct code_buf *b, const u8 *miss)
+void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
 {
 	size_t jc = OFF(jc);
 
@@ -58,21 +58,60 @@ void e_lookup(struct code_buf *b, const u8 *miss)
 	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
 	e_shift(b, 0, 4, T1, 4);
 	e_op_indexed(b, 0x3b, 1, T0, T1, jc + offsetof(struct jump_entry, pc));
-	e_patch(e_jcc(b, 5, false), miss);
-	e_op_indexed(b, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, ctx));
-	e_op_state(b, 0x3b, 0, T2, OFF(jc_key));
-	e_patch(e_jcc(b, 5, false), miss);
+	miss[0] = e_jcc(b, 5, false);
+	e_op_indexed(b, 0x8b, 0, to, T1, jc + offsetof(struct jump_entry, ctx));
+	e_op_state(b, 0x3b, 0, to, OFF(jc_key));
+	miss[1] = e_jcc(b, 5, false);
 	e_cmp_state32(b, OFF(exit_request), 0);
-	e_patch(e_jcc(b, 5, false), miss);
-	e_op_indexed(b, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, code));
-	e_op_state(b, 0x03, 1, T2, OFF(code_base));
+	miss[2] = e_jcc(b, 5, false);
+	e_op_indexed(b, 0x8b, 0, to, T1, jc + offsetof(struct jump_entry, code));
+	e_op_state(b, 0x03, 1, to, OFF(code_base));
+}
+
+void e_enter_page(struct code_buf *b)
+{
 	e_arith_imm(b, 1, 4, T0, (u32)-4096);
 	e_store(b, T0, OFF(page_base));
+}
+
+void e_lookup_or(struct code_buf *b, const u8 *otherwise)
+{
+	u8 *miss[3];
+
+	e_lookup(b, T2, miss);
+	for (unsigned i = 0; i < ARRAY_LEN(miss); i++)
+		e_patch(miss[i], otherwise);
+	e_enter_page(b);
 }
 
 static void emit_move_sp(struct code_buf *b, s32 bytes)
 {
 	e_lea(b, 1, RSP, RSP, REG_NONE, 1, bytes);
+}
+
+/* A call's target, T0, is not in the jump cache: called by the block. T2 = what to call instead, or
+ * leaves at the block's SITE_CALL if the call is to be refused. */
+static void emit_call_miss(struct code_buf *b, struct thunks *t)
+{
+	u8 *refused;
+
+	t->call_late = b->p - b->base;
+	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
+	e_jmp_to(b, b->base + t->exit_saved);
+
+	t->call_miss = b->p - b->base;
+	e_store(b, T0, OFF(exit_arg));
+	e_mov(b, T1, T0);
+	e_shift(b, 1, 4, T1, 16);
+	e_shift(b, 1, 7, T1, 16);
+	e_cmp(b, T1, T0);
+	refused = e_jcc(b, 5, false);
+	e_mov_imm(b, T2, t->call_late);
+	e_op_state(b, 0x03, 1, T2, OFF(code_base));
+	e8(b, 0xc3);
+	e_patch(refused, b->p);
+	emit_move_sp(b, 8);
+	e_jmp_to(b, b->base + t->exit_saved);
 }
 
 void lower_thunks(struct code_buf *b, struct thunks *t)
@@ -135,13 +174,20 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	e_store_imm32(b, OFF(exit_code), EXIT_SIGNAL);
 	e_jmp_to(b, b->base + t->exit_saved);
 
-	/* the jump cache does not know T0; jump_call: nor will the frame be completed */
-	t->jump_call = b->p - b->base;
-	emit_move_sp(b, 8);
+	/* the jump cache does not know T0 */
 	t->jump = b->p - b->base;
-	e_store(b, T0, OFF(exit_arg));
 	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
+	t->branch = b->p - b->base;
+	e_store(b, T0, OFF(exit_arg));
 	e_jmp_to(b, b->base + t->exit_saved);
+
+	/* nor where a return wants to go */
+	t->jump_return = b->p - b->base;
+	e_store(b, T2, OFF(scratch[3]));
+	e_store_imm32(b, OFF(exit_code), EXIT_RETURN);
+	e_jmp_to(b, b->base + t->branch);
+
+	emit_call_miss(b, t);
 
 	/* a return whose call's block is no more: the frame's other half is still there */
 	t->return_stale = b->p - b->base;
@@ -151,6 +197,6 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	t->return_empty = b->p - b->base;
 	emit_move_sp(b, -8);
 	t->lookup = b->p - b->base;
-	e_lookup(b, b->base + t->jump);
+	e_lookup_or(b, b->base + t->jump_return);
 	e_jmp_reg(b, T2);
 }

@@ -3,17 +3,19 @@
  * A second opinion on a block that has just been lowered: takes the host code apart again, with no
  * knowledge of how it was made, and proves what the isolation of the guest rests on.
  *
- *   instructions   none is privileged, none asks the kernel or reads the host; no segment prefix.
- * An instruction is either one that the rows let the host run, or of the lowering's few state [rbp
- * + constant] lies inside one of the listed fields of struct cpu, and only those that translated
- * code may change are written tables         [rbp + r13 + constant] is read only, with r13 masked
- * before to the size of the TLB (of this block's context) or of the jump cache guest memory   any
- * other operand goes off a register that a check has made a pointer: tag subtracted, compared, ja
- * out, host address of the same entry added (or soft_access_slow() called), and the access lies
- * inside the range that was checked; a write needs a write tag registers      rsp moves by push,
- * pop, call and ret only, rbp never control        direct jumps lead to an instruction of this
- * block or to a thunk; indirect ones go through r14, which the jump cache has just given; the block
- * does not run off its end
+ * - Instructions: none is privileged, none asks the kernel or reads the host; no segment prefix. An
+ *   instruction is either one that the rows let the host run, or of the lowering's few.
+ * - State: [rbp + constant] lies inside one of the listed fields of struct cpu, and only those that
+ *   translated code may change are written.
+ * - Tables: [rbp + r13 + constant] is read only, with r13 masked before to the size of the TLB (of
+ *   this block's context) or of the jump cache.
+ * - Guest memory: any other operand goes off a register that a check has made a pointer: tag
+ *   subtracted, compared, ja out, host address of the same entry added (or soft_access_slow()
+ *   called), and the access lies inside the range that was checked; a write needs a write tag.
+ * - Registers: rsp moves by push, pop, call and ret only, rbp never.
+ * - Control: direct jumps lead to an instruction of this block or to a thunk; indirect ones to what
+ *   the jump cache has just given, or the thunk for a call that it does not know; a return of
+ * 64-bit mode names its site; the block does not run off its end.
  *
  * Not proved: what the thunks and C do, that a link is bound to the right block (code.c), and
  * speculation. Straight-line: what is known at a label is what is known at every jump to it.
@@ -53,8 +55,9 @@ enum fact {
 	TLB_SCALED, /* r13: an offset of a TLB entry */
 	JC_MASKED,  /* r13: an index of the jump cache, then */
 	JC_SCALED,  /* ... an offset */
-	CODE,       /* r14: an offset in the code cache, from the jump cache; then */
+	CODE,       /* an offset in the code cache, from the jump cache; then */
 	TARGET,     /* ... an address in it */
+	SITE,       /* r14: number of a SITE_BRANCH of this block */
 	BIT_OFFSET, /* less than @hi */
 	CONSTANT,   /* @hi */
 	/* MOVS and STOS: @hi is the binary logarithm of an element's size */
@@ -95,6 +98,9 @@ struct verify {
 		u32 from, to;
 	} back[BLOCK_MAX_SITES];
 	unsigned back_count;
+	u32 resume; /* where a call goes on that the jump cache does not know; what it needs there
+		     */
+	struct facts resume_facts;
 	ZydisDecodedInstruction zi;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	const char *why;
@@ -390,6 +396,14 @@ static bool state_operand(const struct verify *v, unsigned op, size_t off)
 	       o->mem.index == ZYDIS_REGISTER_NONE && o->mem.disp.value + CPU_RBP_BIAS == (s64)off;
 }
 
+/* Does an exit code name a site of this block, of that kind? */
+static bool is_site(const struct verify *v, u64 id, enum site_kind kind)
+{
+	u64 i = id - EXIT_SITE - v->block->sites;
+
+	return i < v->block->site_count && v->code->sites[v->block->sites + i].kind == kind;
+}
+
 /* The new knowledge of the first operand, a general register. */
 static struct knowledge learn(const struct verify *v, int reg)
 {
@@ -444,8 +458,11 @@ static struct knowledge learn(const struct verify *v, int reg)
 		from = o[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(o[1].reg.value) : -1;
 		if (is_immediate(v, 1) && imm <= PAGE_SIZE)
 			k = (struct knowledge){ CONSTANT, 0, 0, imm };
+		if (is_immediate(v, 1) && reg == T2 && is_site(v, imm, SITE_BRANCH))
+			k = (struct knowledge){ SITE, 0, 0, 0 };
 		if (wide && from >= 0 &&
-		    (v->now.reg[from].fact == POINTER || v->now.reg[from].fact == ROOM_POINTER))
+		    (v->now.reg[from].fact == POINTER || v->now.reg[from].fact == ROOM_POINTER ||
+		     v->now.reg[from].fact == TARGET))
 			k = v->now.reg[from];
 		if (wide && from == RCX && v->now.reg[from].fact == COUNT_MAX)
 			k = (struct knowledge){ COUNT_COPY, 0, v->now.reg[from].lo, 0 };
@@ -560,9 +577,23 @@ static bool is_thunk(const struct verify *v, u32 at)
 
 	if (v->exit_code == EXIT_STALE && at == t->exit_saved)
 		return true;
-	if (at == t->exit_host || at == t->exit_saved || at == t->mem)
+	if (at == t->exit_host || at == t->exit_saved || at == t->mem || at == t->branch)
 		return ours;
-	return at == t->jump || at == t->jump_call || at == t->lookup;
+	return at == t->jump || at == t->lookup || at == t->jump_return;
+}
+
+/* Back into a call with what it is to call instead: is all known that was known there? */
+static bool resumes(const struct verify *v, s64 to, const struct facts *facts)
+{
+	if (!v->resume || to != v->resume)
+		return false;
+	for (unsigned i = 0; i < 16; i++) {
+		const struct knowledge *want = &v->resume_facts.reg[i], *have = &facts->reg[i];
+
+		if (want->fact != ANYTHING && memcmp(want, have, sizeof(*want)))
+			return false;
+	}
+	return true;
 }
 
 static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
@@ -571,6 +602,8 @@ static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
 		return true;
 	if (to < v->block->code || to >= v->block->code_end)
 		return refuse(v, "a jump out of the block");
+	if (resumes(v, to, facts))
+		return true;
 	if (to <= v->at) { /* back from soft_mem_slow(), which check_back() looks at */
 		if (v->back_count == ARRAY_LEN(v->back))
 			return refuse(v, "too many jumps backward");
@@ -589,15 +622,25 @@ static bool check_call(struct verify *v)
 	s64 to;
 
 	if (!is_immediate(v, 0)) {
-		if (!is_register(v, 0, T2) || v->now.reg[T2].fact != TARGET)
+		int reg = v->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER
+				  ? number(v->ops[0].reg.value)
+				  : -1;
+
+		if (reg < 0 || v->now.reg[reg].fact != TARGET)
 			return refuse(v, "an indirect call of what the jump cache did not give");
 	} else {
 		to = v->at + v->zi.length + v->ops[0].imm.value.s;
+		if (to == v->code->thunks.call_miss) {
+			if (!is_site(v, v->exit_code, SITE_CALL))
+				return refuse(v, "a call without its site");
+			v->now.reg[T1].fact = ANYTHING;
+			v->now.reg[T2] = (struct knowledge){ TARGET, 0, 0, 0 };
+			return true;
+		}
 		if (to == v->code->thunks.slow) {
 			const struct site *s = &v->code->sites[v->exit_code - EXIT_SITE];
 
-			if (v->exit_code < EXIT_SITE + v->block->sites || s->block != v->block ||
-			    s->kind != SITE_SLOW)
+			if (!is_site(v, v->exit_code, SITE_SLOW))
 				return refuse(v, "a slow access of no site");
 			v->now.reg[T0] = /* C keeps the others that hold something */
 				(struct knowledge){ POINTER, !!(s->access & MEM_W), 0, s->size };
@@ -620,7 +663,11 @@ static bool check_branch(struct verify *v)
 	case ZYDIS_MNEMONIC_CALL: return check_call(v);
 	case ZYDIS_MNEMONIC_RET:
 		v->flows = false;
-		return is_immediate(v, 0) ? refuse(v, "a return that drops bytes") : true;
+		if (is_immediate(v, 0))
+			return refuse(v, "a return that drops bytes");
+		if ((v->block->ctx & CTX_MODE_MASK) == CTX_64 && v->now.reg[T2].fact != SITE)
+			return refuse(v, "a return without its site");
+		return true;
 	case ZYDIS_MNEMONIC_INT3: v->flows = false; return true;
 	case ZYDIS_MNEMONIC_JMP: v->flows = false; break;
 	default: break;
@@ -673,6 +720,15 @@ static void arrive(struct verify *v)
 		v->exit_code = 0;
 	if (!any)
 		memset(&v->now, 0, sizeof(v->now)); /* a return site, a resumption, or dead */
+	for (u32 i = 0; i < v->block->site_count; i++) {
+		const struct site *s = &v->code->sites[v->block->sites + i];
+
+		if (s->kind != SITE_CALL || s->patch != v->at)
+			continue;
+		v->now.reg[T0].fact = v->now.reg[T1].fact = v->now.reg[T2].fact = ANYTHING;
+		v->resume = v->at;
+		v->resume_facts = v->now;
+	}
 }
 
 static bool starts_at(const struct verify *v, u32 at)
