@@ -16,6 +16,7 @@ BUILDER = os.path.join(HERE, "../../tools/guest/build.sh")
 CONSOLE = "console=ttyS0 panic=-1 "
 # No test measures time: this only ends a guest that will never end by itself.
 PATIENCE = 600
+MIB = 1 << 20
 
 made = {}
 
@@ -99,6 +100,7 @@ def tool(name):
 def command(vm, line, mark):
     """Types a line at the guest's shell; the lines it printed, once they are complete."""
     before = len(vm.output)
+    mark = f"{mark}-{before}-"  # no line before it ended so
     vm.send(f"{line}; echo {mark}$((6 * 7)) \n".encode())
     assert vm.wait_for(f"{mark}42".encode(), PATIENCE), f"no end of: {line}"
     return text(vm.output[before:]).splitlines()

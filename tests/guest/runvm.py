@@ -34,6 +34,7 @@ def die_with_parent():
 class Vm:
     """One guest. Everything it prints is kept in .output (bytes).
 
+    keeps: those of disks whose blocks the guest cannot give back.
     ports: names of virtio channels, or hvcN for consoles; the host's ends are in .ports by name.
 
     It ends with close(), at the end of a with statement, or with this process. Without guard it
@@ -44,6 +45,7 @@ class Vm:
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
+                 keeps=(),
                  rng=True, nets=(), ports=(), guard=True):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
@@ -73,7 +75,8 @@ class Vm:
             fd = self.give(self.open_disk(path, flags))
             self.own_fds.append(fd)
             backends.append({"id": f"disk{i}", "kind": "block", "driver": "raw", "fd": fd,
-                             "readonly": readonly, "discard": True, "cache": "writeback"})
+                             "readonly": readonly, "discard": path not in keeps,
+                             "cache": "writeback"})
             nodes.append({"type": "virtio-blk", "id": f"virtio-disk{i}", "bus": port(), "slot": 0,
                           "function": 0, "backend": f"disk{i}", "serial": f"disk{i}",
                           "queues": disk_queues or vcpus})

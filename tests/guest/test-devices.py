@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stock Debian makes of our devices: consoles, channels, fw_cfg, panic notifiers, watchdogs.
+"""What stock Debian makes of our devices: disks that shrink, consoles, channels, fw_cfg, panic
+notifiers, watchdogs.
 
     test-devices.py --vmm build/lodge-vmm --logs DIR
 """
@@ -9,9 +10,11 @@ import base64
 import hashlib
 import os
 import random
+import subprocess
 import tempfile
 
-from guest import CONSOLE, PATIENCE, Boot, command, copy_disk, guest_file, log_in, tap, text
+from guest import (CONSOLE, MIB, PATIENCE, Boot, check_ended, check_filesystem, command, copy_disk,
+                   guest_file, log_in, tap, text, tool)
 
 options = None
 CHANNEL = "org.lodge.test.0"
@@ -94,6 +97,100 @@ def panic(vm, logs):
     assert vm.wait(PATIENCE) == 4
     with open(os.path.join(logs, "devices-debian.log")) as log:
         assert "the guest crashed: its kernel panicked" in log.read()
+
+
+class Disk:
+    """A file of random bytes that a guest has as its disk, and what it should hold by now."""
+
+    def __init__(self, directory, name, mib):
+        self.path = os.path.join(directory, name)
+        self.content = bytearray(random.Random(name).randbytes(mib * MIB))
+        with open(self.path, "wb") as file:
+            file.write(self.content)
+            os.fsync(file.fileno())
+
+    def zero(self, offset, count):
+        self.content[offset:offset + count] = bytes(count)
+
+    def allocated(self):
+        """Bytes of the file that take room on the host."""
+        return os.stat(self.path).st_blocks * 512
+
+    def check(self, vm, device):
+        """The guest, past its own cache, and the host read what should be there."""
+        right = hashlib.sha256(self.content).hexdigest()
+        with open(self.path, "rb") as file:
+            assert hashlib.sha256(file.read()).hexdigest() == right, f"the host's {device}"
+        lines = command(vm, f"dd if={device} bs=1M iflag=direct status=none | sha256sum", "sum")
+        assert right in " ".join(lines), f"the guest's {device}: {lines}"
+
+
+def succeeds(vm, line):
+    return "status 0" in " ".join(command(vm, f"{line}; echo status $?", "done"))
+
+
+def give_back(vm, device, disk):
+    """Discarded blocks are the host's again and read as zeros; all others are as they were."""
+    before = disk.allocated()
+    assert succeeds(vm, f"blkdiscard -o {4 * MIB} -l {8 * MIB} {device}")
+    disk.zero(4 * MIB, 8 * MIB)
+    after = disk.allocated()
+    assert after <= before - 8 * MIB, f"{before} bytes before, {after} after blkdiscard"
+    disk.check(vm, device)
+
+
+def write_zeros(vm, device, disk, offset):
+    """They are there, and the file keeps its blocks: BLKZEROOUT does not let them go."""
+    before = disk.allocated()
+    assert succeeds(vm, f"blkdiscard -z -o {offset} -l {3 * MIB} {device}")
+    disk.zero(offset, 3 * MIB)
+    disk.check(vm, device)
+    assert disk.allocated() >= before, f"{before} bytes before, {disk.allocated()} after zeroing"
+
+
+def keep(vm, device, disk):
+    """discard='ignore': the guest is not offered to give blocks back."""
+    before = disk.allocated()
+    assert not succeeds(vm, f"blkdiscard -o {4 * MIB} -l {8 * MIB} {device}")
+    disk.check(vm, device)
+    write_zeros(vm, device, disk, MIB + 512)
+    assert disk.allocated() >= before
+
+
+def trim(vm, device, disk):
+    """A file system tells of its deleted files."""
+    random_mib = "dd if=/dev/urandom bs=1M status=none count="
+    assert succeeds(vm, f"mount {device} /mnt && {random_mib}20 of=/mnt/goes && "
+                    f"{random_mib}4 of=/mnt/stays && sync")
+    kept = command(vm, "sha256sum /mnt/stays", "kept")[0]
+    # what mkfs left alone is the file's old bytes, and free: with the deleted file, nearly all
+    before = disk.allocated()
+    assert succeeds(vm, "rm /mnt/goes && fstrim -v /mnt")
+    after = disk.allocated()
+    assert after <= before - 20 * MIB, f"{before} bytes before, {after} after fstrim"
+    assert succeeds(vm, f"umount /mnt && mount {device} /mnt && echo 3 >/proc/sys/vm/drop_caches")
+    assert command(vm, "sha256sum /mnt/stays", "same")[0] == kept
+    assert succeeds(vm, "umount /mnt")
+    check_filesystem(disk.path)
+
+
+def test_disks_give_blocks_back():
+    with tempfile.TemporaryDirectory(prefix="lodge-disk-") as directory:
+        root = copy_disk(guest_file("debian"), directory)
+        gives, keeps, trims = (Disk(directory, name, mib)
+                               for name, mib in (("gives", 24), ("keeps", 24), ("trims", 64)))
+        subprocess.run([tool("mkfs.ext4"), "-q", "-F", "-E", "nodiscard", trims.path], check=True)
+        with Boot(options, "devices-discard", guest_file("kernel", "cloud"),
+                  initrd=guest_file("initrd", "cloud"), keeps=(keeps.path,),
+                  disks=[root, gives.path, keeps.path, trims.path],
+                  append=CONSOLE + "root=/dev/vda lodge.more") as vm:
+            log_in(vm)
+            give_back(vm, "/dev/vdb", gives)
+            write_zeros(vm, "/dev/vdb", gives, 16 * MIB + 512)
+            keep(vm, "/dev/vdc", keeps)
+            trim(vm, "/dev/vdd", trims)
+            vm.send(b"poweroff\n")
+            check_ended(vm)
 
 
 def test_debian_finds_its_devices():
