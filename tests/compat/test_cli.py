@@ -49,7 +49,7 @@ def test_manual_page_has_every_option_and_no_other():
 def test_manual_pages_are_well_formed():
     if not shutil.which("groff"):
         raise tap.Skip("groff is not installed")
-    for page in ("lodge.1", "lodge-vmm.1"):
+    for page in ("lodge.1", "lodge-net.1", "lodge-vmm.1"):
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", f"{TOP}/man/{page}"],
                               capture_output=True, text=True)
         assert done.returncode == 0 and not done.stderr, done.stderr

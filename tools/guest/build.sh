@@ -234,7 +234,7 @@ say_debian_size() {
 		private_lists
 		mb=$(package_mb "$@")
 	fi
-	say "installing Debian 12 into $name ($mb MB of packages to download, and their lists: 9 MB)"
+	say "installing Debian 12 into $name ($mb MB of packages to download, besides their lists)"
 }
 
 # build_debian NAME SIZE PACKAGE...: a raw ext4 image of SIZE with these packages
