@@ -25,7 +25,9 @@
 #define CHUNK         4096
 #define GRACE_SECONDS 10 /* from being told to quit to being killed */
 
-static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT };
+static const int signals[] = {
+	SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH
+};
 
 enum { IN, GUEST, MESSAGES, SIGNALS, TIMER, POLLED };
 
@@ -225,6 +227,7 @@ static void read_signal(struct loop *loop)
 	case SIGCHLD: check_child(loop); break;
 	case SIGTSTP: stop(loop); break;
 	case SIGCONT: break;
+	case SIGWINCH: loop->session->request(loop->session->opaque, CONSOLE_RESIZED); break;
 	default: request(loop, CONSOLE_POWERDOWN); break;
 	}
 }

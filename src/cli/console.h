@@ -15,7 +15,13 @@
 #include <sys/types.h>
 
 /* What the person or a signal asked for; the caller of console_run() acts on it. */
-enum console_request { CONSOLE_POWERDOWN, CONSOLE_RESET, CONSOLE_QUIT, CONSOLE_TIMEOUT };
+enum console_request {
+	CONSOLE_POWERDOWN,
+	CONSOLE_RESET,
+	CONSOLE_QUIT,
+	CONSOLE_TIMEOUT,
+	CONSOLE_RESIZED, /* the terminal has another size */
+};
 
 struct console_session {
 	int guest_fd;             /* the console, both ways; -1: none */

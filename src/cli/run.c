@@ -9,6 +9,7 @@
  */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/terminal.h"
 #include "domain/domain.h"
 #include "launch/launch.h"
 
@@ -27,6 +28,7 @@
 #define EXIT_SIGNALLED  128
 #define DEFAULT_MEMORY  "1G"
 #define MONITOR_WAIT_MS 2000
+#define RESIZE_WAIT_MS  500 /* the screen stands still meanwhile */
 
 static const struct command_option options[] = {
 	{ "--engine", VALUE_WORD, "auto|kvm|soft",
@@ -248,6 +250,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.classic_boot = invocation_has(invocation, "--classic-boot"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
 	};
+	terminal_size(&launch->console_columns, &launch->console_rows);
 	*timeout = 0;
 	if (seconds && !g_ascii_string_to_unsigned(seconds, 10, 1, 1000000, timeout, NULL)) {
 		g_set_error(error, run_quark(), EXIT_USAGE,
@@ -276,6 +279,15 @@ static void reset_guest(struct run *run)
 	}
 }
 
+/* A guest that hears nothing of it goes on with the old size; no message may spoil its screen. */
+static void resize_console(const struct run *run)
+{
+	unsigned short columns, rows;
+
+	if (run->launch->console_id && terminal_size(&columns, &rows))
+		launch_resize_console(run->launch, columns, rows, RESIZE_WAIT_MS, NULL);
+}
+
 /*
  * lodge-vmm takes the first of SIGTERM and SIGINT as the power button and the second as the end.
  * One of each is sent, because two of a kind may arrive as one.
@@ -293,6 +305,7 @@ static void on_request(void *opaque, enum console_request request)
 
 	switch (request) {
 	case CONSOLE_RESET: reset_guest(run); break;
+	case CONSOLE_RESIZED: resize_console(run); break;
 	case CONSOLE_POWERDOWN: press_button(run); break;
 	case CONSOLE_TIMEOUT:
 	case CONSOLE_QUIT:

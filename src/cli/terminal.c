@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -56,4 +57,15 @@ void terminal_resume(void)
 {
 	if (terminal.active)
 		tcsetattr(terminal.fd, TCSADRAIN, &terminal.raw);
+}
+
+bool terminal_size(unsigned short *columns, unsigned short *rows)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col || !size.ws_row)
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
 }

@@ -14,5 +14,7 @@ bool terminal_enter_raw(int fd);
 void terminal_restore(void);
 /* After a stop: raw again, if it was raw. */
 void terminal_resume(void);
+/* How many characters the terminal on standard output shows; false: it is none, or does not say. */
+bool terminal_size(unsigned short *columns, unsigned short *rows);
 
 #endif

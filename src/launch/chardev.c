@@ -153,6 +153,19 @@ static int open_ending(struct launch *launch, const struct domain_chardev *chard
 	}
 }
 
+/* A serial port has no size; a virtio console has that of the terminal that shows it. */
+static void note_size(struct launch *launch, struct opened_console *opened)
+{
+	const struct launch_private *p = launch->private;
+
+	if (opened->chardev->kind != CHARDEV_CONSOLE ||
+	    ending(p, opened->chardev) != LAUNCH_CONSOLE_CALLER)
+		return;
+	launch->console_id = g_strdup(opened->chardev->alias);
+	opened->columns = p->options.console_columns;
+	opened->rows = p->options.console_rows;
+}
+
 bool chardevs_open(struct launch *launch, GError **error)
 {
 	static const char *const elements[] = {
@@ -170,6 +183,7 @@ bool chardevs_open(struct launch *launch, GError **error)
 
 		opened->chardev = chardev;
 		opened->number = fd < 0 ? -1 : fd_map_add(&p->map, fd);
+		note_size(launch, opened);
 		g_ptr_array_add(p->consoles, opened);
 		if (fd < 0 && strcmp(opened->driver, "null")) {
 			g_prefix_error(error, "%s:%u: <%s>: ", p->domain->file, chardev->line,

@@ -45,6 +45,7 @@ struct launch_options {
 	const char *engine; /* "auto", "soft" or "kvm"; NULL is auto */
 	enum launch_console console;
 	const char *console_path;
+	unsigned short console_columns, console_rows; /* of LAUNCH_CONSOLE_CALLER; 0: not known */
 	const char *vmm_path; /* another lodge-vmm than the one that belongs to this program */
 	bool no_reboot;       /* a guest that resets ends */
 	bool die_with_caller; /* the guest is killed when the calling thread ends */
@@ -61,6 +62,7 @@ struct launch {
 	int console_fd;     /* of LAUNCH_CONSOLE_CALLER: both ways; -1 otherwise */
 	int messages_fd;    /* what lodge-vmm says on standard error; at its end the guest's too */
 	char *console_path; /* of LAUNCH_CONSOLE_PTY and _UNIX */
+	char *console_id;   /* of LAUNCH_CONSOLE_CALLER if its guest can be told a size, or NULL */
 	char *log_path, *monitor_path;
 	struct launch_private *private;
 };
@@ -85,5 +87,9 @@ void launch_free(struct launch *launch);
 /* Has lodge-vmm run a command without arguments, as "system_reset"; waits @timeout_ms at most. */
 bool launch_monitor_command(const struct launch *launch, const char *command, unsigned timeout_ms,
 			    GError **error);
+/* Tells the guest that its console, which has a console_id, is shown in another size from now on.
+ */
+bool launch_resize_console(const struct launch *launch, unsigned short columns, unsigned short rows,
+			   unsigned timeout_ms, GError **error);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -57,9 +58,10 @@ static json_t *next_answer(int fd, GString *pending, gint64 deadline)
 	}
 }
 
-static bool execute(int fd, GString *pending, const char *command, gint64 deadline, GError **error)
+/* Takes over @command. */
+static bool execute(int fd, GString *pending, json_t *command, gint64 deadline, GError **error)
 {
-	char *line = g_strdup_printf("{\"execute\": \"%s\"}\n", command);
+	char *text = json_dumps(command, JSON_COMPACT), *line = g_strconcat(text, "\n", NULL);
 	bool sent = send(fd, line, strlen(line), MSG_NOSIGNAL) == (ssize_t)strlen(line);
 	json_t *answer = sent ? next_answer(fd, pending, deadline) : NULL;
 	json_t *problem = json_object_get(answer, "error");
@@ -70,31 +72,63 @@ static bool execute(int fd, GString *pending, const char *command, gint64 deadli
 	else if (problem)
 		fail(error, json_string_value(json_object_get(problem, "desc")) ?: "refused");
 	json_decref(answer);
+	json_decref(command);
+	free(text);
 	g_free(line);
+	return good;
+}
+
+static json_t *without_arguments(const char *command)
+{
+	return json_pack("{s:s}", "execute", command);
+}
+
+static bool converse(int fd, json_t *command, gint64 deadline, GError **error)
+{
+	GString *pending = g_string_new(NULL);
+	json_t *greeting = next_answer(fd, pending, deadline);
+	bool good = false;
+
+	if (!greeting)
+		fail(error, "did not greet");
+	else if (execute(fd, pending, without_arguments("qmp_capabilities"), deadline, error))
+		good = execute(fd, pending, json_incref(command), deadline, error);
+	json_decref(greeting);
+	g_string_free(pending, TRUE);
+	return good;
+}
+
+/* Takes over @command. */
+static bool run(const struct launch *launch, json_t *command, unsigned timeout_ms, GError **error)
+{
+	gint64 deadline = g_get_monotonic_time() + timeout_ms * 1000ll;
+	bool good = false;
+	int fd = -1;
+
+	if (!launch->monitor_path)
+		fail(error, "has no socket, because the guest's name is too long for one");
+	else if ((fd = connect_to(launch->monitor_path)) < 0)
+		fail(error, "cannot be reached");
+	else
+		good = converse(fd, command, deadline, error);
+	json_decref(command);
+	if (fd >= 0)
+		close(fd);
 	return good;
 }
 
 bool launch_monitor_command(const struct launch *launch, const char *command, unsigned timeout_ms,
 			    GError **error)
 {
-	gint64 deadline = g_get_monotonic_time() + timeout_ms * 1000ll;
-	GString *pending;
-	json_t *greeting;
-	bool good;
-	int fd;
+	return run(launch, without_arguments(command), timeout_ms, error);
+}
 
-	if (!launch->monitor_path)
-		return fail(error, "has no socket, because the guest's name is too long for one");
-	fd = connect_to(launch->monitor_path);
-	if (fd < 0)
-		return fail(error, "cannot be reached");
-	pending = g_string_new(NULL);
-	greeting = next_answer(fd, pending, deadline);
-	good = greeting ? execute(fd, pending, "qmp_capabilities", deadline, error) &&
-				  execute(fd, pending, command, deadline, error)
-			: fail(error, "did not greet");
-	json_decref(greeting);
-	g_string_free(pending, TRUE);
-	close(fd);
-	return good;
+bool launch_resize_console(const struct launch *launch, unsigned short columns, unsigned short rows,
+			   unsigned timeout_ms, GError **error)
+{
+	json_t *command =
+		json_pack("{s:s, s:{s:s, s:i, s:i}}", "execute", "console-resize", "arguments",
+			  "id", launch->console_id, "columns", columns, "rows", rows);
+
+	return run(launch, command, timeout_ms, error);
 }

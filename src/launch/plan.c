@@ -174,6 +174,10 @@ static void add_console(struct lists *lists, const struct opened_console *opened
 	}
 	json_array_append_new(lists->backends, backend);
 	json_object_set_new(device, "backend", json_string(id));
+	if (opened->columns && opened->rows) {
+		json_object_set_new(device, "columns", json_integer(opened->columns));
+		json_object_set_new(device, "rows", json_integer(opened->rows));
+	}
 	json_array_append_new(lists->devices, device);
 	g_free(id);
 }

@@ -40,7 +40,8 @@ struct opened_disk {
 struct opened_console {
 	const struct domain_chardev *chardev;
 	const char *driver;
-	int number; /* -1 for driver "null" */
+	int number;                   /* -1 for driver "null" */
+	unsigned short columns, rows; /* 0: not known */
 };
 
 struct opened_net {

@@ -4,6 +4,7 @@
 
 exit:N     end with status N            hello:N  print a line on the console, then end with N
 descriptors print what is open          echo     give every console byte back until 'q'
+resize     print the console's size, at first and when the monitor hears of another, three in all
 sleep      wait for SIGTERM or SIGINT; the second ends it with 5, as lodge-vmm does
 message    complain on standard error, end with 1
 """
@@ -39,6 +40,22 @@ def echo(number):
         os.write(number, b"<" + byte + b">")
 
 
+def resize(number, plan):
+    device = next(d for d in plan["devices"] if d["type"] == "virtserialport")
+    os.write(number, f"size {device['columns']} {device['rows']}\r\n".encode())
+    listener = socket.socket(fileno=plan["monitor"]["fd"])
+    for _ in range(2):
+        client = listener.accept()[0].makefile("rw")
+        print('{"QMP": {}}', file=client, flush=True)
+        client.readline()
+        print('{"return": {}}', file=client, flush=True)
+        command = json.loads(client.readline())
+        size = command["arguments"]
+        assert command["execute"] == "console-resize" and size["id"] == device["id"], command
+        os.write(number, f"size {size['columns']} {size['rows']}\r\n".encode())
+        print('{"return": {}}', file=client, flush=True)
+
+
 def sleep(number):
     terms = []
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -66,6 +83,8 @@ def main():
         echo(out)
     elif verb == "sleep":
         sleep(out)
+    elif verb == "resize":
+        resize(out, plan)
     elif verb == "message":
         print("lodge-vmm: cannot build the machine: no reason", file=sys.stderr)
         sys.exit(1)

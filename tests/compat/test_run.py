@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -59,12 +60,17 @@ def place():
         yield Place(directory)
 
 
+def set_size(terminal, rows, columns):
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
 class Terminal:
     """`lodge run` on a pseudo terminal."""
 
-    def __init__(self, where, do, *arguments):
+    def __init__(self, where, do, *arguments, size=(0, 0)):
         self.master, slave = pty.openpty()
         self.slave = slave
+        set_size(slave, *size)
         self.before = termios.tcgetattr(slave)
         self.process = where.start(do, *arguments, stdin=slave, stdout=slave, stderr=slave,
                                    start_new_session=True)
@@ -235,8 +241,10 @@ def test_image_in_use_names_the_holder():
         command = [word if word != "t" else "other" for word in where.command("hello:0")]
         second = subprocess.run([*command, "--disk", disk], env=where.env, capture_output=True,
                                 text=True, timeout=WAIT, stdin=subprocess.DEVNULL)
+        vmm, = children(process.pid)
         process.kill()
         process.wait(WAIT)
+        wait_until(lambda: not alive(vmm))  # which dies of it a moment later
         third = where.run("hello:0", "--disk", disk)
     assert third.returncode == 0, third
     assert second.returncode == 1 and f"{disk} is in use" in second.stderr, second
@@ -418,6 +426,26 @@ def test_terminal_is_given_back_while_stopped():
         terminal.process.send_signal(signal.SIGCONT)
         wait_until(terminal.is_raw)
         terminal.type(b"q")
+        assert terminal.end() == 0
+
+
+XML_OF_A_CONSOLE = """<domain type='qemu'><name>t</name><memory unit='MiB'>64</memory>
+<os><type>hvm</type><kernel>/dev/null</kernel><cmdline>do=resize</cmdline></os>
+<devices><console type='pty'><target type='virtio'/></console></devices></domain>"""
+
+
+def test_virtio_console_has_the_terminals_size():
+    with place() as where:
+        with open(f"{where.directory}/t.xml", "w") as xml:
+            xml.write(XML_OF_A_CONSOLE.replace("/dev/null", f"{where.directory}/vmlinuz"))
+        where.command = lambda do, *arguments: [LODGE, "run", "--vmm", FAKE,
+                                                f"{where.directory}/t.xml"]
+        terminal = Terminal(where, "resize", size=(50, 132))
+        terminal.read("size 132 50")
+        for rows, columns in ((24, 80), (60, 200)):
+            set_size(terminal.slave, rows, columns)
+            terminal.process.send_signal(signal.SIGWINCH)
+            terminal.read(f"size {columns} {rows}")
         assert terminal.end() == 0
 
 

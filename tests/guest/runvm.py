@@ -100,7 +100,7 @@ class Vm:
                              "fd_in": self.give(other.fileno()), "fd_out": other.fileno()})
             nodes.append({"type": "virtserialport", "id": name, "controller": "virtio-serial0",
                           "port": i, "console": name.startswith("hvc"), "name": name,
-                          "backend": f"port{i}"})
+                          "columns": 100, "rows": 30, "backend": f"port{i}"})
         boot = {"kernel": self.open(kernel, os.O_RDONLY), "cmdline": append, "classic": classic,
                 "kaslr": kaslr}
         if initrd:

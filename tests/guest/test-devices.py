@@ -52,6 +52,7 @@ def use_console(vm):
     receive_until(end, b"~# ")
     end.sendall(b"tty; echo seen $((6 * 7))\n")
     assert "/dev/hvc0" in receive_until(end, b"seen 42")
+    assert "30 100" in command(vm, "stty size </dev/hvc0", "size")
     assert vm.qmp().command("console-resize", id="hvc0", columns=132, rows=50) == {"return": {}}
     assert "50 132" in command(vm, "stty size </dev/hvc0", "size")
 

@@ -221,6 +221,8 @@ static int port_realize(struct device *dev, GError **error)
 	err = serial_add_port(p->serial, p, error);
 	if (err)
 		p->serial = NULL;
+	else if (p->columns && p->rows)
+		serial_port_resized(p->serial, p, p->columns, p->rows);
 	return err;
 }
 
@@ -261,6 +263,16 @@ static const struct device_option port_options[] = {
 	  .kind = OPTION_BOOL,
 	  .offset = offsetof(struct serial_port, is_console),
 	  .help = "a terminal (hvc) for the guest" },
+	{ .name = "columns",
+	  .kind = OPTION_U16,
+	  .offset = offsetof(struct serial_port, columns),
+	  .max = UINT16_MAX,
+	  .help = "of the terminal behind it at the start; 0: not known" },
+	{ .name = "rows",
+	  .kind = OPTION_U16,
+	  .offset = offsetof(struct serial_port, rows),
+	  .max = UINT16_MAX,
+	  .help = "of the terminal behind it at the start" },
 	{ .name = "backend",
 	  .kind = OPTION_CONSOLE,
 	  .offset = offsetof(struct serial_port, console),
