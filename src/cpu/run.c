@@ -652,6 +652,15 @@ static bool enter_cached(struct cpu *cpu, gva_t pc)
 	return true;
 }
 
+/* SDM vol. 3 section 5.3: what lies beyond the limit is not fetched. */
+static bool inside_cs(struct cpu *cpu, u32 ctx, unsigned bytes)
+{
+	if (likely(!(ctx & CTX_NONFLAT)) || cpu->rip + bytes - 1 <= cpu->seg[SEG_CS].limit)
+		return true;
+	fault_error(cpu, VEC_GP, 0);
+	return false;
+}
+
 static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 {
 	struct site *link = cpu->link;
@@ -659,8 +668,10 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	struct block *block;
 
 	cpu->link = NULL;
+	if (!inside_cs(cpu, ctx, 1))
+		return false;
 	block = find_block(cpu, pc, ctx);
-	if (!block)
+	if (!block || !inside_cs(cpu, ctx, block->first_bytes))
 		return false;
 	if (link && flushes == cpu->vm->code->flushes)
 		bind_link(cpu, link, block);

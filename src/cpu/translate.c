@@ -293,6 +293,7 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 			break;
 	}
 	l->guest[n] = off;
+	block->first_bytes = insns[0].len;
 	block->bytes = MIN(off, PAGE_SIZE) - block->off;
 	block->lines = code_lines(block->off, block->bytes);
 	block->sum = cpu->vm->config.check_blocks ? block_sum(host + block->off, block->bytes) : 0;

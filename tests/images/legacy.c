@@ -233,5 +233,7 @@ void image_main(void)
 	cases_pae();
 	cases_two_level();
 	cases_gate();
+	cases_code();
+	cases_real();
 	plan_end();
 }

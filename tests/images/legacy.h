@@ -95,5 +95,7 @@ static inline u8 *real_at(unsigned segment, unsigned offset)
 void cases_pae(void);
 void cases_two_level(void);
 void cases_gate(void);
+void cases_code(void);
+void cases_real(void);
 #endif
 #endif

@@ -87,9 +87,10 @@ struct block {
 	u32 ctx;
 	u64 lines; /* 64-byte lines of the page whose bytes it depends on */
 	u64 lines2;
-	u16 bytes; /* of guest code in the first page */
-	u64 sum;   /* cpu_vm_config.check_blocks: of the guest bytes */
-	u32 code;  /* cache offset of the first byte */
+	u16 bytes;      /* of guest code in the first page */
+	u8 first_bytes; /* length of the first instruction */
+	u64 sum;        /* cpu_vm_config.check_blocks: of the guest bytes */
+	u32 code;       /* cache offset of the first byte */
 	u32 code_end;
 	u32 entry_host;  /* entry with the flags in EFLAGS */
 	u32 entry_saved; /* entry with the flags in cpu->saved_flags */
