@@ -151,6 +151,7 @@ bool cpu_has(u32 leaf, u32 subleaf, unsigned reg, unsigned bit);
 void cases_exception(void);
 void cases_branch(void);
 void cases_paging(void);
+void cases_pcid(void);
 void cases_instruction(void);
 void cases_segment(void);
 void cases_syscall(void);

@@ -8,6 +8,7 @@ void image_main(void)
 	cases_exception();
 	cases_branch();
 	cases_paging();
+	cases_pcid();
 	cases_instruction();
 	cases_segment();
 	cases_syscall();
