@@ -224,7 +224,11 @@ static void read_signal(struct loop *loop)
 	if (read(loop->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	switch (info.ssi_signo) {
-	case SIGCHLD: check_child(loop); break;
+	case SIGCHLD:
+		check_child(loop);
+		if (!loop->ended)
+			loop->session->request(loop->session->opaque, CONSOLE_CHILD_ENDED);
+		break;
 	case SIGTSTP: stop(loop); break;
 	case SIGCONT: break;
 	case SIGWINCH: loop->session->request(loop->session->opaque, CONSOLE_RESIZED); break;

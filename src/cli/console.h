@@ -20,7 +20,8 @@ enum console_request {
 	CONSOLE_RESET,
 	CONSOLE_QUIT,
 	CONSOLE_TIMEOUT,
-	CONSOLE_RESIZED, /* the terminal has another size */
+	CONSOLE_RESIZED,     /* the terminal has another size */
+	CONSOLE_CHILD_ENDED, /* perhaps one of others than the guest */
 };
 
 struct console_session {

@@ -61,19 +61,52 @@ static const struct command_option options[] = {
 	{ NULL }
 };
 
-static int fail(GError *error)
-{
-	fprintf(stderr, "lodge run: %s\n", error->message);
-	g_error_free(error);
-	return EXIT_ERROR;
-}
-
 static GQuark run_quark(void)
 {
 	return g_quark_from_static_string("lodge-run");
 }
 
 /* --- the domain --- */
+
+#define OPTIONS_FILE "the options" /* what a domain made of options is called in messages */
+
+/*
+ * "the options:4: <vcpu>: ..." tells a person nothing who has written "--cpus": names that, or if
+ * it is of no option, the element alone.
+ */
+static void name_option(GError *error)
+{
+	static const char *const names[][2] = {
+		{ "<name>: ", "--name: " },         { "<memory>: ", "--memory: " },
+		{ "<vcpu>: ", "--cpus: " },         { "<kernel>: ", "--kernel: " },
+		{ "<initrd>: ", "--initrd: " },     { "<cmdline>: ", "--append: " },
+		{ "<disk>: ", "--disk: " },         { "<serial>: ", "--console: " },
+		{ "<interface>: ", "--forward: " },
+	};
+	const char *at = error->message + strlen(OPTIONS_FILE), *option = "";
+	char *text;
+
+	if (!g_str_has_prefix(error->message, OPTIONS_FILE ":"))
+		return;
+	at += strspn(at, ":0123456789 ");
+	for (size_t i = 0; i < ARRAY_LEN(names) && !*option; i++) {
+		if (!g_str_has_prefix(at, names[i][0]))
+			continue;
+		option = names[i][1];
+		at += strlen(names[i][0]);
+	}
+	text = g_strconcat(option, at, NULL);
+	g_free(error->message);
+	error->message = text;
+}
+
+static int fail(GError *error)
+{
+	name_option(error);
+	fprintf(stderr, "lodge run: %s\n", error->message);
+	g_error_free(error);
+	return EXIT_ERROR;
+}
 
 static const char *const only_without_xml[] = { "--kernel", "--initrd", "--append", "--disk",
 						"--memory", "--cpus",   "--net",    "--name" };
@@ -172,7 +205,7 @@ static struct domain *domain_from_options(const struct invocation *invocation, G
 	append_os(xml, invocation);
 	append_devices(xml, invocation);
 	g_string_append(xml, "</domain>\n");
-	domain = domain_parse(xml->str, xml->len, "the options", directory, error);
+	domain = domain_parse(xml->str, xml->len, OPTIONS_FILE, directory, error);
 	g_string_free(xml, TRUE);
 	g_free(directory);
 	g_free(own_name);
@@ -279,6 +312,15 @@ static void reset_guest(struct run *run)
 	}
 }
 
+static void say_helper_ended(const struct run *run)
+{
+	char *text = launch_helper_ended(run->launch);
+
+	if (text)
+		fprintf(stderr, "lodge: warning: %s\r\n", text);
+	g_free(text);
+}
+
 /* A guest that hears nothing of it goes on with the old size; no message may spoil its screen. */
 static void resize_console(const struct run *run)
 {
@@ -306,6 +348,7 @@ static void on_request(void *opaque, enum console_request request)
 	switch (request) {
 	case CONSOLE_RESET: reset_guest(run); break;
 	case CONSOLE_RESIZED: resize_console(run); break;
+	case CONSOLE_CHILD_ENDED: say_helper_ended(run); break;
 	case CONSOLE_POWERDOWN: press_button(run); break;
 	case CONSOLE_TIMEOUT:
 	case CONSOLE_QUIT:
@@ -320,6 +363,8 @@ static void on_request(void *opaque, enum console_request request)
 static void say_start(const struct launch *launch, const struct launch_options *options)
 {
 	fprintf(stderr, "lodge: engine %s: %s\n", launch->engine, launch->engine_why);
+	if (launch->log_trouble)
+		fprintf(stderr, "lodge: warning: there will be no log: %s\n", launch->log_trouble);
 	if (launch->console_path)
 		fprintf(stderr, "lodge: the console is %s\n", launch->console_path);
 	if (options->console == LAUNCH_CONSOLE_CALLER && launch->console_fd < 0)

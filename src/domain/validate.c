@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define DISK_SERIAL_MAX 20           /* virtio 1.2, 5.2.6: VIRTIO_BLK_ID_BYTES */
-#define MEMORY_MIN_KIB  1024         /* what fits a kernel and its tables at all */
-#define MEMORY_MAX_KIB  (1ull << 32) /* 4 TiB */
+#define MEMORY_MIN_KIB  (2ull << 10) /* what lodge-vmm takes */
+#define MEMORY_MAX_KIB  (1ull << 30) /* 1 TiB */
 #define SERIAL_PORTS    4            /* COM1 to COM4 */
 
 #define CHANNEL_NAME_MAX   255
@@ -99,7 +99,7 @@ static bool validate_memory(const struct domain *domain, const xmlNode *root, GE
 	if (kib < MEMORY_MIN_KIB || kib > MEMORY_MAX_KIB)
 		return domain_fail(
 			domain, error, DOMAIN_ERROR_VALUE, memory,
-			"%" G_GUINT64_FORMAT " KiB is not between 1 MiB and 4 TiB; %s", kib,
+			"%" G_GUINT64_FORMAT " KiB is not between 2 MiB and 1 TiB; %s", kib,
 			xml_attr(memory, "unit") ? "correct it" : "is unit='MiB' missing?");
 	if (current && size_kib(current) > kib)
 		return domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, current,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,20 +73,43 @@ static struct launch *new_launch(const struct domain *domain, const struct launc
 	return launch;
 }
 
+/* Why @fd cannot be a kernel or an initrd, or NULL. What is in it is lodge-vmm's to judge. */
+static const char *not_a_boot_file(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return g_strerror(errno);
+	if (S_ISDIR(st.st_mode))
+		return "it is a directory; name a file in it";
+	return S_ISREG(st.st_mode) && !st.st_size ? "it is empty; was it written completely?"
+						  : NULL;
+}
+
 static bool open_boot_file(struct launch *launch, const char *element, const char *path,
 			   int *number, GError **error)
 {
 	struct launch_private *p = launch->private;
+	const char *why;
 	int fd;
 
 	if (!path)
 		return true;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* without waiting for whoever writes to a pipe */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0) {
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
 			    "%s:%u: <%s>: cannot open %s: %s; correct the path, or make the file "
 			    "readable",
 			    p->domain->file, p->domain->os_line, element, path, g_strerror(errno));
+		return false;
+	}
+	why = not_a_boot_file(fd);
+	if (why) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
+			    "%s:%u: <%s>: cannot boot %s: %s", p->domain->file, p->domain->os_line,
+			    element, path, why);
+		close(fd);
 		return false;
 	}
 	*number = fd_map_add(&p->map, fd);
@@ -268,6 +292,7 @@ void launch_free(struct launch *launch)
 	g_free(launch->engine_why);
 	g_free(launch->console_path);
 	g_free(launch->console_id);
+	g_free(launch->log_trouble);
 	g_free(launch->log_path);
 	g_free(launch->monitor_path);
 	g_free(launch);

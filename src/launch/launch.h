@@ -64,6 +64,7 @@ struct launch {
 	char *console_path; /* of LAUNCH_CONSOLE_PTY and _UNIX */
 	char *console_id;   /* of LAUNCH_CONSOLE_CALLER if its guest can be told a size, or NULL */
 	char *log_path, *monitor_path;
+	char *log_trouble; /* why there is no log_path, or NULL */
 	struct launch_private *private;
 };
 
@@ -77,6 +78,9 @@ struct launch *launch_prepare(const struct domain *domain, const struct launch_o
 			      GError **error);
 /* Starts helpers and lodge-vmm; once only. */
 bool launch_start(struct launch *launch, GError **error);
+/* After a SIGCHLD: takes the end of a network helper and says so for a person, or NULL. Caller
+ * frees. */
+char *launch_helper_ended(struct launch *launch);
 /* Notes in the log how the guest ended; @wait_status as of waitpid(). */
 void launch_ended(struct launch *launch, int wait_status);
 /* Closes what is open; a guest that still runs is killed. NULL is ignored. */

@@ -140,3 +140,27 @@ bool nets_start(struct launch *launch, GError **error)
 	g_free(path);
 	return good;
 }
+
+char *launch_helper_ended(struct launch *launch)
+{
+	GPtrArray *nets = launch->private->nets;
+
+	for (unsigned i = 0; i < nets->len; i++) {
+		struct opened_net *net = nets->pdata[i];
+		int status;
+
+		if (net->helper <= 0 || waitpid(net->helper, &status, WNOHANG) != net->helper)
+			continue;
+		net->helper = 0;
+		if (WIFSIGNALED(status))
+			return g_strdup_printf(
+				"lodge-net was killed by signal %d (%s); the guest goes on "
+				"without that network",
+				WTERMSIG(status), strsignal(WTERMSIG(status)));
+		if (WEXITSTATUS(status))
+			return g_strdup_printf("lodge-net ended with status %d; the guest goes on "
+					       "without that network",
+					       WEXITSTATUS(status));
+	}
+	return NULL;
+}

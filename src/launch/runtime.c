@@ -166,7 +166,7 @@ static bool open_monitor(struct launch *launch, GError **error)
 
 /* --- the log --- */
 
-/* A log that cannot be opened does not stop a guest: log_path stays NULL. */
+/* A log that cannot be opened does not stop a guest: log_path stays NULL, log_trouble says why. */
 static void open_log(struct launch *launch, const char *name)
 {
 	struct launch_private *p = launch->private;
@@ -183,6 +183,8 @@ static void open_log(struct launch *launch, const char *name)
 	if (p->log_fd >= 0) {
 		p->log = fd_map_add(&p->map, fcntl(p->log_fd, F_DUPFD_CLOEXEC, 0));
 		launch->log_path = g_strdup(path);
+	} else {
+		launch->log_trouble = g_strdup_printf("%s: %s", path, g_strerror(errno));
 	}
 	g_free(old);
 	g_free(path);

@@ -109,6 +109,11 @@ def children(pid):
     return [int(word) for word in found.stdout.split()]
 
 
+def program(pid):
+    with open(f"/proc/{pid}/comm") as text:
+        return text.read().strip()
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as text:
@@ -309,6 +314,57 @@ def test_console_none():
     with place() as where:
         done = where.run("exit:0", "--console", "none")
     assert done.returncode == 0 and done.stdout == b"", done
+
+
+def test_wrong_values_are_said_of_the_option():
+    with place() as where:
+        empty = f"{where.directory}/empty"
+        with open(empty, "wb"):
+            pass
+        for arguments, text in (
+                (("--cpus", "1000"), "--cpus: '1000' is not a number from 1 to 255"),
+                (("--memory", "5Q"), "--memory: unit='Q' is not a unit: use KiB, MiB or GiB"),
+                (("--initrd", "/nowhere"), "--initrd: cannot open /nowhere: No such file or "
+                 "directory; correct the path, or make the file readable"),
+                (("--initrd", "/tmp"), "--initrd: cannot boot /tmp: it is a directory; name a "
+                 "file in it"),
+                (("--initrd", empty), f"--initrd: cannot boot {empty}: it is empty; was it "
+                 "written completely?"),
+                (("--disk", "/nowhere"), "--disk: vda: cannot open /nowhere: No such file or "
+                 "directory; create it, or correct <source>")):
+            done = where.run("hello:0", *arguments)
+            assert done.returncode == 1, done
+            assert f"lodge run: {text}\n" == done.stderr.decode(), done.stderr
+
+
+def test_guest_without_a_log_says_so():
+    with place() as where:
+        where.env["XDG_STATE_HOME"] = "/proc/nowhere"
+        done = where.run("hello:0")
+    assert done.returncode == 0, done
+    assert b"warning: there will be no log: /proc/nowhere/lodge/t.log: No such" in done.stderr, done
+
+
+def test_death_of_the_network_is_said():
+    with place() as where:
+        process = where.start("sleep", "--net", "user", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        vmm = [pid for pid in children(process.pid) if program(pid) != "lodge-net"]
+        net = [pid for pid in children(process.pid) if program(pid) == "lodge-net"]
+        assert len(net) == 1 and len(vmm) == 1, (net, vmm)
+        os.kill(net[0], signal.SIGKILL)
+        said = b""
+        while b"network" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        assert b"warning: lodge-net was killed by signal 9 (Killed); the guest goes on" in said, said
+        assert alive(vmm[0]) and process.poll() is None
+        process.terminate()
+        process.stderr.readline()
+        process.terminate()
+        assert process.wait(WAIT) == 5
 
 
 def test_wrong_options_end_with_usage():
