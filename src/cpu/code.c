@@ -433,7 +433,7 @@ bool code_has_room(const struct code_cache *code)
 	return (size_t)(code->buf.limit - code->buf.p) > BLOCK_MAX_CODE &&
 	       code->block_count < code->block_max &&
 	       code->site_count + BLOCK_MAX_SITES < code->site_max &&
-	       code->map_count + BLOCK_MAX_INSNS < code->map_max &&
+	       code->map_count + BLOCK_MAX_MAPS < code->map_max &&
 	       code->insn_count < code->insn_max;
 }
 

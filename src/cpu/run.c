@@ -537,7 +537,7 @@ static enum next leave_signal(struct cpu *cpu)
 	if (!b)
 		return NEXT_ERROR;
 	off = cpu->scratch[2] - cpu->code_base - b->code;
-	for (i = b->insns - 1; i > 0 && b->map[i].host > off; i--)
+	for (i = b->maps - 1; i > 0 && b->map[i].host > off; i--)
 		;
 	if (b->map[i].guest & 0x8000)
 		cpu->rflags = (cpu->rflags & ~FLAGS_ARITH) | (cpu->scratch[3] & FLAGS_ARITH);

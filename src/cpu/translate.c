@@ -372,7 +372,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 		*block->last = insns[block->insns - 1];
 	}
 	code->site_count += block->site_count;
-	code->map_count += block->insns;
+	code->map_count += block->maps;
 	code->block_count++;
 	block->valid = 1;
 	code_insert(code, block);

@@ -192,6 +192,7 @@ struct cpu {
 	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
 	u64 scratch[4];
+	u32 loop_left; /* how often a loop may go round without a check (lower_carry.c) */
 	/* -- end of the 8-bit reach (approximately) */
 
 	u64 rip;    /* valid outside translated code */

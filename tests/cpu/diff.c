@@ -308,8 +308,9 @@ static u16 put_random_insn(struct program *p)
 				   : 0);
 }
 
-/* A random instruction that accesses [@base + a small number], base left alone. */
-static bool put_off_base(struct program *p, unsigned base)
+/* A random instruction that accesses [@base + a small number], the registers of @keep left alone.
+ */
+static bool put_off_base(struct program *p, unsigned base, u16 keep)
 {
 	struct insn i;
 	u8 b[15];
@@ -320,7 +321,7 @@ static bool put_off_base(struct program *p, unsigned base)
 			continue;
 		if (i.mem.base != base || i.mem.index != REG_NONE || !i.has_modrm ||
 		    (i.modrm >> 6 != 1 && i.modrm >> 6 != 2) || !i.mem.access || !i.mem.size ||
-		    i.encoding == ENCODING_EVEX || i.masked || i.writes >> base & 1 ||
+		    i.encoding == ENCODING_EVEX || i.masked || i.writes & keep ||
 		    i.kind == KIND_PUSH || i.kind == KIND_POP || i.kind == KIND_GATHER ||
 		    (i.kind == KIND_BT && !i.imm_bytes))
 			continue;
@@ -384,7 +385,7 @@ static void put_group(struct program *p)
 		else if (below(4) == 0)
 			put_step(p, base);
 		else
-			put_off_base(p, base);
+			put_off_base(p, base, BIT(base));
 		/* where a base that is written points to, there may be something in one place only
 		 */
 		if (below(8) == 0 && put_random_insn(p) >> base & 1)
@@ -411,13 +412,90 @@ static void put_string(struct program *p)
 		put(p, narrow, sizeof(narrow));
 }
 
+/* Adds @d to a register in one of the ways that leave its value a known distance from before. */
+static void put_add(struct program *p, unsigned reg, s8 d)
+{
+	u8 rex = 0x48 | reg >> 3, low = reg & 7;
+	u8 add[] = { rex, 0x83, 0xc0 | low, d };
+	u8 sub[] = { rex, 0x83, 0xe8 | low, -d };
+	u8 lea[] = { rex | (reg >> 3) << 2, 0x8d, 0x44 | low << 3, 0x20 | low, d };
+
+	switch (below(3)) {
+	case 0: put(p, add, sizeof(add)); break;
+	case 1: put(p, sub, sizeof(sub)); break;
+	default: put(p, lea, sizeof(lea));
+	}
+}
+
+/* A load or store of 1 to 8 bytes at [@base + @index * scale]. */
+static void put_indexed(struct program *p, unsigned base, unsigned index, unsigned scale, u16 keep)
+{
+	unsigned reg = below(16);
+	u8 b[] = { 0x40 | (below(2) << 3) | (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3,
+		   0x88 | below(4), 0x44 | (reg & 7) << 3,
+		   scale << 6 | (index & 7) << 3 | (base & 7), below(32) };
+
+	if (keep >> reg & 1)
+		b[1] &= ~2;
+	put(p, b, sizeof(b));
+}
+
+/* A loop over arrays: its addresses move by constants, or do not, or one of them is lost. */
+static void put_loop(struct program *p)
+{
+	unsigned counter = below(16), base, other, index, turns = 1 + below(below(4) ? 20 : 150);
+	s8 step[3] = { (rnd() & 0x3f) - 32, below(3) ? 8 << below(3) : 0, 1 - below(3) };
+	unsigned scale = below(4), body;
+	u16 keep;
+
+	do {
+		base = below(16);
+		other = below(16);
+		index = below(16);
+	} while (base == counter || other == counter || base == other || index == base ||
+		 index == other || index == counter || index == RSP);
+	keep = BIT(counter) | BIT(base) | BIT(other) | BIT(index);
+	put_mov_imm64(p, base, data_address(PAGE_SIZE) + (step[0] < 0 ? 2 * PAGE_SIZE : 0));
+	put_mov_imm64(p, other, data_address(2 * PAGE_SIZE));
+	put_mov_imm64(p, index, 160);
+	put_mov_imm64(p, counter, turns);
+	body = p->len;
+	for (unsigned n = 1 + below(5); n--;) {
+		unsigned at = below(3) ? base : other;
+
+		switch (below(6)) {
+		case 0: put_indexed(p, at, index, scale, keep); break;
+		case 1: put_add(p, at, step[at == other]); break;
+		case 2: put_add(p, index, step[2]); break;
+		default: put_off_base(p, at, keep);
+		}
+		if (below(24) == 0) { /* may lose any of them, but must not lose the count */
+			unsigned len = p->len, count = p->count;
+
+			if (put_random_insn(p) >> counter & 1) {
+				p->len = len;
+				p->count = count;
+			}
+		}
+	}
+	put_add(p, base, step[0]);
+	if (below(3))
+		put_add(p, other, step[1]);
+	put(p, (u8[]){ 0x48 | counter >> 3, 0xff, 0xc8 | (counter & 7) }, 3); /* dec */
+	put(p, (u8[]){ 0x0f, 0x85 }, 2);
+	*(s32 *)(p->bytes + p->len) = (s32)(body - (p->len + 4)); /* jnz */
+	p->len += 4;
+}
+
 static void make_program(struct program *p, unsigned insns)
 {
 	p->len = p->count = 0;
 	p->masked = false;
 	if (below(16) == 0)
 		put_string(p);
-	if (insns > 1 && below(3) == 0)
+	if (insns > 1 && below(12) == 0)
+		put_loop(p);
+	else if (insns > 1 && below(3) == 0)
 		put_group(p);
 	else
 		for (unsigned k = 0; k < insns; k++)

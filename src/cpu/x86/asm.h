@@ -213,6 +213,21 @@ static inline void e_cmp_state32(struct code_buf *b, size_t off, s8 imm)
 	e_state(b, 7, off);
 	e8(b, imm);
 }
+/* sub dword [state], imm8: flags */
+static inline void e_sub_state32(struct code_buf *b, size_t off, s8 imm)
+{
+	e8(b, 0x83);
+	e_state(b, 5, off);
+	e8(b, imm);
+}
+/* cmova dst, src: 64 bit */
+static inline void e_cmova(struct code_buf *b, unsigned dst, unsigned src)
+{
+	e_rex(b, 1, dst, src);
+	e8(b, 0x0f);
+	e8(b, 0x47);
+	e8(b, 0xc0 | (dst & 7) << 3 | (src & 7));
+}
 /* ModRM and displacement for [base + disp]; @base as the low four bits of a register number, whose
  * high bit the caller has put into REX. @wide: an 8-bit displacement means something else (EVEX).
  */

@@ -84,7 +84,7 @@ void flags_before(struct lower *x)
 	if (flags_merge(x->insn, live_out(x)))
 		flags_need_host(x);
 	if (x->form == FLAGS_HOST || x->form == FLAGS_BOTH)
-		x->l->block->map[x->i].guest |= 0x8000;
+		map_here(x)->guest |= 0x8000;
 }
 void flags_after(struct lower *x)
 {
@@ -115,7 +115,7 @@ void settle(struct lower *x)
 	else
 		e_store(b, T1, HOME(RSP));
 	x->rsp_pending = 0;
-	x->l->block->map[x->i].rsp = 0; /* only what follows may raise a signal */
+	map_here(x)->rsp = 0; /* only what follows may raise a signal */
 }
 
 /* ---- sites and stubs ------------------------------------------------------------------------ */
@@ -346,11 +346,11 @@ static void lower_clflush(struct lower *x)
 	emit_memory(x, 1, MEM_R, 0);
 }
 
-static bool fpu_is_off(const struct lower *x)
+bool fpu_is_off(const struct lower *x, const struct insn *insn)
 {
 	u32 ctx = x->l->block->ctx;
 
-	switch (x->insn->fpu) {
+	switch (insn->fpu) {
 	case FPU_X87: return ctx & CTX_NO_X87;
 	case FPU_SSE: return ctx & CTX_NO_SSE;
 	case FPU_AVX: return ctx & CTX_NO_AVX;
@@ -415,7 +415,7 @@ static void lower_insn(struct lower *x)
 		emit_exit(x, SITE_UD, here);
 		return;
 	}
-	if (fpu_is_off(x)) {
+	if (fpu_is_off(x, x->insn)) {
 		emit_exit(x, SITE_FPU, here);
 		return;
 	}
@@ -576,6 +576,20 @@ static void emit_entries(struct lower *x)
 	block->entry_found = block->entry_saved;
 }
 
+void lower_insns(struct lower *x)
+{
+	for (x->i = 0; x->i < x->l->count && !x->ended; x->i++) {
+		x->insn = &x->l->insns[x->i];
+		*map_here(x) = (struct host_map){
+			.host = cache_off(x, x->b->p) - x->l->block->code,
+			.guest = x->l->guest[x->i],
+			.rsp = x->rsp_pending,
+		};
+		lower_insn(x);
+		groups_update(x);
+	}
+}
+
 void lower_block(struct lowering *l)
 {
 	struct lower x = { .l = l, .b = l->buf };
@@ -584,20 +598,15 @@ void lower_block(struct lowering *l)
 	l->site_count = 0;
 	block->code = cache_off(&x, x.b->p);
 	compute_liveness(&x);
+	carry_plan(&x);
 	emit_entries(&x);
-	for (x.i = 0; x.i < l->count && !x.ended; x.i++) {
-		x.insn = &l->insns[x.i];
-		block->map[x.i].host = cache_off(&x, x.b->p) - block->code;
-		block->map[x.i].guest = l->guest[x.i];
-		block->map[x.i].rsp = x.rsp_pending;
-		lower_insn(&x);
-		groups_update(&x);
-	}
-	block->insns = x.i;
+	lower_insns(&x);
+	block->insns = block->maps = x.i;
 	if (!x.ended) {
 		x.i = l->count - 1;
 		emit_fall_through(&x);
 	}
+	carry_copy(&x);
 	emit_stubs(&x);
 	while (cache_off(&x, x.b->p) < block->entry_saved + BLOCK_MIN_CODE)
 		e8(x.b, 0xcc);

@@ -10,6 +10,7 @@
 #include "cpu/x86/asm.h"
 
 #define BLOCK_MAX_INSNS 48
+#define BLOCK_MAX_MAPS  (BLOCK_MAX_INSNS * 2)
 #define BLOCK_MAX_SITES (BLOCK_MAX_INSNS * 4 + 8)
 #define BLOCK_MIN_CODE  32    /* room for code.c to overwrite an entry */
 #define BLOCK_MAX_CODE  16384 /* bytes reserved before a block is lowered */
@@ -83,6 +84,7 @@ struct block {
 	gpa_t page2; /* second page of a page-crossing instruction, or ~0 */
 	u16 off;     /* of the first instruction in the page */
 	u8 insns;
+	u8 maps; /* more than @insns: some are there twice */
 	u8 valid;
 	u32 ctx;
 	u64 lines; /* 64-byte lines of the page whose bytes it depends on */
@@ -100,7 +102,7 @@ struct block {
 	struct site *in;       /* sites bound to this block */
 	struct block *hash_next;
 	struct block *page_next, *page2_next;
-	struct host_map *map; /* insns entries */
+	struct host_map *map; /* @maps entries, by host offset */
 	struct insn *last;    /* the instruction of a SITE_HELPER, else NULL */
 };
 

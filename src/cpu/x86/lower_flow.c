@@ -137,13 +137,8 @@ void emit_fall_through(struct lower *x)
 	}
 }
 
-static s32 branch_target(const struct lower *x)
-{
-	return (s32)x->l->guest[x->i] + x->insn->len + (s32)x->insn->imm;
-}
-
 /* The instruction's jump to page offset @target of the current page (or beyond it). */
-static void emit_direct(struct lower *x, s32 target, u8 live)
+void emit_direct(struct lower *x, s32 target, u8 live)
 {
 	settle(x);
 	if (!in_page(target)) {
@@ -157,10 +152,15 @@ static void emit_direct(struct lower *x, s32 target, u8 live)
 	x->ended = true;
 }
 
+s32 branch_target(const struct lower *x, unsigned i)
+{
+	return (s32)x->l->guest[i] + x->l->insns[i].len + (s32)x->l->insns[i].imm;
+}
+
 void lower_jcc(struct lower *x)
 {
 	struct code_buf *b = x->b;
-	s32 target = branch_target(x);
+	s32 target = branch_target(x, x->i);
 	unsigned cc = x->insn->opcode & 15;
 	u8 live = x->l->live_taken[x->i];
 	enum flags_form form;
@@ -168,6 +168,8 @@ void lower_jcc(struct lower *x)
 
 	settle(x);
 	flags_need_host(x);
+	if (carry_branch(x, cc))
+		return;
 	form = x->form;
 	if (target > x->l->guest[x->i] && target < (s32)PAGE_SIZE) {
 		link_to(x, e_jcc(b, cc, true), target, live);
@@ -185,7 +187,7 @@ void lower_jcc(struct lower *x)
 void lower_loop(struct lower *x)
 {
 	struct code_buf *b = x->b;
-	s32 target = branch_target(x);
+	s32 target = branch_target(x, x->i);
 	enum flags_form form;
 	u8 *skip;
 
@@ -406,7 +408,7 @@ static unsigned reserve_pointer(struct lower *x, unsigned bytes)
 static void emit_enter_target(struct lower *x)
 {
 	if (branch_is_direct(x->insn) && is_long(x)) {
-		e_add_state(x->b, OFF(page_base), branch_target(x) & PAGE_MASK);
+		e_add_state(x->b, OFF(page_base), branch_target(x, x->i) & PAGE_MASK);
 		return;
 	}
 	e_load(x->b, T0, OFF(exit_arg));
@@ -421,7 +423,7 @@ static void lower_call_outside(struct lower *x, unsigned bytes)
 	u8 *miss[3];
 
 	if (branch_is_direct(x->insn))
-		emit_far_target(x, branch_target(x), FL_ALL);
+		emit_far_target(x, branch_target(x, x->i), FL_ALL);
 	else
 		emit_target(x, bytes);
 	flags_clobber(x, FL_ALL);
@@ -448,8 +450,8 @@ void lower_call(struct lower *x)
 {
 	unsigned bytes = push_bytes(x, x->insn);
 
-	if (branch_is_direct(x->insn) && in_page(branch_target(x)))
-		lower_call_inside(x, branch_target(x), bytes);
+	if (branch_is_direct(x->insn) && in_page(branch_target(x, x->i)))
+		lower_call_inside(x, branch_target(x, x->i), bytes);
 	else
 		lower_call_outside(x, bytes);
 }
@@ -478,7 +480,7 @@ void lower_ret(struct lower *x)
 void lower_jmp(struct lower *x)
 {
 	if (branch_is_direct(x->insn)) {
-		emit_direct(x, branch_target(x), x->l->live_taken[x->i]);
+		emit_direct(x, branch_target(x, x->i), x->l->live_taken[x->i]);
 		return;
 	}
 	emit_target(x, is_long(x) ? 8 : push_bytes(x, x->insn));

@@ -210,8 +210,7 @@ static u8 key_segment(const struct lower *x, unsigned seg)
 	return seg == SEG_FS || seg == SEG_GS ? seg : SEG_DS;
 }
 
-/* The key of instruction @i's memory operand and its displacement; false: it takes no part. */
-static bool memory_key(const struct lower *x, unsigned i, struct group_key *key, s64 *disp)
+bool memory_key(const struct lower *x, unsigned i, struct group_key *key, s64 *disp)
 {
 	const struct insn *insn = &x->l->insns[i];
 	const struct insn_mem *m = &insn->mem;
@@ -228,7 +227,7 @@ static bool memory_key(const struct lower *x, unsigned i, struct group_key *key,
 	return true;
 }
 
-static bool same_key(const struct group_key *a, const struct group_key *b)
+bool same_key(const struct group_key *a, const struct group_key *b)
 {
 	return a->base == b->base && a->index == b->index && a->scale == b->scale &&
 	       a->seg == b->seg && a->width == b->width;
@@ -284,8 +283,7 @@ static u16 key_registers(const struct group_key *key)
 	return mask;
 }
 
-/* What instruction @i does to a key's value: false, nobody knows; else it moves by *@shift. */
-static bool key_after(const struct lower *x, unsigned i, const struct group_key *key, s64 *shift)
+bool key_after(const struct lower *x, unsigned i, const struct group_key *key, s64 *shift)
 {
 	u16 mask = key_registers(key);
 	unsigned reg;
@@ -389,13 +387,19 @@ unsigned group_register(unsigned group)
 	return registers[group];
 }
 
-static struct group *group_victim(struct lower *x)
+/* Where a new group of this key goes; NULL: nowhere. */
+static struct group *group_slot(struct lower *x, const struct group_key *key)
 {
-	struct group *g = x->groups;
+	struct group *g = &x->groups[x->carry.count];
 
 	if (x->reserved)
-		return &x->groups[x->reserved == g];
-	for (unsigned i = 1; i < GROUPS; i++)
+		return &x->groups[x->reserved == x->groups];
+	for (unsigned i = 0; i < x->carry.count; i++)
+		if (same_key(key, &x->carry.keys[i]))
+			return x->groups[i].active ? NULL : &x->groups[i];
+	if (x->carry.count == GROUPS)
+		return NULL;
+	for (unsigned i = x->carry.count + 1; i < GROUPS; i++)
 		if (g->active && (!x->groups[i].active || x->groups[i].age < g->age))
 			g = &x->groups[i];
 	return g;
@@ -408,6 +412,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 			       unsigned seg, emit_address *address)
 {
 	struct group plan, *g = group_find(x, key, a);
+	bool shared;
 	struct stub *stub;
 	struct site *s;
 
@@ -416,14 +421,15 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 		return (struct ptr){ g->reg, a->disp - g->ref };
 	}
 	flags_clobber(x, x->live_in[x->i]);
-	if (!group_plan(x, key, a, &plan) || !fits32(plan.lo)) {
+	g = group_slot(x, key);
+	shared = group_plan(x, key, a, &plan) || (g && g < x->groups + x->carry.count);
+	if (!g || !shared || !fits32(plan.lo)) {
 		settle(x);
 		address(x, T0, a->disp);
 		emit_segment(x, T0, seg);
 		emit_check(x, a->size, a->access, seg);
 		return (struct ptr){ T0, 0 };
 	}
-	g = group_victim(x);
 	*g = plan;
 	g->active = 1;
 	g->reg = group_register(g - x->groups);

@@ -4,6 +4,7 @@
  *
  *   lower.c         a block: flags, liveness, entries, ways out; what each kind becomes
  *   lower_memory.c  guest addresses to host pointers: checks, and the groups that share one
+ *   lower_carry.c   loops that need no check for most of their turns
  *   lower_copy.c    re-encoding an instruction with its operands placed
  *   lower_flow.c    jumps, calls, returns, the stack
  *   lower_string.c  MOVS and STOS
@@ -57,6 +58,16 @@ struct stub {
 	u8 reg; /* SITE_MEM: holds the address, takes the pointer; SITE_CALL: takes what to call */
 };
 
+/* The block is a loop whose groups' pointers are carried from one turn to the next. */
+struct carry {
+	unsigned count; /* of @keys; 0: it is none */
+	struct group_key keys[GROUPS];
+	s64 step[GROUPS]; /* what a turn adds to a key's value */
+	unsigned last;    /* index of the branch back */
+	u8 *enter;        /* rel32 of the checked copy's jump to the other one */
+	u8 *next;         /* the other one's next turn; NULL: not begun */
+};
+
 struct lower {
 	struct lowering *l;
 	struct code_buf *b;
@@ -66,10 +77,12 @@ struct lower {
 	u8 live_in[BLOCK_MAX_INSNS];
 	struct stub stubs[BLOCK_MAX_SITES];
 	unsigned stub_count;
-	bool ended; /* an unconditional exit has been written */
-	struct group groups[GROUPS];
+	bool ended;                   /* an unconditional exit has been written */
+	struct group groups[GROUPS];  /* the first are those of @carry.keys */
 	const struct group *reserved; /* its register holds something else */
-	s32 rsp_pending;              /* guest RSP is its home plus this */
+	struct carry carry;
+	unsigned map_shift; /* of block->map for the instructions of a second copy */
+	s32 rsp_pending;    /* guest RSP is its home plus this */
 };
 
 static inline bool is_slow(const struct lower *x)
@@ -97,6 +110,11 @@ static inline u32 cache_off(const struct lower *x, const u8 *p)
 	return p - x->b->base;
 }
 
+static inline struct host_map *map_here(const struct lower *x)
+{
+	return &x->l->block->map[x->map_shift + x->i];
+}
+
 /* ---- lower.c -------------------------------------------------------------------------------- */
 
 void emit_save_flags(struct code_buf *b);    /* uses T1 */
@@ -116,6 +134,10 @@ struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off);
 u32 site_id(const struct lower *x, const struct site *s);
 struct stub *add_stub(struct lower *x, u8 *jump, struct site *s);
 void emit_leave(struct lower *x, struct site *s);
+/* Do the control bits of the block's context forbid the instruction? */
+bool fpu_is_off(const struct lower *x, const struct insn *insn);
+/* Lowers the instructions of the block from the first one on, until the block ends. */
+void lower_insns(struct lower *x);
 /* Leaves the block for C at this instruction. */
 void emit_exit(struct lower *x, enum site_kind kind, s32 guest_off);
 /* The host register that holds guest register @r, loading a homed one into @temp. */
@@ -156,6 +178,21 @@ const struct group *stack_group(struct lower *x, unsigned base, s32 off, unsigne
 unsigned group_register(unsigned group);
 /* What the instruction did to registers makes groups invalid, or moves them. */
 void groups_update(struct lower *x);
+/* The key of instruction @i's memory operand and its displacement; false: it takes no part. */
+bool memory_key(const struct lower *x, unsigned i, struct group_key *key, s64 *disp);
+bool same_key(const struct group_key *a, const struct group_key *b);
+/* What instruction @i does to a key's value: false, nobody knows; else it moves by *@shift. */
+bool key_after(const struct lower *x, unsigned i, const struct group_key *key, s64 *shift);
+
+/* ---- lower_carry.c ------------------------------------------------------------------------------
+ */
+
+/* Looks whether the block is a loop that carries pointers; if so it ends behind its branch back. */
+void carry_plan(struct lower *x);
+/* The branch back of condition @cc; false: not of such a loop. */
+bool carry_branch(struct lower *x, unsigned cc);
+/* Behind the block: the copy for the other turns, if carry_branch() jumped to it. */
+void carry_copy(struct lower *x);
 
 /* ---- lower_copy.c -------------------------------------------------------------------------------
  */
@@ -201,6 +238,9 @@ void e_lookup_or(struct code_buf *b, const u8 *otherwise);
 /* ---- lower_flow.c -------------------------------------------------------------------------------
  */
 
+s32 branch_target(const struct lower *x, unsigned i);
+/* The instruction's jump to page offset @target of the current page (or beyond it). */
+void emit_direct(struct lower *x, s32 target, u8 live);
 /* The block ends where the next one begins. */
 void emit_fall_through(struct lower *x);
 void lower_jcc(struct lower *x);

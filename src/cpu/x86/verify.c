@@ -70,13 +70,31 @@ enum fact {
 	ROOM_COMPARED, /* as COMPARED, BOUNDED, POINTER: for rcx elements */
 	ROOM_BOUNDED,
 	ROOM_POINTER,
+	/* lower_carry.c; @of is the index of a carried pointer, P0 or P1 */
+	LOW_BITS,       /* of the pointer, then */
+	PAGE_OFFSET,    /* ... within its page, then, where it goes up, */
+	MINUS_OFFSET,   /* ... negated, then */
+	BYTES_LEFT,     /* ... plus @hi */
+	TURNS,          /* at most what struct turns says of the pointers of the mask @of */
+	TURNS_COMPARED, /* ... compared with another such number */
 };
 struct knowledge {
 	u8 fact, write;
 	s32 lo, hi;
+	u8 of;
+};
+/* What cpu->loop_left is worth to P0 and P1: that often they may move by up to 1 << @shift bytes,
+ * up until their offset in the page is @limit, or, where that is -1, down until it is 0. */
+struct turns {
+	u8 shift[2];
+	s32 limit[2];
+	u8 mask; /* of the pointers for which cpu->loop_left was stored */
+	u8 may;  /* of those that may move now: it has been counted down */
+	u8 down; /* it was counted down by the instruction before this one */
 };
 struct facts {
 	struct knowledge reg[16];
+	struct turns turns;
 };
 
 struct pending {
@@ -101,6 +119,12 @@ struct verify {
 	u32 resume; /* where a call goes on that the jump cache does not know; what it needs there
 		     */
 	struct facts resume_facts;
+	struct {
+		u32 at; /* 0: there is none */
+		struct facts facts;
+	} head;          /* where the turns of a carrying loop begin */
+	u8 not_carried;  /* mask of pointers that turned out not to be known at its end */
+	bool once_again; /* because of that */
 	ZydisDecodedInstruction zi;
 	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
 	const char *why;
@@ -165,11 +189,20 @@ static bool changes_a_flag(const struct verify *v, s64 at)
 	}
 }
 
+/* cpu->loop_left is stored to and counted down by one. */
+static bool counts_turns(const struct verify *v, s64 at)
+{
+	return at == offsetof(struct cpu, loop_left) && v->ops[0].size == 32 &&
+	       (v->zi.mnemonic == ZYDIS_MNEMONIC_MOV ||
+		(v->zi.mnemonic == ZYDIS_MNEMONIC_SUB && is_immediate(v, 1) &&
+		 v->ops[1].imm.value.u == 1));
+}
+
 static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
 {
 	if (is_kernel(v) && inside(swapped, ARRAY_LEN(swapped), at, o->size / 8))
 		return true;
-	if (write && changes_a_flag(v, at))
+	if (write && (changes_a_flag(v, at) || counts_turns(v, at)))
 		return true;
 	if (inside(written, ARRAY_LEN(written), at, o->size / 8) ||
 	    (!write && inside(readable, ARRAY_LEN(readable), at, o->size / 8)))
@@ -404,17 +437,111 @@ static bool is_site(const struct verify *v, u64 id, enum site_kind kind)
 	return i < v->block->site_count && v->code->sites[v->block->sites + i].kind == kind;
 }
 
+/* The index of a pointer that a loop may carry, or -1. */
+static int carried(int reg)
+{
+	return reg == P0 ? 0 : reg == P1 ? 1 : -1;
+}
+
+/* What the steps of counting turns make of a register. */
+static struct knowledge learn_turns(const struct verify *v, const struct knowledge *old)
+{
+	const ZydisDecodedOperand *o = v->ops;
+	struct knowledge k = { ANYTHING };
+	u64 imm = is_immediate(v, 1) ? o[1].imm.value.u : 0;
+	int from = o[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(o[1].reg.value) : -1;
+	bool wide = o[0].size == 64;
+
+	k.of = old->of;
+	switch (v->zi.mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+		if (o[0].size != 32 || carried(from) < 0 || v->now.reg[from].fact != POINTER)
+			break;
+		k.fact = LOW_BITS;
+		k.of = carried(from);
+		break;
+	case ZYDIS_MNEMONIC_AND:
+		if (o[0].size == 32 && old->fact == LOW_BITS && imm == PAGE_SIZE - 1)
+			k.fact = PAGE_OFFSET;
+		break;
+	case ZYDIS_MNEMONIC_NEG:
+		if (wide && old->fact == PAGE_OFFSET)
+			k.fact = MINUS_OFFSET;
+		break;
+	case ZYDIS_MNEMONIC_ADD:
+		if (!wide || old->fact != MINUS_OFFSET || imm > PAGE_SIZE)
+			break;
+		k.fact = BYTES_LEFT;
+		k.hi = imm;
+		break;
+	case ZYDIS_MNEMONIC_SHR:
+		if (!wide || (old->fact != BYTES_LEFT && old->fact != PAGE_OFFSET))
+			break;
+		k.fact = TURNS;
+		k.of = 1 << old->of;
+		break;
+	case ZYDIS_MNEMONIC_CMOVNBE: /* the smaller of two */
+		if (!wide || from < 0 || old->fact != TURNS_COMPARED ||
+		    v->now.reg[from].fact != TURNS)
+			break;
+		k.fact = TURNS;
+		k.of |= v->now.reg[from].of;
+		break;
+	default: break;
+	}
+	return k;
+}
+
+/* Counting down, or what the instruction has stored as the count. */
+static void learn_count(struct verify *v)
+{
+	struct turns *t = &v->now.turns;
+	int from;
+
+	t->down = v->zi.mnemonic == ZYDIS_MNEMONIC_SUB;
+	t->may = 0;
+	if (t->down)
+		return;
+	t->mask = 0;
+	from = v->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(v->ops[1].reg.value) : -1;
+	if (from >= 0 && v->now.reg[from].fact == TURNS)
+		t->mask = v->now.reg[from].of;
+}
+
+/* lea pointer, [pointer + step], one that has been counted: the pointer is as good as before. */
+static bool moves_by_a_turn(struct verify *v, int reg)
+{
+	struct turns *t = &v->now.turns;
+	const struct knowledge *k = &v->now.reg[reg];
+	const ZydisDecodedOperand *from = &v->ops[1];
+	s64 step = from->mem.disp.value;
+	int p = carried(reg);
+
+	if (v->zi.mnemonic != ZYDIS_MNEMONIC_LEA || p < 0 || !(t->may >> p & 1) ||
+	    v->ops[0].size != 64 || number(from->mem.base) != reg ||
+	    from->mem.index != ZYDIS_REGISTER_NONE || k->fact != POINTER || k->lo)
+		return false;
+	if (t->limit[p] < 0
+		    ? step > 0 || -step > 1 << t->shift[p]
+		    : step < 0 || step > 1 << t->shift[p] || t->limit[p] != (s32)PAGE_SIZE - k->hi)
+		return false;
+	t->may &= ~(1 << p);
+	return true;
+}
+
 /* The new knowledge of the first operand, a general register. */
 static struct knowledge learn(const struct verify *v, int reg)
 {
 	const struct knowledge *old = &v->now.reg[reg];
 	const ZydisDecodedOperand *o = v->ops;
-	struct knowledge k = { ANYTHING };
+	struct knowledge k = { ANYTHING }, turns = learn_turns(v, old);
 	bool wide = o[0].size == 64;
 	u64 imm = is_immediate(v, 1) ? o[1].imm.value.u : 0;
 	enum column column;
 	int from;
 
+	if (turns.fact != ANYTHING)
+		return turns;
 	switch (v->zi.mnemonic) {
 	case ZYDIS_MNEMONIC_AND:
 		if (reg == T1 && imm == (TLB_ENTRIES - 1) * sizeof(struct tlb_entry) &&
@@ -482,10 +609,19 @@ static struct knowledge learn(const struct verify *v, int reg)
 
 static void forget(struct verify *v, int reg)
 {
+	int p = carried(reg);
+
 	v->now.reg[reg] = (struct knowledge){ ANYTHING };
 	for (unsigned i = 0; reg == RCX && i < 16; i++)
-		if (v->now.reg[i].fact >= COUNT)
+		if (v->now.reg[i].fact >= COUNT && v->now.reg[i].fact <= ROOM_POINTER)
 			v->now.reg[i].fact = ANYTHING;
+	for (unsigned i = 0; p >= 0 && i < 16; i++)
+		if (v->now.reg[i].fact >= LOW_BITS)
+			v->now.reg[i].fact = ANYTHING;
+	if (p >= 0) {
+		v->now.turns.mask &= ~(1 << p);
+		v->now.turns.may &= ~(1 << p);
+	}
 	/* an entry is one thing: tag and host address by the same index */
 	for (unsigned i = 0; reg == T1 && i < 16; i++)
 		if ((v->now.reg[i].fact >= SUBTRACTED && v->now.reg[i].fact <= BOUNDED) ||
@@ -495,7 +631,8 @@ static void forget(struct verify *v, int reg)
 
 static bool is_compared(const struct knowledge *k)
 {
-	return k->fact == COMPARED || k->fact == COUNT || k->fact == ROOM_COMPARED;
+	return k->fact == COMPARED || k->fact == COUNT || k->fact == ROOM_COMPARED ||
+	       k->fact == TURNS_COMPARED;
 }
 
 /* A comparison that a ja may follow, which makes it count. */
@@ -508,6 +645,10 @@ static bool compared(struct verify *v, int reg)
 		with = (struct knowledge){ CONSTANT, 0, 0, o->imm.value.u };
 	else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && number(o->reg.value) >= 0)
 		with = v->now.reg[number(o->reg.value)];
+	if (k->fact == TURNS && with.fact == TURNS) {
+		k->fact = TURNS_COMPARED;
+		return true;
+	}
 	if (k->fact == SUBTRACTED && (with.fact == CONSTANT || with.fact == ROOM)) {
 		k->fact = with.fact == CONSTANT ? COMPARED : ROOM_COMPARED;
 		k->hi = with.hi;
@@ -519,9 +660,20 @@ static bool compared(struct verify *v, int reg)
 	return true;
 }
 
+/* A shift has made TURNS of what was left of a page: by how many bits, of how much. */
+static void note_shift(struct verify *v, const struct knowledge *old)
+{
+	struct turns *t = &v->now.turns;
+
+	t->mask &= ~(1 << old->of);
+	t->may &= ~(1 << old->of);
+	t->shift[old->of] = v->ops[1].imm.value.u;
+	t->limit[old->of] = old->fact == BYTES_LEFT ? old->hi : -1;
+}
+
 static void update(struct verify *v)
 {
-	struct knowledge first = { ANYTHING };
+	struct knowledge first = { ANYTHING }, old;
 	int reg = -1;
 
 	if (v->ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER && v->zi.operand_count_visible)
@@ -529,14 +681,23 @@ static void update(struct verify *v)
 	if (v->zi.mnemonic == ZYDIS_MNEMONIC_CMP && reg >= 0 && v->ops[0].size == 64 &&
 	    compared(v, reg))
 		return;
+	v->now.turns.down = 0;
+	if (state_operand(v, 0, offsetof(struct cpu, loop_left)))
+		learn_count(v);
+	if (reg >= 0 && moves_by_a_turn(v, reg))
+		return;
 	if (state_operand(v, 0, offsetof(struct cpu, exit_code)) && is_immediate(v, 1))
 		v->exit_code = v->ops[1].imm.value.u;
+	if (reg >= 0 && v->ops[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) {
+		old = v->now.reg[reg];
+		first = learn(v, reg);
+		if (first.fact == TURNS && v->zi.mnemonic == ZYDIS_MNEMONIC_SHR)
+			note_shift(v, &old);
+	}
 	/* the comparison counts for the very next instruction only */
 	for (unsigned i = 0; i < 16; i++)
 		if (is_compared(&v->now.reg[i]))
 			v->now.reg[i].fact = ANYTHING;
-	if (reg >= 0 && v->ops[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-		first = learn(v, reg);
 	for (unsigned i = 0; i < v->zi.operand_count; i++) {
 		const ZydisDecodedOperand *o = &v->ops[i];
 
@@ -550,14 +711,25 @@ static void update(struct verify *v)
 
 /* ---- control --------------------------------------------------------------------------------- */
 
+static bool same_turns(const struct turns *a, const struct turns *b)
+{
+	return a->shift[0] == b->shift[0] && a->shift[1] == b->shift[1] &&
+	       a->limit[0] == b->limit[0] && a->limit[1] == b->limit[1];
+}
+
 /* What holds at a label holds at every jump to it. */
 static void meet(struct facts *a, const struct facts *b)
 {
+	bool turns = same_turns(&a->turns, &b->turns);
+
+	a->turns.mask = turns ? a->turns.mask & b->turns.mask : 0;
+	a->turns.may &= a->turns.mask & b->turns.may;
+	a->turns.down = 0;
 	for (unsigned i = 0; i < 16; i++) {
 		struct knowledge *k = &a->reg[i];
 		const struct knowledge *o = &b->reg[i];
 
-		if (k->fact != o->fact) {
+		if (k->fact != o->fact || k->fact >= LOW_BITS) {
 			k->fact = ANYTHING;
 			continue;
 		}
@@ -590,10 +762,56 @@ static bool resumes(const struct verify *v, s64 to, const struct facts *facts)
 	for (unsigned i = 0; i < 16; i++) {
 		const struct knowledge *want = &v->resume_facts.reg[i], *have = &facts->reg[i];
 
-		if (want->fact != ANYTHING && memcmp(want, have, sizeof(*want)))
+		if (want->fact != ANYTHING &&
+		    (want->fact != have->fact || want->write != have->write ||
+		     want->lo != have->lo || want->hi != have->hi || want->of != have->of))
 			return false;
 	}
 	return true;
+}
+
+/* The turns of a loop begin here. What holds at their end is not known yet: of what holds now,
+ * only that the pointers are carried is expected of it. */
+static bool begin_turns(struct verify *v)
+{
+	struct facts *f = &v->head.facts;
+
+	if (v->head.at)
+		return refuse(v, "turns are counted in two places");
+	v->head.at = v->at;
+	memset(f, 0, sizeof(*f));
+	for (unsigned p = 0; p < 2; p++) {
+		unsigned reg = p ? P1 : P0;
+
+		if (v->now.reg[reg].fact == POINTER && !(v->not_carried >> p & 1))
+			f->reg[reg] = v->now.reg[reg];
+	}
+	f->turns = v->now.turns;
+	f->turns.mask &= ~v->not_carried;
+	f->turns.may = f->turns.down = 0;
+	v->now = *f;
+	return true;
+}
+
+/* A jump back to there: what was expected must hold. */
+static bool end_turns(struct verify *v, const struct facts *facts)
+{
+	const struct facts *f = &v->head.facts;
+
+	for (unsigned p = 0; p < 2; p++) {
+		const struct knowledge *want = &f->reg[p ? P1 : P0];
+		const struct knowledge *have = &facts->reg[p ? P1 : P0];
+		bool kept = have->fact == POINTER && have->lo <= want->lo && have->hi >= want->hi &&
+			    have->write >= want->write;
+		bool counted = facts->turns.mask >> p & 1 && same_turns(&f->turns, &facts->turns);
+
+		if ((want->fact == POINTER && !kept) || (f->turns.mask >> p & 1 && !counted))
+			v->not_carried |= 1 << p;
+	}
+	v->once_again = (f->reg[P0].fact == POINTER && v->not_carried & 1) ||
+			(f->reg[P1].fact == POINTER && v->not_carried & 2) ||
+			f->turns.mask & v->not_carried;
+	return !v->once_again;
 }
 
 static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
@@ -604,6 +822,8 @@ static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
 		return refuse(v, "a jump out of the block");
 	if (resumes(v, to, facts))
 		return true;
+	if (v->head.at && to == v->head.at)
+		return end_turns(v, facts);
 	if (to <= v->at) { /* back from soft_mem_slow(), which check_back() looks at */
 		if (v->back_count == ARRAY_LEN(v->back))
 			return refuse(v, "too many jumps backward");
@@ -679,6 +899,11 @@ static bool check_branch(struct verify *v)
 		return refuse(v, "an indirect jump to what the jump cache did not give");
 	}
 	taken = v->now;
+	if (v->now.turns.down) { /* below zero: nothing is left that would count */
+		v->now.turns.may = v->zi.mnemonic == ZYDIS_MNEMONIC_JB ? v->now.turns.mask : 0;
+		taken.turns.mask = 0;
+	}
+	v->now.turns.down = taken.turns.down = 0;
 	for (unsigned i = 0; i < 16; i++) {
 		struct knowledge *k = &v->now.reg[i];
 
@@ -756,30 +981,50 @@ static bool check_back(struct verify *v)
 	return true;
 }
 
+static bool counts_down(const struct verify *v)
+{
+	return v->zi.mnemonic == ZYDIS_MNEMONIC_SUB &&
+	       state_operand(v, 0, offsetof(struct cpu, loop_left));
+}
+
+static void verify_all(struct verify *v, const ZydisDecoder *decoder)
+{
+	while (!v->why && !v->once_again && v->at < v->block->code_end) {
+		u32 off = v->at - v->block->code;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, v->code->buf.base + v->at,
+							 v->block->code_end - v->at, &v->zi,
+							 v->ops))) {
+			refuse(v, "bytes that are no instruction");
+			break;
+		}
+		v->starts[off / 8] |= 1 << off % 8;
+		arrive(v);
+		v->flows = true;
+		if (counts_down(v) && !begin_turns(v))
+			break;
+		if (!check_instruction(v) || (is_branch(&v->zi) && !check_branch(v)))
+			break;
+		if (!is_branch(&v->zi))
+			update(v);
+		v->at += v->zi.length;
+	}
+}
+
 bool block_verify(const struct code_cache *code, const struct block *block, const char **why)
 {
-	struct verify v = { .code = code, .block = block, .at = block->code, .flows = false };
+	struct verify v = { .once_again = true };
 	ZydisDecoder decoder;
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	if (block->code_end - block->code > BLOCK_MAX_CODE)
-		refuse(&v, "a block of more bytes than are reserved");
-	while (!v.why && v.at < block->code_end) {
-		u32 off = v.at - block->code;
-
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code->buf.base + v.at,
-							 block->code_end - v.at, &v.zi, v.ops))) {
-			refuse(&v, "bytes that are no instruction");
-			break;
-		}
-		v.starts[off / 8] |= 1 << off % 8;
-		arrive(&v);
-		v.flows = true;
-		if (!check_instruction(&v) || (is_branch(&v.zi) && !check_branch(&v)))
-			break;
-		if (!is_branch(&v.zi))
-			update(&v);
-		v.at += v.zi.length;
+	while (v.once_again) {
+		v = (struct verify){ .code = code,
+				     .block = block,
+				     .at = block->code,
+				     .not_carried = v.not_carried };
+		if (block->code_end - block->code > BLOCK_MAX_CODE)
+			refuse(&v, "a block of more bytes than are reserved");
+		verify_all(&v, &decoder);
 	}
 	if (v.flows)
 		refuse(&v, "the block runs off its end");
