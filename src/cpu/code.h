@@ -111,6 +111,9 @@ void report_changed(struct cpu *cpu, const struct block *block);
  * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read.
  */
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx);
+/* May @bytes be fetched at RIP? Those beyond the limit of the code segment, where one counts, may
+ * not: #GP(0), SDM vol. 3 section 5.3. */
+bool code_fetchable(struct cpu *cpu, u32 ctx, unsigned bytes);
 /* Marks the page as holding code; the guest's direct writes to it stop. */
 void code_mark_page(struct cpu *cpu, gpa_t page);
 

@@ -194,6 +194,14 @@ static struct jump_entry *jump_slot(struct cpu *cpu, gva_t pc)
 	return &cpu->jc[(pc ^ pc >> 10) & (JC_ENTRIES - 1)];
 }
 
+bool code_fetchable(struct cpu *cpu, u32 ctx, unsigned bytes)
+{
+	if (likely(!(ctx & CTX_NONFLAT)) || cpu->rip + bytes - 1 <= cpu->seg[SEG_CS].limit)
+		return true;
+	fault_error(cpu, VEC_GP, 0);
+	return false;
+}
+
 /* The block at @pc in @ctx, translated if need be. NULL: a fault is pending. */
 static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 {
@@ -210,7 +218,8 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 		code_unlock(code);
 		cpu->stats[STAT_LOOKUPS]++;
 		if (block && block->page2 != ~0ull) {
-			if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &page2, &host2))
+			if (!code_fetchable(cpu, ctx, PAGE_SIZE - (pc & ~PAGE_MASK) + 1) ||
+			    !mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &page2, &host2))
 				return NULL;
 			code_lock(code);
 			block = code_find(code, page, pc & ~PAGE_MASK, ctx, page2);
@@ -652,15 +661,6 @@ static bool enter_cached(struct cpu *cpu, gva_t pc)
 	return true;
 }
 
-/* SDM vol. 3 section 5.3: what lies beyond the limit is not fetched. */
-static bool inside_cs(struct cpu *cpu, u32 ctx, unsigned bytes)
-{
-	if (likely(!(ctx & CTX_NONFLAT)) || cpu->rip + bytes - 1 <= cpu->seg[SEG_CS].limit)
-		return true;
-	fault_error(cpu, VEC_GP, 0);
-	return false;
-}
-
 static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 {
 	struct site *link = cpu->link;
@@ -668,10 +668,10 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	struct block *block;
 
 	cpu->link = NULL;
-	if (!inside_cs(cpu, ctx, 1))
+	if (!code_fetchable(cpu, ctx, 1))
 		return false;
 	block = find_block(cpu, pc, ctx);
-	if (!block || !inside_cs(cpu, ctx, block->first_bytes))
+	if (!block || !code_fetchable(cpu, ctx, block->first_bytes))
 		return false;
 	if (link && flushes == cpu->vm->code->flushes)
 		bind_link(cpu, link, block);

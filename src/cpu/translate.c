@@ -249,7 +249,8 @@ static bool decode_crossing(struct cpu *cpu, struct lowering *l, gva_t pc, const
 	u8 *host2;
 	int len;
 
-	if (!mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &block->page2, &host2))
+	if (!code_fetchable(cpu, block->ctx, first + 1) ||
+	    !mmu_fetch_page(cpu, (pc & PAGE_MASK) + PAGE_SIZE, &block->page2, &host2))
 		return false;
 	code_mark_page(cpu, block->page2);
 	memcpy(bytes, host + block->off, first);

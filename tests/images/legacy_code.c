@@ -101,6 +101,34 @@ static void limits(void)
 	run_segment(four_nops, 6);
 	finished();
 	end();
+	/* The limit ends with a page: the next one, which is not there, is not asked for. */
+	begin("code/runs-off-a-page", "");
+	world_pae();
+	for (unsigned round = 0; round < 2; round++) {
+		test_map(1, round ? 0 : PTE_P | PTE_W);
+		test_memory[0][0xffe] = 0xb0; /* mov $n, %al; then, in the next page, INT 0x40 */
+		test_memory[1][0] = 0xcd;
+		test_memory[1][1] = DONE;
+		for (u32 limit = 0xfff + !round * 2; limit >= 0xfff; limit -= 2) {
+			gdt_set(SEG / 8, DESCRIPTOR(TEST(0), limit, 0x9b, 4));
+			in.cs = SEG;
+			in.rip = 0xffe;
+			run_legacy(NULL);
+			check("vector", trap.vector, limit > 0xfff ? DONE : 13);
+			check("eip", trap.rip, limit > 0xfff ? 0x1002 : 0x1000);
+		}
+		test_memory[0][0xfff] = 0xb0; /* itself across the pages */
+		gdt_set(SEG / 8, DESCRIPTOR(TEST(0), 0xfff, 0x9b, 4));
+		in.cs = SEG;
+		in.rip = 0xfff;
+		run_legacy(NULL);
+		check("vector, across", trap.vector, 13);
+		check("eip, across", trap.rip, 0xfff);
+		test_memory[0][0xfff] = 0;
+	}
+	test_reset();
+	world_flat();
+	end();
 }
 
 /* Where a 16-bit displacement leads, an INT 0x40. */
@@ -185,7 +213,8 @@ void cases_code(void)
 {
 	static const char *const beyond[] = { "code/jump-beyond-the-limit",
 					      "code/call-beyond-the-limit",
-					      "code/return-beyond-the-limit", "code/runs-off" };
+					      "code/return-beyond-the-limit", "code/runs-off",
+					      "code/runs-off-a-page" };
 
 	world_flat();
 	begin("code/segment-with-a-base", "call ret jmp loop jecxz");
