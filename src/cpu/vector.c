@@ -111,11 +111,16 @@ static u64 *opmask(struct cpu *cpu, unsigned k)
 	return component(cpu, 5, &offset, &bytes) ? (u64 *)(cpu->xsave + offset + 8 * k) : NULL;
 }
 
+/* An element lies at any address. */
 static u64 element_get(const u8 *v, unsigned size)
 {
-	return size == 8   ? *(const u64 *)v
-	       : size == 4 ? *(const u32 *)v
-	       : size == 2 ? *(const u16 *)v
+	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
+	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
+	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
+
+	return size == 8   ? *(const any_u64 *)v
+	       : size == 4 ? *(const any_u32 *)v
+	       : size == 2 ? *(const any_u16 *)v
 			   : *v;
 }
 
