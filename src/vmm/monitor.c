@@ -74,9 +74,10 @@ static json_t *run_status(struct monitor *m, struct client *c, json_t *args, con
 	};
 	enum vm_state state = vm_state_get(m->vm);
 	const char *reason = vm_pause_reason(m->vm);
-	const char *name = vm_starving(m->vm)             ? "io-error"
-			   : state == VM_PAUSED && reason ? reason
-							  : names[state];
+	/* a guest that was just continued runs before the mark that it starved goes */
+	const char *name = state == VM_PAUSED && vm_starving(m->vm) ? "io-error"
+			   : state == VM_PAUSED && reason           ? reason
+								    : names[state];
 
 	return json_pack("{s:s,s:b,s:b}", "status", name, "running", state == VM_RUNNING,
 			 "singlestep", 0);
