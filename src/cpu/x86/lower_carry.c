@@ -28,12 +28,12 @@
 
 #define CARRY_INSNS_MAX (BLOCK_MAX_INSNS / 2)
 #define CARRY_STEP_MAX  1024 /* bytes: larger ones leave too few turns */
-#define CARRY_KEYS_MAX  8    /* that are looked at */
+#define CARRY_LOOKED_AT 8    /* pointers that might be worth it */
+#define CARRY_NEAR      128  /* bytes between accesses that go off one pointer */
 #define CARRY_TURNS     1024 /* where no pointer moves */
 
 struct candidate {
-	struct group_key key;
-	s64 step;
+	struct carried pointer;
 	unsigned uses;
 };
 
@@ -79,28 +79,63 @@ static bool step_of(const struct lower *x, const struct group_key *key, unsigned
 	return *step >= -CARRY_STEP_MAX && *step <= CARRY_STEP_MAX;
 }
 
+static bool is_for(const struct carried *c, const struct group_key *key, s64 at)
+{
+	return same_key(&c->key, key) && at - c->at <= CARRY_NEAR && c->at - at <= CARRY_NEAR;
+}
+
+int carry_index(const struct lower *x, const struct group_key *key, s64 disp)
+{
+	for (unsigned k = 0; k < x->carry.count; k++)
+		if (is_for(&x->carry.pointers[k], key, disp + x->carry.pointers[k].shift))
+			return k;
+	return -1;
+}
+
+void carry_update(struct lower *x)
+{
+	s64 shift;
+
+	for (unsigned k = 0; k < x->carry.count; k++)
+		if (key_after(x, x->i, &x->carry.pointers[k].key, &shift))
+			x->carry.pointers[k].shift += shift;
+}
+
+/* What the loop has added to the key's value before instruction @i. */
+static s64 shift_before(const struct lower *x, const struct group_key *key, unsigned i)
+{
+	s64 sum = 0, shift;
+
+	while (i--)
+		if (key_after(x, i, key, &shift))
+			sum += shift;
+	return sum;
+}
+
 static unsigned find_candidates(const struct lower *x, unsigned last, struct candidate *found)
 {
-	struct group_key key;
 	unsigned n = 0, k;
-	s64 disp, step;
 
 	for (unsigned i = 0; i <= last; i++) {
-		if (!memory_key(x, i, &key, &disp))
+		struct carried c = { 0 };
+		s64 disp;
+
+		if (!memory_key(x, i, &c.key, &disp) || !step_of(x, &c.key, last, &c.step))
 			continue;
-		for (k = 0; k < n && !same_key(&found[k].key, &key); k++)
+		c.at = disp + shift_before(x, &c.key, i);
+		for (k = 0; k < n && !is_for(&found[k].pointer, &c.key, c.at); k++)
 			;
 		if (k < n)
 			found[k].uses++;
-		else if (n < CARRY_KEYS_MAX && step_of(x, &key, last, &step))
-			found[n++] = (struct candidate){ key, step, 1 };
+		else if (n < CARRY_LOOKED_AT)
+			found[n++] = (struct candidate){ c, 1 };
 	}
 	return n;
 }
 
 void carry_plan(struct lower *x)
 {
-	struct candidate found[CARRY_KEYS_MAX];
+	struct candidate found[CARRY_LOOKED_AT];
 	struct carry *c = &x->carry;
 	unsigned n, best;
 	int last;
@@ -116,8 +151,7 @@ void carry_plan(struct lower *x)
 		for (unsigned k = 1; k < n; k++)
 			if (found[k].uses > found[best].uses)
 				best = k;
-		c->keys[c->count] = found[best].key;
-		c->step[c->count++] = found[best].step;
+		c->pointers[c->count++] = found[best].pointer;
 	}
 	if (!c->count)
 		return;
@@ -166,9 +200,11 @@ static void emit_count(struct lower *x)
 	bool any = false;
 
 	for (unsigned k = 0; k < x->carry.count; k++) {
-		if (!x->carry.step[k])
+		s64 step = x->carry.pointers[k].step;
+
+		if (!step)
 			continue;
-		emit_turns(b, any ? T0 : T2, &x->groups[k], x->carry.step[k]);
+		emit_turns(b, any ? T0 : T2, &x->groups[k], step);
 		if (any) {
 			e_cmp(b, T2, T0);
 			e_cmova(b, T2, T0);
@@ -187,8 +223,9 @@ static void emit_steps(struct lower *x)
 {
 	for (unsigned k = 0; k < x->carry.count; k++) {
 		struct group *g = &x->groups[k];
-		s64 step = x->carry.step[k];
+		s64 step = x->carry.pointers[k].step;
 
+		x->carry.pointers[k].shift = 0;
 		g->ref += step;
 		g->lo += step;
 		g->hi += step;

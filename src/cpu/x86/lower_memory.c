@@ -216,7 +216,7 @@ bool memory_key(const struct lower *x, unsigned i, struct group_key *key, s64 *d
 	const struct insn_mem *m = &insn->mem;
 
 	if (!m->present || !m->access || !m->size || insn->addrsize == 2 || insn->masked ||
-	    insn->align > 16 || m->size > 64)
+	    insn->align > 64 || m->size > 64)
 		return false;
 	*key = (struct group_key){ .base = m->base,
 				   .index = m->index,
@@ -388,15 +388,15 @@ unsigned group_register(unsigned group)
 }
 
 /* Where a new group of this key goes; NULL: nowhere. */
-static struct group *group_slot(struct lower *x, const struct group_key *key)
+static struct group *group_slot(struct lower *x, const struct group_key *key, s64 disp)
 {
 	struct group *g = &x->groups[x->carry.count];
+	int carried = carry_index(x, key, disp);
 
 	if (x->reserved)
 		return &x->groups[x->reserved == x->groups];
-	for (unsigned i = 0; i < x->carry.count; i++)
-		if (same_key(key, &x->carry.keys[i]))
-			return x->groups[i].active ? NULL : &x->groups[i];
+	if (carried >= 0)
+		return x->groups[carried].active ? NULL : &x->groups[carried];
 	if (x->carry.count == GROUPS)
 		return NULL;
 	for (unsigned i = x->carry.count + 1; i < GROUPS; i++)
@@ -421,7 +421,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 		return (struct ptr){ g->reg, a->disp - g->ref };
 	}
 	flags_clobber(x, x->live_in[x->i]);
-	g = group_slot(x, key);
+	g = group_slot(x, key, a->disp);
 	shared = group_plan(x, key, a, &plan) || (g && g < x->groups + x->carry.count);
 	if (!g || !shared || !fits32(plan.lo)) {
 		settle(x);
@@ -528,6 +528,7 @@ struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, un
 
 void groups_update(struct lower *x)
 {
+	carry_update(x);
 	for (unsigned i = 0; i < GROUPS; i++) {
 		struct group *g = &x->groups[i];
 		s64 shift;

@@ -60,12 +60,16 @@ struct stub {
 
 /* The block is a loop whose groups' pointers are carried from one turn to the next. */
 struct carry {
-	unsigned count; /* of @keys; 0: it is none */
-	struct group_key keys[GROUPS];
-	s64 step[GROUPS]; /* what a turn adds to a key's value */
-	unsigned last;    /* index of the branch back */
-	u8 *enter;        /* rel32 of the checked copy's jump to the other one */
-	u8 *next;         /* the other one's next turn; NULL: not begun */
+	unsigned count; /* of pointers; 0: it is none */
+	struct carried {
+		struct group_key key;
+		s64 at;    /* about there, from the key's value at the loop's start */
+		s64 step;  /* what a turn adds to the key's value */
+		s64 shift; /* what this turn has added so far */
+	} pointers[GROUPS];
+	unsigned last; /* index of the branch back */
+	u8 *enter;     /* rel32 of the checked copy's jump to the other one */
+	u8 *next;      /* the other one's next turn; NULL: not begun */
 };
 
 struct lower {
@@ -78,7 +82,7 @@ struct lower {
 	struct stub stubs[BLOCK_MAX_SITES];
 	unsigned stub_count;
 	bool ended;                   /* an unconditional exit has been written */
-	struct group groups[GROUPS];  /* the first are those of @carry.keys */
+	struct group groups[GROUPS];  /* the first are those of @carry.pointers */
 	const struct group *reserved; /* its register holds something else */
 	struct carry carry;
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
@@ -191,6 +195,10 @@ bool key_after(const struct lower *x, unsigned i, const struct group_key *key, s
 void carry_plan(struct lower *x);
 /* The branch back of condition @cc; false: not of such a loop. */
 bool carry_branch(struct lower *x, unsigned cc);
+/* The carried pointer that an access @disp from the key's value now is for, or -1. */
+int carry_index(const struct lower *x, const struct group_key *key, s64 disp);
+/* After each instruction. */
+void carry_update(struct lower *x);
 /* Behind the block: the copy for the other turns, if carry_branch() jumped to it. */
 void carry_copy(struct lower *x);
 
