@@ -35,6 +35,8 @@
 #define PTE_PAT_LARGE BIT(12)
 #define PTE_ADDR      0x000ffffffffff000ull
 
+#define FILL_AHEAD 8 /* pages */
+
 /* ---- copies ---------------------------------------------------------------------------------- */
 
 /* x86 needs no alignment; C must be told. */
@@ -62,6 +64,9 @@ struct walk {
 	u8 rights;  /* ACCESS_R, W, X: what this privilege may do */
 	bool dirty; /* D is set, so a write needs no further walk */
 	bool global;
+	u8 bytes;       /* of a table's entry */
+	const u8 *leaf; /* where the last entry is, and its value; NULL: no paging */
+	u64 leaf_value;
 };
 
 /* The entries a walk used, to set their A and D bits when it has succeeded. */
@@ -287,6 +292,9 @@ static enum walk_result walk_once(struct cpu *cpu, gva_t gva, unsigned access, s
 	w->shift = shift;
 	w->dirty = entry & PTE_D;
 	w->global = (entry & PTE_G) && (cpu->cr4 & CR4_PGE);
+	w->bytes = mode.bytes;
+	w->leaf = used[count - 1].host;
+	w->leaf_value = entry;
 	return WALK_DONE;
 }
 
@@ -496,6 +504,42 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	return e;
 }
 
+/* The walk of @gva, a small page, for the page @k further on, whose entry is in the same line of
+ * the same table: false, if the guest has not used it yet or allows something else there. */
+static bool walk_on(struct walk *w, gva_t gva, unsigned k)
+{
+	u64 value = entry_load(w->leaf + k * w->bytes, w->bytes);
+
+	if ((value ^ w->leaf_value) & ~(PTE_ADDR | PTE_D) || !(value & PTE_A))
+		return false;
+	w->gpa = leaf_gpa(gva + k * PAGE_SIZE, PAGE_SHIFT, w->bytes, value);
+	w->dirty = value & PTE_D;
+	return true;
+}
+
+/* Fills in the pages behind @gva, as a processor may at any time: up to the next multiple of eight,
+ * where a large page or a line of the page table ends. Returns the first page not filled in. */
+static gva_t fill_ahead(struct cpu *cpu, gva_t gva, unsigned access, const struct walk *w)
+{
+	unsigned count = FILL_AHEAD - (gva >> PAGE_SHIFT) % FILL_AHEAD, k;
+
+	for (k = 1; k < count; k++) {
+		const struct ram_slot *slot;
+		struct walk next = *w;
+		u8 *host;
+
+		if (w->shift > PAGE_SHIFT)
+			next.gpa = w->gpa + k * PAGE_SIZE;
+		else if (!walk_on(&next, gva, k))
+			break;
+		host = ram_ptr(cpu->vm, next.gpa, &slot);
+		if (!host)
+			break;
+		tlb_fill(cpu, gva + k * PAGE_SIZE, access, &next, host, slot);
+	}
+	return (gva & PAGE_MASK) + k * PAGE_SIZE;
+}
+
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 {
 	const struct ram_slot *slot;
@@ -509,6 +553,10 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	if (!host)
 		return NULL;
 	e = tlb_fill(cpu, gva, access, &w, host, slot);
+	if (w.leaf && (gva & PAGE_MASK) == cpu->next_fill)
+		cpu->next_fill = fill_ahead(cpu, gva, access, &w);
+	else
+		cpu->next_fill = (gva & PAGE_MASK) + PAGE_SIZE;
 	if ((gva & ~PAGE_MASK) + size > PAGE_SIZE)
 		return NULL;
 	if ((access & ACCESS_W) && e->write_tag != (gva & PAGE_MASK))

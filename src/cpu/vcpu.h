@@ -230,6 +230,7 @@ struct cpu {
 	u8 host_xsave[64]; /* unused space keeps xsave's neighbours off its lines */
 
 	struct tlb tlb[TLB_KINDS];
+	gva_t next_fill; /* a miss there goes on where the last one was: mmu_fill() */
 	struct jump_entry jc[JC_ENTRIES];
 
 	u32 jc_key;                     /* jump_entry.ctx that matches now: epoch << 16 | ctx */

@@ -484,6 +484,51 @@ static void test_tlb_dirty(void)
 	g_assert_cmphex(box_get64(box, 0x3008), ==, (2 * MIB | 0xe7));
 }
 
+/* Maps linear 0x200000 to physical 0x300000 and the page behind it to @second. */
+static void two_pages(gpa_t second)
+{
+	box_long_mode(box);
+	box_put64(box, 0x3008, 0x4007);
+	box_put64(box, 0x4000, 0x300067);
+	box_put64(box, 0x4008, second);
+	tlb_flush_all(box->cpu);
+}
+
+/* A second miss in a row fills in what follows, as far as the guest has used it and allows the
+ * same: never more than the walk of that page would say, and no bit of an entry changes. */
+static void test_tlb_ahead(void)
+{
+	struct cpu *cpu = box->cpu;
+	const u64 entries[8] = {
+		0x300067,           /* missed */
+		0x301067,           /* missed: fills ahead */
+		0x305027,           /* elsewhere, clean: read only until it is written */
+		0x303067, 0x304007, /* not accessed yet */
+		0x306067,
+	};
+
+	two_pages(0);
+	for (unsigned i = 0; i < 8; i++)
+		box_put64(box, 0x4000 + 8 * i, entries[i]);
+	tlb_flush_all(cpu);
+	g_assert_nonnull(mmu_fill(cpu, 0x200000, 8, ACCESS_R));
+	g_assert_false(hit(0x201000, ACCESS_R));
+	g_assert_nonnull(mmu_fill(cpu, 0x201000, 8, ACCESS_R));
+	g_assert_true(hit(0x202000, ACCESS_R));
+	g_assert_false(hit(0x202000, ACCESS_W));
+	g_assert_true(hit(0x203000, ACCESS_R));
+	g_assert_true(hit(0x203000, ACCESS_W));
+	g_assert_true(box->cpu->tlb[TLB_KERNEL_AC].e[TLB_INDEX(0x202000)].host ==
+		      (u64)(uintptr_t)box->ram + 0x305000);
+	g_assert_false(hit(0x204000, ACCESS_R)); /* its walk has to set A */
+	g_assert_false(hit(0x205000, ACCESS_R)); /* and there it ended */
+	for (unsigned i = 0; i < 8; i++)
+		g_assert_cmphex(box_get64(box, 0x4000 + 8 * i), ==, entries[i]);
+	tlb_flush_page(cpu, 0x203000);
+	g_assert_false(hit(0x203000, ACCESS_R));
+	g_assert_true(hit(0x202000, ACCESS_R));
+}
+
 static void test_code_page(void)
 {
 	struct cpu *cpu = box->cpu;
@@ -513,16 +558,6 @@ static void test_code_page(void)
 
 /* ---- slow accesses -----------------------------------------------------------------------------
  */
-
-/* Maps linear 0x200000 to physical 0x300000 and the page behind it to @second. */
-static void two_pages(gpa_t second)
-{
-	box_long_mode(box);
-	box_put64(box, 0x3008, 0x4007);
-	box_put64(box, 0x4000, 0x300067);
-	box_put64(box, 0x4008, second);
-	tlb_flush_all(box->cpu);
-}
 
 static void test_crossing(void)
 {
@@ -684,6 +719,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/epochs", test_epochs);
 	g_test_add_func("/mmu/tlb/empty", test_tlb_empty);
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
+	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
 	g_test_add_func("/mmu/slow/crossing", test_crossing);
 	g_test_add_func("/mmu/slow/crossing-faults", test_crossing_faults);
