@@ -31,6 +31,7 @@ struct accel_bus {
 struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;         /* debug switches of the software CPU */
+	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	struct accel_bus bus;
 };

@@ -22,6 +22,7 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.step = config->step,
 		.check_blocks = config->check_blocks,
 		.verify_blocks = config->check_blocks,
+		.perf_map = config->perf_map,
 		.features_off = config->features_off,
 		.lapic_hz = 1000000000,
 		.bus = { .opaque = config->bus.opaque,

@@ -28,7 +28,7 @@ enum code_presence {
 
 struct code_cache {
 	struct cpu_vm *vm;
-	int fd;
+	int fd; /* -1: memory without a name */
 	size_t bytes;
 	u8 *rx; /* executable view; buf.base is the writable one */
 	struct code_buf buf;
@@ -53,6 +53,7 @@ struct code_cache {
 	u64 flushes, invalidated;
 	u32 verified; /* cpu_vm_config.verify_blocks: blocks that x86/verify.c took apart, */
 	u8 refused;   /* ... and found one wrong: nothing runs any more */
+	struct perf_map *perf_map; /* cpu_vm_config.perf_map, or NULL */
 };
 
 int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error);

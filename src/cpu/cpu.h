@@ -50,6 +50,7 @@ struct cpu_vm_config {
 	bool step;                        /* one instruction a block, no chaining, exact flags */
 	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
 	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
+	int perf_map;                     /* descriptor that perf_map.c writes to; 0: none */
 	u64 tsc_hz;                       /* 0: measure the host's */
 	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */
 	const char *const *features_off;  /* NULL-terminated Linux names of CPUID bits to hide */

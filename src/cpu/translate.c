@@ -13,6 +13,7 @@
  */
 #include "base/log.h"
 #include "cpu/code.h"
+#include "cpu/perf_map.h"
 #include "cpu/run.h"
 #include "cpu/x86/decode_cache.h"
 #include "cpu/x86/verify.h"
@@ -33,10 +34,24 @@ static void *pool_new(size_t count, size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static int code_memory(struct code_cache *code, GError **error)
+/*
+ * The same memory twice, the second time executable. perf looks names up in its map only for
+ * memory without a file, to which it counts shared anonymous memory and not a memfd. That has no
+ * descriptor to map again: mremap() of nothing is a second view (mremap(2), old_size 0).
+ */
+static void map_anonymous(struct code_cache *code, void **rw, void **rx)
 {
-	void *rw, *rx;
+	code->fd = -1;
+	*rx = MAP_FAILED;
+	*rw = mmap(NULL, code->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (*rw != MAP_FAILED)
+		*rx = mremap(*rw, 0, code->bytes, MREMAP_MAYMOVE);
+	if (*rx != MAP_FAILED && mprotect(*rx, code->bytes, PROT_READ | PROT_EXEC))
+		*rx = MAP_FAILED;
+}
 
+static int map_memfd(struct code_cache *code, void **rw, void **rx, GError **error)
+{
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
@@ -49,8 +64,19 @@ static int code_memory(struct code_cache *code, GError **error)
 			    g_strerror(errno));
 		return -1;
 	}
-	rw = mmap(NULL, code->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, code->fd, 0);
-	rx = mmap(NULL, code->bytes, PROT_READ | PROT_EXEC, MAP_SHARED, code->fd, 0);
+	*rw = mmap(NULL, code->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, code->fd, 0);
+	*rx = mmap(NULL, code->bytes, PROT_READ | PROT_EXEC, MAP_SHARED, code->fd, 0);
+	return 0;
+}
+
+static int code_memory(struct code_cache *code, GError **error)
+{
+	void *rw, *rx;
+
+	if (code->vm->config.perf_map)
+		map_anonymous(code, &rw, &rx);
+	else if (map_memfd(code, &rw, &rx, error))
+		return -1;
 	if (rw == MAP_FAILED || rx == MAP_FAILED) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), errno,
 			    "cannot map the code cache (is execution of memory files forbidden, "
@@ -94,6 +120,10 @@ int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error)
 	insn_contract_init(&code->contract);
 	lower_thunks(&code->buf, &code->thunks);
 	code->start = code->buf.p;
+	if (vm->config.perf_map) {
+		code->perf_map = perf_map_new(vm->config.perf_map);
+		perf_map_add_thunks(code->perf_map, code);
+	}
 	return 0;
 }
 
@@ -101,9 +131,11 @@ void code_cache_free(struct code_cache *code)
 {
 	if (!code)
 		return;
+	perf_map_free(code->perf_map);
 	munmap(code->buf.base, code->bytes);
 	munmap(code->rx, code->bytes);
-	close(code->fd);
+	if (code->fd >= 0)
+		close(code->fd);
 	munmap(code->blocks, code->block_max * sizeof(*code->blocks));
 	munmap(code->sites, code->site_max * sizeof(*code->sites));
 	munmap(code->maps, code->map_max * sizeof(*code->maps));
@@ -134,6 +166,8 @@ void code_flush(struct cpu_vm *vm, struct cpu *self)
 	code_lock(code);
 	log_debug("cpu", "code cache full: %u blocks forgotten", code->block_count);
 	code->flushes++;
+	if (code->perf_map)
+		perf_map_note_reuse(code->perf_map);
 	code->buf.p = code->start;
 	code->block_count = code->site_count = code->map_count = code->insn_count = 0;
 	memset(code->hash, 0, CODE_HASH * sizeof(*code->hash));
@@ -376,6 +410,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	code->map_count += block->maps;
 	code->block_count++;
 	block->valid = 1;
+	if (unlikely(code->perf_map))
+		perf_map_add_block(code->perf_map, code, block, pc);
 	code_insert(code, block);
 	code_unlock(code);
 	cpu->stats[STAT_BLOCKS]++;

@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 #include "cpu/code.h"
+#include "cpu/perf_map.h"
 #include "cpu/run.h"
 #include "cpu/x86/decode_cache.h"
 
@@ -286,6 +287,7 @@ void cpu_free(struct cpu *cpu)
 
 enum cpu_exit cpu_run(struct cpu *cpu)
 {
+	struct code_cache *code = cpu->vm->code;
 	enum cpu_exit exit;
 
 	if (signals_thread_start(cpu)) {
@@ -296,6 +298,11 @@ enum cpu_exit cpu_run(struct cpu *cpu)
 		cpu->ctx |= CTX_STEP;
 	exit = cpu_run_hot(cpu);
 	signals_thread_leave();
+	if (unlikely(code->perf_map)) {
+		code_lock(code);
+		perf_map_flush(code->perf_map);
+		code_unlock(code);
+	}
 	if (exit == CPU_EXIT_ERROR)
 		log_error("cpu", "processor %u: internal error at rip %#llx", cpu->index,
 			  (unsigned long long)cpu->rip);

@@ -77,6 +77,7 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 		.threads = config->threads,
 		.step = config->step,
 		.check_blocks = config->check_blocks,
+		.perf_map = config->perf_map,
 		.features_off = config->features_off,
 		.bus = { .opaque = vm,
 			 .mmio = bus_mmio,

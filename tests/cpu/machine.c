@@ -74,7 +74,8 @@ static void make_idt(struct machine *m)
 	memcpy(tss + 36, &ist1, 8);
 }
 
-static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off)
+static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off,
+		 int perf_map)
 {
 	struct cpu_vm_config config = {
 		.cpus = cpus,
@@ -83,6 +84,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.threads = 1,
 		.step = step,
 		.verify_blocks = true,
+		.perf_map = perf_map,
 		.lapic_hz = 1000000000,
 		.features_off = features_off,
 		.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack }
@@ -142,12 +144,17 @@ void machine_init(struct machine *m, bool step)
 
 void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 {
-	init(m, step, cpus, NULL);
+	init(m, step, cpus, NULL, 0);
 }
 
 void machine_init_without(struct machine *m, const char *const *features_off)
 {
-	init(m, false, 1, features_off);
+	init(m, false, 1, features_off, 0);
+}
+
+void machine_init_perf_map(struct machine *m, int fd)
+{
+	init(m, false, 1, NULL, fd);
 }
 
 void machine_free(struct machine *m)
