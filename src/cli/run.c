@@ -57,6 +57,8 @@ static const struct command_option options[] = {
 	{ "--cpu-check-blocks", VALUE_NONE, NULL,
 	  "for debugging: compare translated code with its source at every entry" },
 	{ "--cpu-stats", VALUE_NONE, NULL, "for debugging: count, and log at the end" },
+	{ "--perf-map", VALUE_NONE, NULL,
+	  "for perf(1): name the guest's translated code in /tmp/perf-PID.map" },
 	{ "--vmm", VALUE_FILE, "PROGRAM", "for debugging: another lodge-vmm" },
 	{ NULL }
 };
@@ -280,6 +282,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.cpu_step = invocation_has(invocation, "--cpu-step"),
 		.cpu_check_blocks = invocation_has(invocation, "--cpu-check-blocks"),
 		.cpu_stats = invocation_has(invocation, "--cpu-stats"),
+		.perf_map = invocation_has(invocation, "--perf-map"),
 		.classic_boot = invocation_has(invocation, "--classic-boot"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
 	};
@@ -427,6 +430,8 @@ static int run_guest(struct launch *launch, const struct launch_options *options
 	say_start(launch, options);
 	if (!launch_start(launch, &error))
 		return fail(error);
+	if (options->perf_map)
+		fprintf(stderr, "lodge: for perf: perf record -e cpu-clock -p %d\n", launch->pid);
 	session.pid = launch->pid;
 	wait_status = console_run(&session);
 	launch_ended(launch, wait_status);

@@ -12,7 +12,8 @@ void fd_map_init(struct fd_map *map)
 void fd_map_clear(struct fd_map *map)
 {
 	for (unsigned i = 0; map->fds && i < map->fds->len; i++)
-		close(g_array_index(map->fds, int, i));
+		if (g_array_index(map->fds, int, i) >= 0)
+			close(g_array_index(map->fds, int, i));
 	g_clear_pointer(&map->fds, g_array_unref);
 }
 

@@ -168,6 +168,8 @@ struct launch *launch_prepare(const struct domain *domain, const struct launch_o
 {
 	struct launch *launch = new_launch(domain, options);
 
+	if (options->perf_map) /* named after a process that is yet to be: spawn.c makes it */
+		launch->private->perf_map = fd_map_add(&launch->private->map, -1);
 	if (open_all(launch, error))
 		launch->plan = plan_make(launch);
 	launch->private->domain = NULL;
@@ -205,6 +207,7 @@ static bool start_vmm(struct launch *launch, const char *path, GError **error)
 				     .in = -1,
 				     .out = -1,
 				     .err = p->messages_child_fd,
+				     .perf_map = p->perf_map,
 				     .die_with_parent = p->options.die_with_caller };
 	int plan = plan_descriptor(launch, error);
 

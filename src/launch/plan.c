@@ -265,13 +265,18 @@ static void add_lists(json_t *plan, const struct launch_private *p)
 
 /* --- the whole --- */
 
-static void add_debug(json_t *plan, const struct launch_options *options)
+static void add_debug(json_t *plan, const struct launch_private *p)
 {
-	if (options->cpu_step || options->cpu_check_blocks || options->cpu_stats)
-		json_object_set_new(plan, "cpu_debug",
-				    json_pack("{s:b, s:b, s:b}", "step", options->cpu_step,
-					      "check_blocks", options->cpu_check_blocks, "stats",
-					      options->cpu_stats));
+	const struct launch_options *options = &p->options;
+	json_t *debug;
+
+	if (!options->cpu_step && !options->cpu_check_blocks && !options->cpu_stats && !p->perf_map)
+		return;
+	debug = json_pack("{s:b, s:b, s:b}", "step", options->cpu_step, "check_blocks",
+			  options->cpu_check_blocks, "stats", options->cpu_stats);
+	if (p->perf_map)
+		json_object_set_new(debug, "perf_map", json_integer(p->perf_map));
+	json_object_set_new(plan, "cpu_debug", debug);
 }
 
 static void add_channels(json_t *plan, const struct launch_private *p)
@@ -300,7 +305,7 @@ json_t *plan_make(const struct launch *launch)
 				      "shared", domain->memory_shared));
 	json_object_set_new(plan, "vcpus", plan_vcpus(domain));
 	json_object_set_new(plan, "cpu", plan_cpu(p));
-	add_debug(plan, &p->options);
+	add_debug(plan, p);
 	json_object_set_new(plan, "clock",
 			    json_pack("{s:s}", "offset",
 				      domain->clock == CLOCK_LOCALTIME ? "localtime" : "utc"));

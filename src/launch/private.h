@@ -9,7 +9,7 @@
 
 /*
  * The descriptors a child gets. The entry at index i will be number FIRST_PASSED_FD + i in the
- * child; here it has some other number and is close-on-exec.
+ * child; here it has some other number and is close-on-exec. -1 reserves a number: /dev/null.
  */
 struct fd_map {
 	GArray *fds; /* int, owned */
@@ -25,6 +25,7 @@ struct launch_private {
 	GPtrArray *nets;                  /* struct opened_net */
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
+	int perf_map;                     /* the same; 0: none */
 	int log_fd, lock_fd;              /* our own */
 	int messages_child_fd;            /* lodge-vmm's standard error */
 	char *directory;                  /* for the guest's sockets while it runs */
@@ -55,7 +56,7 @@ struct opened_net {
 /* --- fdmap.c --- */
 void fd_map_init(struct fd_map *map);
 void fd_map_clear(struct fd_map *map);
-/* Takes over @fd; returns its number in the child. */
+/* Takes over @fd, or -1; returns its number in the child. */
 int fd_map_add(struct fd_map *map, int fd);
 
 /* --- spawn.c --- */
@@ -63,6 +64,7 @@ struct spawn {
 	const char *const *argv; /* argv[0] is the path */
 	const struct fd_map *map;
 	int in, out, err; /* descriptors for the standard streams; -1: /dev/null */
+	int perf_map;     /* number, reserved in @map, of a new /tmp/perf-PID.map; 0: none */
 	bool die_with_parent;
 };
 /* Runs a program that holds its standard streams and the map's descriptors and nothing else. */

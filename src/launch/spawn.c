@@ -21,19 +21,74 @@
 #define STREAMS       3
 #define EXEC_FAILED   127
 #define PASSED_FD_MAX 1024 /* bound of a plan's descriptors */
+#define PID_DIGITS    20
+
+/* perf's documentation, jit-interface.txt */
+#define PERF_MAP_BEGIN "/tmp/perf-"
+#define PERF_MAP_END   ".map"
+#define PERF_MAP_BYTES (sizeof(PERF_MAP_BEGIN) + PID_DIGITS + sizeof(PERF_MAP_END))
+
+/* What a child that does not get as far as exec says. */
+struct failure {
+	int number;    /* errno; 0: it has not failed */
+	bool perf_map; /* in making that file */
+};
 
 struct child {
 	const struct spawn *spawn;
 	int fds[STREAMS + PASSED_FD_MAX]; /* by their number in the child; -1: /dev/null */
 	unsigned count;
-	int status_fd; /* gets errno when exec fails; closed by exec when it does not */
+	int status_fd; /* gets a struct failure when exec fails; closed by exec when it does not */
 	pid_t parent;
+	char perf_map[PERF_MAP_BYTES]; /* path of the file made, or empty */
 };
+
+static void child_report(const struct child *child, const struct failure *failure)
+{
+	(void)!write(child->status_fd, failure, sizeof(*failure));
+	_exit(EXEC_FAILED);
+}
 
 static void child_fail(const struct child *child, int number)
 {
-	(void)!write(child->status_fd, &number, sizeof(number));
-	_exit(EXEC_FAILED);
+	const struct failure failure = { .number = number };
+
+	if (child->perf_map[0])
+		unlink(child->perf_map);
+	child_report(child, &failure);
+}
+
+/* The path for process @pid, with nothing that is not async-signal-safe. */
+static void perf_map_path(char path[PERF_MAP_BYTES], pid_t pid)
+{
+	char digits[PID_DIGITS + 1];
+	char *first = digits + PID_DIGITS;
+
+	*first = '\0';
+	do
+		*--first = '0' + pid % 10;
+	while (pid /= 10);
+	strcpy(path, PERF_MAP_BEGIN);
+	strcat(path, first);
+	strcat(path, PERF_MAP_END);
+}
+
+/* Never a file that is there: it may be another process's, or a trap in a folder for everybody. */
+static void make_perf_map(struct child *child)
+{
+	unsigned index = child->spawn->perf_map;
+	char path[PERF_MAP_BYTES];
+	int fd;
+
+	perf_map_path(path, getpid());
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0644);
+	if (fd < 0) {
+		const struct failure failure = { .number = errno, .perf_map = true };
+
+		child_report(child, &failure);
+	}
+	strcpy(child->perf_map, path);
+	child->fds[index] = fd;
 }
 
 static void place_descriptors(struct child *child)
@@ -84,21 +139,41 @@ static void run_child(struct child *child)
 		if (getppid() != child->parent) /* it ended before the line above */
 			_exit(EXEC_FAILED);
 	}
+	if (spawn->perf_map)
+		make_perf_map(child);
 	place_descriptors(child);
 	execv(spawn->argv[0], (char **)spawn->argv);
 	child_fail(child, errno);
 }
 
-/* Why exec failed, or 0 when it did not. */
-static int exec_result(int fd)
+/* Why exec failed; number 0 when it did not. */
+static struct failure exec_result(int fd)
 {
-	int number = 0;
+	struct failure failure = { 0 };
 	ssize_t n;
 
 	do
-		n = read(fd, &number, sizeof(number));
+		n = read(fd, &failure, sizeof(failure));
 	while (n < 0 && errno == EINTR);
-	return n == sizeof(number) ? number : 0;
+	return n == sizeof(failure) ? failure : (struct failure){ 0 };
+}
+
+static void say_failure(const struct spawn *spawn, pid_t pid, const struct failure *failure,
+			GError **error)
+{
+	char path[PERF_MAP_BYTES];
+
+	if (!failure->perf_map) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot start %s: %s",
+			    spawn->argv[0], g_strerror(failure->number));
+		return;
+	}
+	perf_map_path(path, pid);
+	g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot create %s for perf: %s%s",
+		    path, g_strerror(failure->number),
+		    failure->number == EEXIST
+			    ? "; an earlier process has left it: remove it, or try again"
+			    : "");
 }
 
 static bool fill_child(struct child *child, const struct spawn *spawn, GError **error)
@@ -112,6 +187,7 @@ static bool fill_child(struct child *child, const struct spawn *spawn, GError **
 		return false;
 	}
 	child->spawn = spawn;
+	child->perf_map[0] = '\0';
 	child->fds[0] = spawn->in;
 	child->fds[1] = spawn->out;
 	child->fds[2] = spawn->err;
@@ -125,7 +201,8 @@ static bool fill_child(struct child *child, const struct spawn *spawn, GError **
 pid_t spawn_program(const struct spawn *spawn, GError **error)
 {
 	struct child child;
-	int status[2], number;
+	struct failure failure;
+	int status[2];
 	pid_t pid;
 
 	if (!fill_child(&child, spawn, error))
@@ -139,17 +216,16 @@ pid_t spawn_program(const struct spawn *spawn, GError **error)
 	pid = fork();
 	if (pid == 0)
 		run_child(&child);
-	number = pid < 0 ? errno : 0;
+	failure = (struct failure){ .number = pid < 0 ? errno : 0 };
 	close(status[1]);
 	if (pid > 0)
-		number = exec_result(status[0]);
+		failure = exec_result(status[0]);
 	close(status[0]);
-	if (!number)
+	if (!failure.number)
 		return pid;
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
-	g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot start %s: %s", spawn->argv[0],
-		    g_strerror(number));
+	say_failure(spawn, pid, &failure, error);
 	return -1;
 }
 

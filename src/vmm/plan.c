@@ -170,6 +170,7 @@ static const struct member cpu_debug_members[] = {
 	P("step", BOOLEAN, false, cpu_step),
 	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
 	P("stats", BOOLEAN, false, cpu_stats),
+	P("perf_map", FD, false, perf_map_fd),
 	END,
 };
 static const struct member clock_members[] = { P("offset", STRING, false, clock_offset), END };
@@ -340,6 +341,8 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
 	    parse_object(s->boot, "boot", boot_members, p, error))
 		return -EINVAL;
+	if (p->perf_map_fd >= 0 && p->perf_map_fd <= STDERR_FILENO)
+		return fail(error, "cpu_debug", "perf_map", "must not be a standard stream");
 	if (s->monitor && parse_object(s->monitor, "monitor", monitor_members, p, error))
 		return -EINVAL;
 	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))
@@ -357,7 +360,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	struct plan *p = g_new0(struct plan, 1);
 	int err;
 
-	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = -1;
+	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";

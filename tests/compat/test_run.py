@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -129,6 +130,10 @@ def wait_until(what, seconds=WAIT):
         time.sleep(0.02)
 
 
+def read_lines(stream, lines):
+    return b"".join(stream.readline() for _ in range(lines))
+
+
 # --- what a script sees ---
 
 def test_first_line_names_the_engine_and_why():
@@ -174,6 +179,68 @@ def test_vmm_holds_only_what_it_was_handed():
     opened = set(seen["open"]) - {0, 1, 2}
     # beside what the plan names: the plan, the name's lock, and the listing of the directory
     assert named < opened and len(opened - named) == 3, (sorted(named), sorted(opened))
+
+
+def test_perf_map_is_made_for_the_vmm():
+    """A file of its own, named after the process that holds it under the number in the plan."""
+    with place() as where:
+        process = where.start("sleep", "--perf-map", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        vmm = children(process.pid)[0]
+        path = f"/tmp/perf-{vmm}.map"
+        try:
+            plan = json.loads(re.search(r"plan (.*)", where.log()).group(1))
+            number = plan["cpu_debug"]["perf_map"]
+            assert os.readlink(f"/proc/{vmm}/fd/{number}") == path
+            status = os.lstat(path)
+            assert stat.S_ISREG(status.st_mode) and not status.st_size, status
+            assert not status.st_mode & 0o133 and status.st_uid == os.geteuid(), status
+        finally:
+            process.terminate()
+            assert f" -p {vmm}\n".encode() in read_lines(process.stderr, 2)
+            process.terminate()
+            process.communicate(timeout=WAIT)
+            os.remove(path)
+
+
+def test_without_perf_map_none_is_made():
+    with place() as where:
+        done = where.run("descriptors")
+        assert "cpu_debug" not in json.loads(done.stdout)["plan"], done
+        before = set(os.listdir("/tmp"))
+        done = where.run("exit:0", "--dry-run", "--perf-map")
+        assert json.loads(done.stdout)["cpu_debug"]["perf_map"] > 2, done
+        made = set(os.listdir("/tmp")) - before
+    assert not [name for name in made if re.fullmatch(r"perf-\d+\.map", name)
+                and os.stat(f"/tmp/{name}").st_size == 0], made
+
+
+def test_perf_map_that_is_there_is_refused():
+    """Where the next process ids can be chosen: links wait at their paths, and lead nowhere."""
+    with open("/proc/sys/kernel/pid_max") as text:
+        first = int(text.read()) - 100
+    with place() as where:
+        paths = [f"/tmp/perf-{pid}.map" for pid in range(first, first + 60)]
+        made = []
+        try:
+            for path in paths:
+                os.symlink(f"{where.directory}/trap", path)
+                made.append(path)
+            inside = f"echo {first} >/proc/sys/kernel/ns_last_pid && echo set >&2 && exec \"$@\""
+            done = subprocess.run(
+                ["unshare", "--user", "--map-root-user", "--pid", "--fork", "sh", "-c", inside, "sh",
+                 *where.command("hello:0", "--perf-map")], env=where.env, capture_output=True,
+                stdin=subprocess.DEVNULL, timeout=WAIT)
+            assert not os.path.exists(f"{where.directory}/trap")
+        finally:
+            for path in made:
+                os.remove(path)
+    if b"set\n" not in done.stderr:
+        raise tap.Skip("no namespace of process ids can be made here")
+    assert done.returncode == 1 and b"hello" not in done.stdout, done
+    assert re.search(rb"lodge run: cannot create /tmp/perf-\d+\.map for perf: File exists; .*remove",
+                     done.stderr), done
 
 
 def test_timeout_ends_the_guest_with_124():

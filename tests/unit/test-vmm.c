@@ -39,6 +39,7 @@ static void test_plan_minimal(void)
 	g_assert_no_error(error);
 	g_assert_cmpstr(plan->name, ==, "g");
 	g_assert_cmpint(plan->kernel_fd, ==, -1);
+	g_assert_cmpint(plan->perf_map_fd, ==, -1);
 	g_assert_cmpstr(plan->on_reboot, ==, "restart");
 	g_assert_cmpstr(plan->on_crash, ==, "destroy");
 	g_assert_true(plan->kaslr);
@@ -68,6 +69,7 @@ static void test_plan_documented(void)
 	g_assert_cmpuint(plan->vcpus, ==, 2);
 	g_assert_cmpuint(plan->backend_count, ==, 6);
 	g_assert_cmpint(plan->monitor_fd, ==, 13);
+	g_assert_cmpint(plan->perf_map_fd, ==, 15);
 	plan_free(plan);
 	g_free(text);
 	g_free(path);
@@ -108,6 +110,10 @@ static void test_plan_refused(void)
 		  "log.level must be" },
 		{ "\"devices\": []", "\"devices\": [], \"log\": {\"level\": \"info\"}",
 		  "log.fd is missing" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"perf_map\": true}",
+		  "cpu_debug.perf_map must be a descriptor" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"perf_map\": 0}",
+		  "cpu_debug.perf_map must not be a standard stream" },
 		{ "\"devices\": []", "\"devices\": [], \"monitor\": {}", "monitor.fd is missing" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"features_off\": [1]}",
 		  "must hold strings" },
