@@ -357,6 +357,63 @@ static void calls_and_returns(void)
 	       e_add_state(e, OFF(page_base), 0x1000), e_add_state(e, OFF(code_base), 0x1000));
 }
 
+/* Without a counted step a pointer is none at the loop's end, and so none at its start. */
+static void carried_pointers(void)
+{
+	/* a loop: mov (%rdx), %eax; add %eax, (%rdi); add $8, %rdx; sub $4, %rdi; test $128, %dl;
+	 * jz. P0 goes up by 8 with 4 bytes to read, P1 down by 4 with 4 bytes to write. RDX leads
+	 * nowhere: no link is bound. */
+	static const u8 code[] = { 0x8b, 0x02, 0x01, 0x07, 0x48, 0x83, 0xc2, 0x08, 0x48,
+				   0x83, 0xef, 0x04, 0xf6, 0xc2, 0x80, 0x74, 0xef };
+	static const char none[] = "guest operand outside what was checked";
+	struct block *b = make_block(code, sizeof(code));
+	const char *why = NULL;
+	bool good = block_verify(m.vm->code, b, &why);
+
+	result(good, "a loop as it is", why);
+	CHANGE(b, "a pointer goes up too far", none, e_lea(e, 1, P0, P0, REG_NONE, 1, 8),
+	       e_lea(e, 1, P0, P0, REG_NONE, 1, 9));
+	CHANGE(b, "a pointer goes down that was counted up", none,
+	       e_lea(e, 1, P0, P0, REG_NONE, 1, 8), e_lea(e, 1, P0, P0, REG_NONE, 1, -8));
+	CHANGE(b, "a pointer goes down too far", none, e_lea(e, 1, P1, P1, REG_NONE, 1, -4),
+	       e_lea(e, 1, P1, P1, REG_NONE, 1, -5));
+	CHANGE(b, "a pointer goes up that was counted down", none,
+	       e_lea(e, 1, P1, P1, REG_NONE, 1, -4), e_lea(e, 1, P1, P1, REG_NONE, 1, 4));
+	CHANGE(b, "a pointer moves by another", none, e_lea(e, 1, P1, P1, REG_NONE, 1, -4),
+	       e_lea(e, 1, P1, P0, REG_NONE, 1, -4));
+	CHANGE(b, "turns are not counted down", outside, e_sub_state32(e, OFF(loop_left), 1),
+	       e_sub_state32(e, OFF(loop_left), 0));
+	CHANGE(b, "turns are counted up", outside, e_sub_state32(e, OFF(loop_left), 1),
+	       e_sub_state32(e, OFF(loop_left), -1));
+	CHANGE(b, "something else is counted down", outside, e_sub_state32(e, OFF(loop_left), 1),
+	       e_sub_state32(e, OFF(exit_request), 1));
+	CHANGE(b, "the way out is taken while turns are left", none,
+	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x82", 2)),
+	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x83", 2)));
+	CHANGE(b, "the way out is taken when it is too late", none,
+	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x82", 2)),
+	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x88", 2)));
+	CHANGE(b, "of the pointer's page more is taken", none,
+	       e_arith_imm(e, 0, 4, T2, PAGE_SIZE - 1),
+	       e_arith_imm(e, 0, 4, T2, 2 * PAGE_SIZE - 1));
+	CHANGE(b, "what is used of the page is taken for what is left", none, e_neg(e, T2),
+	       (void)e);
+	CHANGE(b, "more is left of the page than is", none, e_arith_imm(e, 1, 0, T2, PAGE_SIZE - 4),
+	       e_arith_imm(e, 1, 0, T2, PAGE_SIZE));
+	CHANGE(b, "more turns than there is room for", none, e_shift(e, 1, 5, T2, 3),
+	       e_shift(e, 1, 5, T2, 2));
+	CHANGE(b, "more turns down than there is room for", none, e_shift(e, 1, 5, T0, 2),
+	       e_shift(e, 1, 5, T0, 1));
+	CHANGE(b, "the larger number of turns", none, e_cmova(e, T2, T0),
+	       bytes(e, "\x4c\x0f\x46\xf3", 4));
+	CHANGE(b, "the turns of one pointer for both", none, e_cmova(e, T2, T0), (void)e);
+	CHANGE(b, "a number that nobody counted", none, e_store32(e, T2, OFF(loop_left)),
+	       e_store32(e, RSI, OFF(loop_left)));
+	CHANGE(b, "a constant number of turns", none,
+	       (e_cmova(e, T2, T0), e_store32(e, T2, OFF(loop_left))),
+	       e_store_imm32(e, OFF(loop_left), 7));
+}
+
 int main(void)
 {
 	struct block *b;
@@ -375,6 +432,7 @@ int main(void)
 	user_blocks();
 	jumps();
 	calls_and_returns();
+	carried_pointers();
 	printf("1..%u\n", count);
 	machine_free(&m);
 	return failed != 0;
