@@ -4,6 +4,8 @@
  */
 #include "block/block.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -24,6 +26,7 @@ struct block *block_open(const struct block_config *config, GError **error)
 		block = block_drivers[i]->open(config, error);
 		if (block) {
 			block->driver = block_drivers[i];
+			block->name = g_strdup(config->name ?: "disk");
 			block->readonly = config->readonly;
 			block->discard = config->discard;
 			block->cache = config->cache;
@@ -62,6 +65,22 @@ void block_submit(struct block *block, struct block_request *request)
 		block->driver->submit(block, request);
 }
 
+void block_failed(struct block *block, const struct block_request *request, int err)
+{
+	static const char *const names[] = {
+		[BLOCK_READ] = "reading",         [BLOCK_WRITE] = "writing",
+		[BLOCK_FLUSH] = "flushing",       [BLOCK_DISCARD] = "discarding",
+		[BLOCK_WRITE_ZEROES] = "zeroing",
+	};
+	u64 count = __atomic_add_fetch(&block->failures, 1, __ATOMIC_RELAXED);
+
+	if (count & (count - 1))
+		return;
+	log_error("block", "%s: %s %llu bytes at %llu failed: %s; the guest was told (error %llu)",
+		  block->name, names[request->op], (unsigned long long)request->bytes,
+		  (unsigned long long)request->offset, g_strerror(-err), (unsigned long long)count);
+}
+
 void block_drain(struct block *block)
 {
 	block->driver->drain(block);
@@ -69,8 +88,12 @@ void block_drain(struct block *block)
 
 void block_close(struct block *block)
 {
+	char *name;
+
 	if (!block)
 		return;
+	name = block->name;
 	block->driver->drain(block);
 	block->driver->close(block);
+	g_free(name);
 }

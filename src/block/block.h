@@ -49,6 +49,7 @@ enum block_cache {
 
 struct block_config {
 	const char *driver; /* "raw" */
+	const char *name;   /* for messages; copied */
 	int fd;             /* ownership passes when opening succeeds */
 	bool readonly;
 	bool discard;           /* hand discards through to the host */
@@ -58,6 +59,8 @@ struct block_config {
 
 struct block {
 	const struct block_driver *driver;
+	char *name;
+	u64 failures; /* of the host; drivers report them with block_failed() */
 	u64 bytes;
 	u32 physical_block; /* bytes; a power of two */
 	bool readonly, discard;
@@ -78,6 +81,9 @@ struct block_driver {
 struct block *block_open(const struct block_config *config, GError **error);
 /* Checks the range against the disk, so that drivers need not. */
 void block_submit(struct block *block, struct block_request *request);
+/* For drivers, any thread: the host failed a request with -@err. The log hears of the first one
+ * and of each after which their number has doubled. */
+void block_failed(struct block *block, const struct block_request *request, int err);
 void block_drain(struct block *block);
 void block_close(struct block *block); /* drains first; NULL is ignored */
 

@@ -67,6 +67,8 @@ static struct raw *raw_of(struct block *block)
 
 static void complete(struct raw *raw, struct block_request *r, int result)
 {
+	if (result < 0 && result != -ENOTSUP)
+		block_failed(&raw->block, r, result);
 	r->done(r, result);
 	pthread_mutex_lock(&raw->lock);
 	if (--raw->outstanding == 0)

@@ -41,6 +41,8 @@ struct console {
 	bool gathering, blocked, starved, quit, input_closed, was_full;
 	bool hung_up; /* the other end of a connected socket has gone for good */
 	bool leaving; /* a socket's peer has gone; what it sent is not read yet */
+	bool losing;  /* output cannot be written, and the log says so */
+	char *name;
 };
 
 GQuark console_error_quark(void)
@@ -104,6 +106,16 @@ static ssize_t write_some(struct console *c, const u8 *data, size_t bytes)
 	return write(c->out_fd, data, MIN(bytes, 4096));
 }
 
+/* Nobody there: output is lost as on a cut cable. Anything else is worth a line, the first time. */
+static void lose_output_locked(struct console *c, int err)
+{
+	c->head = c->count = 0;
+	if (c->losing || err == EPIPE || err == ECONNRESET || err == EIO)
+		return;
+	c->losing = true;
+	log_error("console", "%s: its output is lost: %s", c->name, g_strerror(err));
+}
+
 /* True: more waits and the descriptor would block. */
 static bool flush_locked(struct console *c)
 {
@@ -115,10 +127,11 @@ static bool flush_locked(struct console *c)
 			continue;
 		if (done < 0 && errno == EAGAIN)
 			return true;
-		if (done <= 0) { /* nobody there: output is lost as on a cut cable */
-			c->head = c->count = 0;
+		if (done <= 0) {
+			lose_output_locked(c, done < 0 ? errno : EPIPE);
 			break;
 		}
+		c->losing = false;
 		c->head = (c->head + done) % sizeof(c->ring);
 		c->count -= done;
 	}
@@ -399,6 +412,7 @@ struct console *console_open(const struct console_config *config, GError **error
 	}
 	c = g_new0(struct console, 1);
 	c->backend = backend;
+	c->name = g_strdup(config->name ?: "console");
 	c->wake_fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->client_lock, NULL);
@@ -414,6 +428,7 @@ struct console *console_open(const struct console_config *config, GError **error
 			    g_strerror(err));
 		if (c->wake_fd >= 0)
 			close(c->wake_fd);
+		g_free(c->name);
 		g_free(c);
 		return NULL;
 	}
@@ -448,5 +463,6 @@ void console_close(struct console *c)
 	}
 	pthread_mutex_destroy(&c->client_lock);
 	pthread_mutex_destroy(&c->lock);
+	g_free(c->name);
 	g_free(c);
 }

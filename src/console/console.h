@@ -27,6 +27,7 @@ GQuark console_error_quark(void); /* codes are errno values */
 
 struct console_config {
 	const char *driver; /* "fd", "pty", "listen", "file", "null" */
+	const char *name;   /* for messages; copied */
 	int fd;             /* pty master, listening socket or file; ownership passes */
 	int fd_in, fd_out;  /* "fd": may be the same; not closed */
 };

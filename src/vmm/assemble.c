@@ -62,9 +62,11 @@ static int need_fd(const struct plan_backend *b, GError **error)
 
 static int open_console(struct assembly *a, const struct plan_backend *b, GError **error)
 {
-	const struct console_config config = {
-		.driver = b->driver, .fd = b->fd, .fd_in = b->fd_in, .fd_out = b->fd_out
-	};
+	const struct console_config config = { .driver = b->driver,
+					       .name = b->id,
+					       .fd = b->fd,
+					       .fd_in = b->fd_in,
+					       .fd_out = b->fd_out };
 	struct console *console;
 
 	if (strcmp(b->driver, "null") && strcmp(b->driver, "fd") && need_fd(b, error))
@@ -85,9 +87,11 @@ static int open_block(struct assembly *a, const struct plan_backend *b, GError *
 		[BLOCK_CACHE_DIRECTSYNC] = "directsync",
 		[BLOCK_CACHE_UNSAFE] = "unsafe",
 	};
-	struct block_config config = {
-		.driver = b->driver, .fd = b->fd, .readonly = b->readonly, .discard = b->discard
-	};
+	struct block_config config = { .driver = b->driver,
+				       .name = b->id,
+				       .fd = b->fd,
+				       .readonly = b->readonly,
+				       .discard = b->discard };
 	struct block *block;
 
 	if (need_fd(b, error))

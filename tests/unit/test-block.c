@@ -2,8 +2,9 @@
 /*
  * Disk images: what is written is read again, by io_uring and by threads, through the host's page
  * cache and past it, from memory that is aligned as a disk's sectors are and from memory that is
- * not; discards and zeroes give the host its blocks back.
+ * not; discards and zeroes give the host its blocks back; what the host cannot do the log tells.
  */
+#include "base/log.h"
 #include "block/block.h"
 
 #include <errno.h>
@@ -197,6 +198,35 @@ static void test_zeroes(void)
 	check_freed(BLOCK_WRITE_ZEROES);
 }
 
+/* A file that cannot be written any more. */
+static void test_failures(void)
+{
+	static u8 data[4096];
+	const struct iovec iov = { data, sizeof(data) };
+	struct block_config config = { .driver = "raw", .name = "disk7" };
+	struct disk disk = { .fd = memfd_create("disk", MFD_ALLOW_SEALING) };
+	int log = memfd_create("log", 0);
+	char text[4096] = "";
+
+	g_assert_cmpint(ftruncate(disk.fd, DISK_BYTES), ==, 0);
+	g_assert_cmpint(fcntl(disk.fd, F_ADD_SEALS, F_SEAL_WRITE), ==, 0);
+	config.fd = dup(disk.fd);
+	disk.block = block_open(&config, NULL);
+	g_assert_nonnull(disk.block);
+	log_open(log, LOG_INFO);
+	for (int i = 0; i < 3; i++)
+		g_assert_cmpint(ask(&disk, BLOCK_WRITE, 8192, sizeof(data), &iov, 1), ==, -EPERM);
+	log_open(STDERR_FILENO, LOG_INFO);
+	g_assert_cmpint(pread(log, text, sizeof(text) - 1, 0), >, 0);
+	g_assert_nonnull(strstr(text, "disk7: writing 4096 bytes at 8192 failed: Operation not "
+				      "permitted; the guest was told (error 1)"));
+	g_assert_nonnull(strstr(text, "(error 2)")); /* and then at the fourth */
+	g_assert_null(strstr(text, "(error 3)"));
+	block_close(disk.block);
+	close(disk.fd);
+	close(log);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -205,5 +235,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/block/direct", test_direct);
 	g_test_add_func("/block/discard", test_discard);
 	g_test_add_func("/block/write-zeroes", test_zeroes);
+	g_test_add_func("/block/failures", test_failures);
 	return g_test_run();
 }

@@ -3,11 +3,13 @@
  * The board's interrupt controllers, timers and legacy devices, register by register, with time
  * stepped by hand. Expectations are written from the manuals named in the devices' files.
  */
+#include "base/log.h"
 #include "console/console.h"
 #include "testvm.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -732,6 +734,34 @@ static void test_debug_ports(void)
 
 /* 16550. */
 
+/* Output that the host cannot write is lost, and the log says so once. */
+static void test_full_console(void)
+{
+	const struct console_config config = { .driver = "file",
+					       .name = "console3",
+					       .fd = open("/dev/full", O_WRONLY | O_CLOEXEC) };
+	struct console *console = console_open(&config, NULL);
+	int log = memfd_create("log", 0);
+	char text[4096] = "";
+	const char *line;
+
+	g_assert_nonnull(console);
+	log_open(log, LOG_INFO);
+	for (int i = 0; i < 3; i++) {
+		g_assert_cmpuint(console_write(console, "word\n", 5), ==, 5);
+		for (int spins = 0; console_room(console) < CONSOLE_BUFFER_BYTES && spins < 5000;
+		     spins++)
+			g_usleep(1000);
+	}
+	console_close(console);
+	log_open(STDERR_FILENO, LOG_INFO);
+	g_assert_cmpint(pread(log, text, sizeof(text) - 1, 0), >, 0);
+	line = strstr(text, "console3: its output is lost: No space left on device");
+	g_assert_nonnull(line);
+	g_assert_null(strstr(strchr(line, '\n'), "is lost"));
+	close(log);
+}
+
 static struct vm *serial_vm(struct console **console, int *peer)
 {
 	struct vm *vm = test_vm_new(1, 4 * MIB);
@@ -886,6 +916,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/i8042", test_i8042);
 	g_test_add_func("/debug-ports", test_debug_ports);
 	g_test_add_func("/serial/data", test_serial);
+	g_test_add_func("/serial/full-console", test_full_console);
 	g_test_add_func("/serial/probe", test_serial_probe);
 	g_test_add_func("/serial/flow-control", test_serial_flow_control);
 	return g_test_run();
