@@ -32,6 +32,7 @@ struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;         /* debug switches of the software CPU */
 	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
+	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	struct accel_bus bus;
 };
@@ -61,6 +62,8 @@ struct accel {
 			   u32 flags);
 	/* Any thread: guest RAM was written by somebody other than a vCPU. */
 	void (*memory_written)(struct accel_vm *vm, gpa_t gpa, u64 bytes);
+	/* Any thread: see cpu_vm_kernel_moved() in cpu/cpu.h. NULL: this engine needs not know. */
+	void (*kernel_moved)(struct accel_vm *vm, bool known, u64 by);
 	u64 (*tsc_hz)(struct accel_vm *vm);
 
 	struct accel_vcpu *(*vcpu_create)(struct accel_vm *vm, unsigned index, GError **error);

@@ -23,6 +23,7 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.check_blocks = config->check_blocks,
 		.verify_blocks = config->check_blocks,
 		.perf_map = config->perf_map,
+		.guest_symbols = config->guest_symbols,
 		.features_off = config->features_off,
 		.lapic_hz = 1000000000,
 		.bus = { .opaque = config->bus.opaque,
@@ -51,6 +52,11 @@ static int soft_memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 b
 static void soft_memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
 {
 	cpu_vm_memory_written((struct cpu_vm *)vm, gpa, bytes);
+}
+
+static void soft_kernel_moved(struct accel_vm *vm, bool known, u64 by)
+{
+	cpu_vm_kernel_moved((struct cpu_vm *)vm, known, by);
 }
 
 static u64 soft_tsc_hz(struct accel_vm *vm)
@@ -162,6 +168,7 @@ const struct accel accel_soft = {
 	.vm_destroy = soft_vm_destroy,
 	.memory_slot = soft_memory_slot,
 	.memory_written = soft_memory_written,
+	.kernel_moved = soft_kernel_moved,
 	.tsc_hz = soft_tsc_hz,
 	.vcpu_create = soft_vcpu_create,
 	.vcpu_destroy = soft_vcpu_destroy,

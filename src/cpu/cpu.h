@@ -51,6 +51,7 @@ struct cpu_vm_config {
 	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
 	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
 	int perf_map;                     /* descriptor that perf_map.c writes to; 0: none */
+	int guest_symbols;                /* ... and of symbols.c's file for it; 0: none */
 	u64 tsc_hz;                       /* 0: measure the host's */
 	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */
 	const char *const *features_off;  /* NULL-terminated Linux names of CPUID bits to hide */
@@ -70,6 +71,10 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 /* Any thread: somebody other than a processor (DMA, debugger, balloon) wrote guest RAM.
  * Must be called after the bytes are there and before the guest is told. */
 void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes);
+
+/* Any thread: the kernel runs @by above where it was linked; its symbols move along. !@known:
+ * nobody knows where, and they are not used. */
+void cpu_vm_kernel_moved(struct cpu_vm *vm, bool known, u64 by);
 
 u64 cpu_vm_tsc_hz(const struct cpu_vm *vm);
 /* The CPUID contract, computed once; *@count entries, owned by @vm. */

@@ -4,10 +4,11 @@
  *
  *   START SIZE NAME        START and SIZE in hexadecimal, without 0x
  *   7f31c0a01240 5c guest_kernel:ffffffff81000123
+ *   7f31c0a012a0 31 guest_kernel:do_idle+0x4e
  *
  * in the file /tmp/perf-PID.map, which the launcher has opened. The name is the block's linear
- * address at the time it was made; a block that is entered at another one later, as those of a
- * shared library are, keeps it.
+ * address at the time it was made, or the kernel's function there, if its symbols are given. A
+ * block that is entered at another address later, as those of a shared library are, keeps its name.
  *
  * Lines are collected and written when the buffer is full, when a processor stops or halts, and at
  * the end, so a guest that never does is some lines behind. They are never taken back: perf reads
@@ -16,6 +17,7 @@
  */
 #include "cpu/perf_map.h"
 #include "base/log.h"
+#include "cpu/symbols.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -25,7 +27,8 @@
 #include <unistd.h>
 
 #define BUFFER_BYTES 4096
-#define LINE_BYTES   128
+#define LINE_BYTES   256
+#define NAME_SHOWN   180 /* characters of a symbol */
 #define FILE_BYTES   (256 * MIB)
 
 struct perf_map {
@@ -33,14 +36,25 @@ struct perf_map {
 	size_t used;
 	u64 written;
 	bool reused;
+	struct symbols *symbols; /* or NULL */
+	bool moved_known;
+	u64 moved_by;
 	char buffer[BUFFER_BYTES];
 };
 
-struct perf_map *perf_map_new(int fd)
+struct perf_map *perf_map_new(int fd, int symbols, GError **error)
 {
 	struct perf_map *map = g_new0(struct perf_map, 1);
 
 	map->fd = fd;
+	map->moved_known = true;
+	if (symbols) {
+		map->symbols = symbols_read(symbols, error);
+		if (!map->symbols) {
+			g_free(map);
+			return NULL;
+		}
+	}
 	return map;
 }
 
@@ -49,6 +63,7 @@ void perf_map_free(struct perf_map *map)
 	if (!map)
 		return;
 	perf_map_flush(map);
+	symbols_free(map->symbols);
 	g_free(map);
 }
 
@@ -148,9 +163,26 @@ void perf_map_add_block(struct perf_map *map, const struct code_cache *code,
 			const struct block *block, gva_t pc)
 {
 	bool user = (block->ctx >> CTX_CPL_SHIFT & 3) == 3;
+	const char *name = NULL;
+	u64 offset;
 
-	add(map, code->rx + block->code, block->code_end - block->code, "guest_%s:%llx",
-	    user ? "user" : "kernel", (unsigned long long)pc);
+	if (map->symbols && map->moved_known && !user)
+		name = symbols_find(map->symbols, pc - map->moved_by, &offset);
+	if (name)
+		add(map, code->rx + block->code, block->code_end - block->code,
+		    "guest_kernel:%.*s+0x%llx", NAME_SHOWN, name, (unsigned long long)offset);
+	else
+		add(map, code->rx + block->code, block->code_end - block->code, "guest_%s:%llx",
+		    user ? "user" : "kernel", (unsigned long long)pc);
+}
+
+void perf_map_kernel_moved(struct perf_map *map, bool known, u64 by)
+{
+	if (map->symbols && !known)
+		log_warning("cpu", "the kernel chooses its address by itself: its symbols are not "
+				   "used; start it without --classic-boot, or with nokaslr");
+	map->moved_known = known;
+	map->moved_by = by;
 }
 
 void perf_map_note_reuse(struct perf_map *map)

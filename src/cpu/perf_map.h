@@ -8,8 +8,9 @@
 
 struct perf_map;
 
-/* Writes to @fd, which stays the caller's. */
-struct perf_map *perf_map_new(int fd);
+/* Writes to @fd; names the kernel's functions by the file @symbols, unless it is 0. Both stay the
+ * caller's. NULL with @error set. */
+struct perf_map *perf_map_new(int fd, int symbols, GError **error);
 /* Writes what is left; NULL is ignored. */
 void perf_map_free(struct perf_map *map);
 void perf_map_flush(struct perf_map *map);
@@ -18,6 +19,8 @@ void perf_map_add_thunks(struct perf_map *map, const struct code_cache *code);
 /* A block that is complete but for its place in the tables; @pc: its linear address. */
 void perf_map_add_block(struct perf_map *map, const struct code_cache *code,
 			const struct block *block, gva_t pc);
+/* See cpu_vm_kernel_moved(). */
+void perf_map_kernel_moved(struct perf_map *map, bool known, u64 by);
 /* The cache was flushed: addresses will be there again with other names. */
 void perf_map_note_reuse(struct perf_map *map);
 

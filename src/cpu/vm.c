@@ -213,6 +213,17 @@ void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes)
 	}
 }
 
+void cpu_vm_kernel_moved(struct cpu_vm *vm, bool known, u64 by)
+{
+	struct code_cache *code = vm->code;
+
+	if (!code->perf_map)
+		return;
+	code_lock(code);
+	perf_map_kernel_moved(code->perf_map, known, by);
+	code_unlock(code);
+}
+
 u64 cpu_vm_tsc_hz(const struct cpu_vm *vm)
 {
 	return vm->tsc_hz;

@@ -33,8 +33,8 @@ void machine_init(struct machine *m, bool step);
 void machine_init_smp(struct machine *m, bool step, unsigned cpus);
 /* With CPUID features hidden: NULL-terminated names. */
 void machine_init_without(struct machine *m, const char *const *features_off);
-/* With a map for perf on @fd. */
-void machine_init_perf_map(struct machine *m, int fd);
+/* With a map for perf on @fd, and the kernel's symbols on @symbols or 0. */
+void machine_init_perf_map(struct machine *m, int fd, int symbols);
 void machine_free(struct machine *m);
 gpa_t machine_gpa(const struct machine *m, const void *host);
 

@@ -4,6 +4,7 @@
  * tell address and ring.
  */
 #include "cpu/code.h"
+#include "cpu/symbols.h"
 #include "machine.h"
 
 #include <fcntl.h>
@@ -177,7 +178,7 @@ static void test_lines(void)
 	struct map map;
 	char *name;
 
-	machine_init_perf_map(&m, fd);
+	machine_init_perf_map(&m, fd, 0);
 	run_both(&m);
 	/* the processor has halted: nothing is held back */
 	map = read_map(fd);
@@ -204,7 +205,7 @@ static void test_full(void)
 	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	static struct machine m;
 
-	machine_init_perf_map(&m, fd);
+	machine_init_perf_map(&m, fd, 0);
 	run_both(&m);
 	run_both(&m);
 	machine_free(&m);
@@ -218,7 +219,7 @@ static void test_memory(void)
 	static struct machine m;
 	char *maps, *start, *line;
 
-	machine_init_perf_map(&m, fd);
+	machine_init_perf_map(&m, fd, 0);
 	g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
 	start = g_strdup_printf("%llx-", (unsigned long long)(uintptr_t)m.vm->code->rx);
 	line = strstr(maps, start);
@@ -232,11 +233,154 @@ static void test_memory(void)
 	close(fd);
 }
 
+/* --- symbols --- */
+
+static const char *find_symbol(const struct symbols *s, u64 address)
+{
+	static char text[64];
+	u64 offset;
+	const char *name = symbols_find(s, address, &offset);
+
+	if (!name)
+		return "none";
+	snprintf(text, sizeof(text), "%s+0x%" PRIx64, name, offset);
+	return text;
+}
+
+static void test_symbols(void)
+{
+	/* not by address; nm's undefined ones, data, per-processor offsets and modules left out */
+	static const char text[] = "ffffffff81000300 t last\n"
+				   "0000000000001000 T low\n"
+				   "                 U undefined\n"
+				   "ffffffff81000000 t __alias\n"
+				   "ffffffff81000000 t first\n"
+				   "ffffffff81000000 W weak\n"
+				   "ffffffff81000180 D data\n"
+				   "ffffffff81000280 t module\t[snd]\n"
+				   "ffffffff81000200 T sec.ond";
+	GError *error = NULL;
+	struct symbols *s = symbols_parse(text, strlen(text), &error);
+
+	g_assert_no_error(error);
+	g_assert_cmpstr(find_symbol(s, 0xffffffff80ffffff), ==, "none");
+	g_assert_cmpstr(find_symbol(s, 0x1000), ==, "none");
+	g_assert_cmpstr(find_symbol(s, 0xffffffff81000000), ==, "first+0x0");
+	g_assert_cmpstr(find_symbol(s, 0xffffffff810001ff), ==, "first+0x1ff");
+	g_assert_cmpstr(find_symbol(s, 0xffffffff81000200), ==, "sec.ond+0x0");
+	g_assert_cmpstr(find_symbol(s, 0xffffffff810002ff), ==, "sec.ond+0xff");
+	g_assert_cmpstr(find_symbol(s, 0xffffffff81000300), ==, "none");
+	g_assert_cmpstr(find_symbol(s, ~0ull), ==, "none");
+	symbols_free(s);
+}
+
+static void test_symbols_refused(void)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{ "", "no function of a kernel" },
+		{ "0000000000000000 T hidden\n", "no function of a kernel" },
+		{ "ffffffffffffffff B The\n", "no function of a kernel" },
+		{ "ffffffff81000000 T a\n\n", "line 2: it is not ADDRESS" },
+		{ "ffffffff81000000 T\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 T \n", "line 1: it is not ADDRESS" },
+		{ "ffffffff810000000 T a\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff8100000g T a\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 5 a\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 Tt a\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 T a b\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 T a\t[m\n", "line 1: it is not ADDRESS" },
+		{ "ffffffff81000000 T a\033b\n", "line 1: it is not ADDRESS" },
+		{ "\177ELF", "line 1: it is not ADDRESS" },
+	};
+	GString *longest = g_string_new("ffffffff81000000 T ");
+	GError *error = NULL;
+	struct symbols *s;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		g_assert_null(symbols_parse(cases[i].text, strlen(cases[i].text), &error));
+		if (!strstr(error->message, cases[i].message))
+			g_error("'%s' lacks '%s'", error->message, cases[i].message);
+		g_clear_error(&error);
+	}
+	for (unsigned i = 0; i < SYMBOL_NAME_MAX; i++)
+		g_string_append_c(longest, 'a');
+	s = symbols_parse(longest->str, longest->len, &error);
+	g_assert_no_error(error);
+	symbols_free(s);
+	g_string_append_c(longest, 'a');
+	g_assert_null(symbols_parse(longest->str, longest->len, &error));
+	g_assert_nonnull(strstr(error->message, "line 1: "));
+	g_clear_error(&error);
+	g_string_free(longest, TRUE);
+}
+
+static int file_of(const char *text)
+{
+	int fd = memfd_create("symbols", MFD_CLOEXEC);
+
+	g_assert_cmpint(write(fd, text, strlen(text)), ==, strlen(text));
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+/* The box's kernel runs low: it is said to have moved there, around the end of the numbers. */
+static void test_names(void)
+{
+	const u64 linked = 0xffffffff81000000;
+	int fd = memfd_create("map", MFD_CLOEXEC);
+	int symbols = file_of("ffffffff81000000 T begin\nffffffff81000004 T middle\n"
+			      "ffffffff81010000 T end\n");
+	static struct machine m;
+	struct map map;
+
+	machine_init_perf_map(&m, fd, symbols);
+	cpu_vm_kernel_moved(m.vm, true, CODE_GVA - linked);
+	run_both(&m);
+	map = read_map(fd);
+	g_assert_nonnull(strstr(map.text, " guest_kernel:begin+0x0\n"));
+	g_assert_nonnull(strstr(map.text, " guest_kernel:begin+0x2\n"));
+	g_assert_nonnull(strstr(map.text, " guest_kernel:middle+0x0\n"));
+	g_assert_nonnull(strstr(map.text, " guest_kernel:middle+0x10\n"));
+	g_assert_null(strstr(map.text, " guest_kernel:20000"));
+	/* beyond the last one: the handlers; and no user has the kernel's names */
+	g_assert_nonnull(strstr(map.text, " guest_kernel:30010"));
+	g_assert_nonnull(strstr(map.text, " guest_user:20000800\n"));
+	free_map(map);
+	machine_free(&m);
+	close(fd);
+	close(symbols);
+}
+
+static void test_moved_unknown(void)
+{
+	int fd = memfd_create("map", MFD_CLOEXEC);
+	int symbols = file_of("ffffffff81000000 T begin\nffffffff81010000 T end\n");
+	static struct machine m;
+	struct map map;
+
+	machine_init_perf_map(&m, fd, symbols);
+	cpu_vm_kernel_moved(m.vm, false, CODE_GVA - 0xffffffff81000000);
+	run_both(&m);
+	map = read_map(fd);
+	g_assert_nonnull(strstr(map.text, " guest_kernel:20000000\n"));
+	g_assert_null(strstr(map.text, "begin"));
+	free_map(map);
+	machine_free(&m);
+	close(fd);
+	close(symbols);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/perf-map/lines", test_lines);
 	g_test_add_func("/perf-map/full", test_full);
 	g_test_add_func("/perf-map/memory", test_memory);
+	g_test_add_func("/perf-map/symbols", test_symbols);
+	g_test_add_func("/perf-map/symbols-refused", test_symbols_refused);
+	g_test_add_func("/perf-map/names", test_names);
+	g_test_add_func("/perf-map/moved-unknown", test_moved_unknown);
 	return g_test_run();
 }

@@ -103,6 +103,7 @@ static void test_kaslr(void)
 		memcpy(&delta, g.ram.ram + load_at + 0x100, 8);
 		delta -= KERNEL_MAP + LINKED + 0x100;
 		g_assert_cmpuint(delta % ALIGNMENT, ==, 0);
+		g_assert_cmpuint(g.entry.delta, ==, delta);
 		g_assert_cmpuint(LINKED + delta + INIT_SIZE, <=, GIB);
 		check_placed(&g, load_at, delta, middle);
 		guest_free(&g);
@@ -120,6 +121,7 @@ static void test_kaslr_without_table(void)
 	guest_init(&g, 64 * MIB);
 	g_assert_cmpint(load(f, &g, &random, NULL), ==, 0);
 	g_assert_false(g.entry.virtual_kaslr);
+	g_assert_cmpuint(g.entry.delta, ==, 0);
 	g_assert_cmpuint(g.entry.start, >, LINKED);
 	check_placed(&g, g.entry.start, 0, false);
 	guest_free(&g);

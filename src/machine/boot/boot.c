@@ -4,6 +4,7 @@
  */
 #include "machine/boot/boot.h"
 
+#include "accel/accel.h"
 #include "base/log.h"
 #include "machine/acpi/acpi.h"
 #include "machine/boot/image.h"
@@ -55,6 +56,7 @@ struct load {
 	unsigned range_count;
 	struct boot_ram ram;
 	struct kernel_entry entry;
+	bool kernel_known; /* that its virtual addresses are as @entry says */
 };
 
 static int map_kernel(struct load *l, GError **error)
@@ -239,7 +241,8 @@ static int write_boot_params(struct load *l, const struct bzimage *image)
 
 static int boot_bzimage(struct load *l, GError **error)
 {
-	bool kaslr = l->boot->kaslr && !cmdline_has(l->boot->cmdline, "nokaslr");
+	bool nokaslr = cmdline_has(l->boot->cmdline, "nokaslr");
+	bool kaslr = l->boot->kaslr && !nokaslr;
 	struct bzimage image;
 	int err = bzimage_parse(l->kernel, l->kernel_bytes, &image, error);
 
@@ -254,6 +257,8 @@ static int boot_bzimage(struct load *l, GError **error)
 					    &l->entry, error);
 	if (err)
 		return err;
+	/* a packed one moves itself, and tells nobody where to */
+	l->kernel_known = !l->boot->classic || nokaslr;
 	log_info("boot", "bzImage %s at 0x%llx%s", l->boot->classic ? "packed" : "unpacked",
 		 (unsigned long long)l->entry.start, l->entry.virtual_kaslr ? ", KASLR" : "");
 	err = write_boot_params(l, &image);
@@ -311,6 +316,7 @@ static int boot_pvh(struct load *l, GError **error)
 		err = pvh_load(l->kernel, l->kernel_bytes, &l->ram, &l->entry, error);
 	if (err)
 		return err;
+	l->kernel_known = true;
 	log_info("boot", "PVH kernel at 0x%llx", (unsigned long long)l->entry.start);
 	err = write_start_info(l);
 	if (!err)
@@ -366,6 +372,8 @@ int boot_direct(struct vm *vm, void *opaque, GError **error)
 	if (!err)
 		vm_mem_written(vm, l.entry.start - MIN(l.entry.start, 2 * MIB),
 			       l.entry.end - l.entry.start + 2 * MIB);
+	if (!err && vm->accel->kernel_moved)
+		vm->accel->kernel_moved(vm->accel_vm, l.kernel_known, l.entry.delta);
 	if (l.kernel)
 		munmap(l.kernel, l.kernel_bytes);
 	l.boot->used = true;

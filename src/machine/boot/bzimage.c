@@ -325,6 +325,7 @@ int bzimage_load_unpacked(const struct bzimage *image, struct boot_ram *ram, boo
 	entry->start = choice.load;
 	entry->end = choice.load + image->init_size;
 	entry->virtual_kaslr = choice.randomise;
+	entry->delta = choice.delta;
 	return err;
 }
 

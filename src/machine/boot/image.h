@@ -46,6 +46,7 @@ struct kernel_entry {
 	u64 rip;
 	u64 start, end; /* physical range that now holds the kernel */
 	bool virtual_kaslr;
+	u64 delta; /* of its virtual addresses, from where it was linked */
 };
 
 /* Random numbers for address choice: a function so that tests and fuzzers repeat. NULL: none. */
