@@ -59,6 +59,8 @@ static const struct command_option options[] = {
 	{ "--cpu-stats", VALUE_NONE, NULL, "for debugging: count, and log at the end" },
 	{ "--perf-map", VALUE_NONE, NULL,
 	  "for perf(1): name the guest's translated code in /tmp/perf-PID.map" },
+	{ "--guest-symbols", VALUE_FILE, "FILE",
+	  "with --perf-map: name the kernel's functions, from its System.map" },
 	{ "--vmm", VALUE_FILE, "PROGRAM", "for debugging: another lodge-vmm" },
 	{ NULL }
 };
@@ -283,6 +285,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.cpu_check_blocks = invocation_has(invocation, "--cpu-check-blocks"),
 		.cpu_stats = invocation_has(invocation, "--cpu-stats"),
 		.perf_map = invocation_has(invocation, "--perf-map"),
+		.guest_symbols = invocation_value(invocation, "--guest-symbols"),
 		.classic_boot = invocation_has(invocation, "--classic-boot"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
 	};
@@ -292,6 +295,11 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		g_set_error(error, run_quark(), EXIT_USAGE,
 			    "--timeout is a number of seconds from 1 to 1000000, not '%s'",
 			    seconds);
+		return false;
+	}
+	if (launch->guest_symbols && !launch->perf_map) {
+		g_set_error(error, run_quark(), EXIT_USAGE,
+			    "--guest-symbols names what --perf-map writes; give both");
 		return false;
 	}
 	return read_console(console ? console : "stdio", launch, error);

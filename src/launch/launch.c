@@ -116,6 +116,31 @@ static bool open_boot_file(struct launch *launch, const char *element, const cha
 	return true;
 }
 
+static bool open_symbols(struct launch *launch, GError **error)
+{
+	struct launch_private *p = launch->private;
+	const char *path = p->options.guest_symbols, *why = NULL;
+	struct stat st;
+	int fd;
+
+	if (!path)
+		return true;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st))
+		why = g_strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		why = "it is not a regular file";
+	if (why) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
+			    "cannot open the guest's symbols %s: %s", path, why);
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	p->guest_symbols = fd_map_add(&p->map, fd);
+	return true;
+}
+
 static bool open_disks(struct launch *launch, GError **error)
 {
 	struct launch_private *p = launch->private;
@@ -158,9 +183,9 @@ static bool open_all(struct launch *launch, GError **error)
 	       runtime_open(launch, error) &&
 	       open_boot_file(launch, "kernel", domain->kernel, &p->kernel, error) &&
 	       open_boot_file(launch, "initrd", domain->initrd, &p->initrd, error) &&
-	       open_disks(launch, error) && chardevs_open(launch, error) &&
-	       fw_cfg_read(launch, error) && nets_open(launch, error) &&
-	       open_messages(launch, error);
+	       open_symbols(launch, error) && open_disks(launch, error) &&
+	       chardevs_open(launch, error) && fw_cfg_read(launch, error) &&
+	       nets_open(launch, error) && open_messages(launch, error);
 }
 
 struct launch *launch_prepare(const struct domain *domain, const struct launch_options *options,

@@ -51,9 +51,10 @@ struct launch_options {
 	bool die_with_caller; /* the guest is killed when the calling thread ends */
 	bool verbose_log;     /* log level debug */
 	bool cpu_step, cpu_check_blocks, cpu_stats; /* debug switches of the software CPU */
-	bool perf_map;     /* have lodge-vmm name its code in /tmp/perf-PID.map */
-	bool classic_boot; /* enter the kernel through its own decompressor */
-	bool no_kaslr;     /* do not move the kernel */
+	bool perf_map;             /* have lodge-vmm name its code in /tmp/perf-PID.map */
+	const char *guest_symbols; /* with it: a System.map of the kernel, or NULL */
+	bool classic_boot;         /* enter the kernel through its own decompressor */
+	bool no_kaslr;             /* do not move the kernel */
 };
 
 struct launch {

@@ -276,6 +276,8 @@ static void add_debug(json_t *plan, const struct launch_private *p)
 			  options->cpu_check_blocks, "stats", options->cpu_stats);
 	if (p->perf_map)
 		json_object_set_new(debug, "perf_map", json_integer(p->perf_map));
+	if (p->guest_symbols)
+		json_object_set_new(debug, "guest_symbols", json_integer(p->guest_symbols));
 	json_object_set_new(plan, "cpu_debug", debug);
 }
 

@@ -25,7 +25,7 @@ struct launch_private {
 	GPtrArray *nets;                  /* struct opened_net */
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
-	int perf_map;                     /* the same; 0: none */
+	int perf_map, guest_symbols;      /* the same; 0: none */
 	int log_fd, lock_fd;              /* our own */
 	int messages_child_fd;            /* lodge-vmm's standard error */
 	char *directory;                  /* for the guest's sockets while it runs */

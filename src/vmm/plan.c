@@ -171,6 +171,7 @@ static const struct member cpu_debug_members[] = {
 	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
 	P("stats", BOOLEAN, false, cpu_stats),
 	P("perf_map", FD, false, perf_map_fd),
+	P("guest_symbols", FD, false, guest_symbols_fd),
 	END,
 };
 static const struct member clock_members[] = { P("offset", STRING, false, clock_offset), END };
@@ -328,6 +329,17 @@ static int check_words(struct plan *plan, const struct sections *s, GError **err
 	return 0;
 }
 
+static int check_perf_map(const struct plan *plan, GError **error)
+{
+	if (plan->perf_map_fd >= 0 && plan->perf_map_fd <= STDERR_FILENO)
+		return fail(error, "cpu_debug", "perf_map", "must not be a standard stream");
+	if (plan->guest_symbols_fd >= 0 && plan->guest_symbols_fd <= STDERR_FILENO)
+		return fail(error, "cpu_debug", "guest_symbols", "must not be a standard stream");
+	if (plan->guest_symbols_fd >= 0 && plan->perf_map_fd < 0)
+		return fail(error, "cpu_debug", "guest_symbols", "is of no use without perf_map");
+	return 0;
+}
+
 static int parse_sections(struct plan *p, struct sections *s, GError **error)
 {
 	if (s->version != 1)
@@ -341,8 +353,8 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
 	    parse_object(s->boot, "boot", boot_members, p, error))
 		return -EINVAL;
-	if (p->perf_map_fd >= 0 && p->perf_map_fd <= STDERR_FILENO)
-		return fail(error, "cpu_debug", "perf_map", "must not be a standard stream");
+	if (check_perf_map(p, error))
+		return -EINVAL;
 	if (s->monitor && parse_object(s->monitor, "monitor", monitor_members, p, error))
 		return -EINVAL;
 	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))
@@ -361,6 +373,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	int err;
 
 	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
+	p->guest_symbols_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";

@@ -216,6 +216,22 @@ def test_without_perf_map_none_is_made():
                 and os.stat(f"/tmp/{name}").st_size == 0], made
 
 
+def test_guest_symbols_are_handed_over():
+    with place() as where:
+        path = f"{where.directory}/System.map"
+        with open(path, "w") as text:
+            text.write("ffffffff81000000 T _text\n")
+        plan = json.loads(where.run("exit:0", "--dry-run", "--perf-map", "--guest-symbols",
+                                    path).stdout)
+        assert plan["cpu_debug"]["guest_symbols"] > 2, plan
+        assert plan["cpu_debug"]["guest_symbols"] != plan["cpu_debug"]["perf_map"], plan
+        alone = where.run("exit:0", "--guest-symbols", path)
+        for wrong, why in ((f"{path}.no", b"No such file"), (where.directory, b"not a regular")):
+            done = where.run("exit:0", "--dry-run", "--perf-map", "--guest-symbols", wrong)
+            assert done.returncode == 1 and why in done.stderr and wrong.encode() in done.stderr, done
+    assert alone.returncode in (1, 2) and b"--perf-map" in alone.stderr, alone
+
+
 def test_perf_map_that_is_there_is_refused():
     """Where the next process ids can be chosen: links wait at their paths, and lead nowhere."""
     with open("/proc/sys/kernel/pid_max") as text:

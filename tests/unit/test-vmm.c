@@ -70,6 +70,7 @@ static void test_plan_documented(void)
 	g_assert_cmpuint(plan->backend_count, ==, 6);
 	g_assert_cmpint(plan->monitor_fd, ==, 13);
 	g_assert_cmpint(plan->perf_map_fd, ==, 15);
+	g_assert_cmpint(plan->guest_symbols_fd, ==, 16);
 	plan_free(plan);
 	g_free(text);
 	g_free(path);
@@ -114,6 +115,8 @@ static void test_plan_refused(void)
 		  "cpu_debug.perf_map must be a descriptor" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"perf_map\": 0}",
 		  "cpu_debug.perf_map must not be a standard stream" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"guest_symbols\": 5}",
+		  "cpu_debug.guest_symbols is of no use without perf_map" },
 		{ "\"devices\": []", "\"devices\": [], \"monitor\": {}", "monitor.fd is missing" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"features_off\": [1]}",
 		  "must hold strings" },
