@@ -300,6 +300,8 @@ static void drop_lines(struct cpu_vm *vm, gpa_t page, u64 lines, u32 *info)
 	code_exclusive_begin(vm, self);
 	code_lock(code);
 	invalidate_lines(code, page, lines);
+	/* again: who was parked in a translation since the first time must not use it */
+	__atomic_store_n(&code->writes, code->writes + 1, __ATOMIC_RELEASE);
 	if (lines == ~0ull)
 		__atomic_fetch_and(info, ~(PAGE_HAS_CODE | PAGE_WRITES_MASK), __ATOMIC_SEQ_CST);
 	code_unlock(code);
@@ -443,15 +445,19 @@ void code_mark_page(struct cpu *cpu, gpa_t page)
 {
 	const struct ram_slot *slot;
 	u8 *host = ram_ptr(cpu->vm, page, &slot);
-	u32 *info, old;
+	bool shared = cpu->vm->config.cpus > PAGE_WRITER_BITS; /* a bit stands for several */
+	u32 own = shared ? 0 : PAGE_WRITER(cpu->index), *info, old;
 
 	if (!host)
 		return;
 	info = &slot->info[(page - slot->gpa) >> PAGE_SHIFT];
-	if (__atomic_load_n(info, __ATOMIC_RELAXED) & PAGE_HAS_CODE)
+	/* marked, but with writers: whoever marked it is still waiting to take their entries away
+	 */
+	old = __atomic_load_n(info, __ATOMIC_SEQ_CST);
+	if ((old & PAGE_HAS_CODE) && !(old & PAGE_WRITERS))
 		return;
 	old = __atomic_fetch_or(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
-	if (old & PAGE_WRITERS & ~PAGE_WRITER(cpu->index)) {
+	if (old & PAGE_WRITERS & ~own) {
 		/* another processor may write the page directly: take its entries away */
 		code_leave(cpu, CODE_PARKED);
 		code_exclusive_begin(cpu->vm, cpu);
@@ -459,10 +465,12 @@ void code_mark_page(struct cpu *cpu, gpa_t page)
 			if (cpu->vm->cpus[i])
 				tlb_revoke_write(cpu->vm->cpus[i], host);
 		__atomic_fetch_and(info, ~PAGE_WRITERS, __ATOMIC_SEQ_CST);
+		/* while this one was parked the page may have been made data again */
+		__atomic_fetch_or(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
 		code_leave(cpu, CODE_IN);
 		code_exclusive_end(cpu->vm, cpu);
-	} else if (old & PAGE_WRITER(cpu->index)) {
+	} else if (old & own) {
 		tlb_revoke_write(cpu, host);
-		__atomic_fetch_and(info, ~PAGE_WRITER(cpu->index), __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(info, ~own, __ATOMIC_SEQ_CST);
 	}
 }

@@ -367,13 +367,13 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	struct block *block;
 	u32 writes;
 
-	code_mark_page(cpu, page);
 	l.block = &fresh;
 	do {
 		/* a write that lands while the bytes are being read is noticed here or, once
 		 * the block is in the tables, invalidates it */
 		if (l.count)
 			code_unlock(code);
+		code_mark_page(cpu, page);
 		writes = __atomic_load_n(&code->writes, __ATOMIC_ACQUIRE);
 		l.count = decode_block(cpu, &l, insns, pc, host);
 		if (!l.count)

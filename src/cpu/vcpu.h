@@ -264,13 +264,15 @@ enum cpu_stepping { STEPPING_NOT, STEPPING_INSN, STEPPING_BLOCK };
 
 /* ---- guest RAM ------------------------------------------------------------------------------ */
 
-#define CPU_SLOTS          32
+#define CPU_SLOTS        32
 /* ram_slot.info[page]: */
-#define PAGE_HAS_CODE      0x80000000u /* translations were made from this page */
-#define PAGE_WRITES_ONE    0x00010000u /* counts writes since then, bits 16..30 */
-#define PAGE_WRITES_MASK   0x7fff0000u
-#define PAGE_WRITERS       0x0000ffffu
-#define PAGE_WRITER(index) (1u << ((index) % 16)) /* that processor may hold a write tag for it */
+#define PAGE_HAS_CODE    0x80000000u /* translations were made from this page */
+#define PAGE_WRITES_ONE  0x00010000u /* counts writes since then, bits 16..30 */
+#define PAGE_WRITES_MASK 0x7fff0000u
+#define PAGE_WRITERS     0x0000ffffu
+#define PAGE_WRITER_BITS 16
+#define PAGE_WRITER(index) \
+	(1u << ((index) % PAGE_WRITER_BITS)) /* that processor may hold a write tag for it */
 
 struct ram_slot {
 	gpa_t gpa;

@@ -4,6 +4,7 @@
  * combination of bits with the sentences of section 4.6 written down as predicates; structure,
  * reserved bits, A and D, large pages, PSE-36 and PAE case by case.
  */
+#include "cpu/code.h"
 #include "cpubox.h"
 
 #include <string.h>
@@ -556,6 +557,53 @@ static void test_code_page(void)
 	*info = 0;
 }
 
+/* Another processor has marked the page and waits for the writers to be stopped: who comes second
+ * must not translate from it before they have lost their tags either. */
+static void test_marked_twice(void)
+{
+	struct cpu *cpu = box->cpu;
+	u32 *info = &box->vm->slots[0].info[0x123];
+
+	box_long_mode(box);
+	*info = 0;
+	g_assert_nonnull(mmu_fill(cpu, 0x123000, 8, ACCESS_W));
+	*info = PAGE_HAS_CODE | PAGE_WRITER(0);
+	code_mark_page(cpu, 0x123000);
+	g_assert_false(hit(0x123000, ACCESS_W));
+	g_assert_cmphex(*info, ==, PAGE_HAS_CODE);
+	*info = 0;
+}
+
+static gpointer mark(gpointer cpu)
+{
+	code_mark_page(cpu, 0x123000);
+	return NULL;
+}
+
+/* While a processor that has marked a page waits to stop the others, one of these makes the page
+ * data again: it must be marked when the first one goes on to translate. */
+static void test_marked_meanwhile(void)
+{
+	struct cpu *cpu = box->cpu;
+	u32 *info = &box->vm->slots[0].info[0x123];
+	GThread *thread;
+
+	box_long_mode(box);
+	*info = PAGE_WRITER(1);
+	code_exclusive_begin(box->vm, NULL);
+	code_leave(cpu, CODE_IN); /* it has been inside for long */
+	thread = g_thread_new("mark", mark, cpu);
+	while (__atomic_load_n(&cpu->in_code, __ATOMIC_SEQ_CST) != CODE_PARKED)
+		g_thread_yield();
+	__atomic_fetch_and(info, ~PAGE_HAS_CODE, __ATOMIC_SEQ_CST);
+	code_exclusive_end(box->vm, NULL);
+	g_thread_join(thread);
+	g_assert_cmpuint(cpu->in_code, ==, CODE_IN);
+	g_assert_cmphex(*info, ==, PAGE_HAS_CODE);
+	code_leave(cpu, CODE_OUT);
+	*info = 0;
+}
+
 /* ---- slow accesses -----------------------------------------------------------------------------
  */
 
@@ -721,6 +769,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
+	g_test_add_func("/mmu/tlb/marked-twice", test_marked_twice);
+	g_test_add_func("/mmu/tlb/marked-meanwhile", test_marked_meanwhile);
 	g_test_add_func("/mmu/slow/crossing", test_crossing);
 	g_test_add_func("/mmu/slow/crossing-faults", test_crossing_faults);
 	g_test_add_func("/mmu/slow/wrap", test_wrap);
