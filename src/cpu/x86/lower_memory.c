@@ -224,7 +224,7 @@ bool memory_key(const struct lower *x, unsigned i, struct group_key *key, s64 *d
 				   .seg = key_segment(x, m->seg),
 				   .width = insn->addrsize };
 	*disp = m->base == MEM_RIP ? rip_disp(x, i) : m->disp;
-	return true;
+	return fits32(*disp); /* not the 64-bit address of a MOV: sums of them may overflow */
 }
 
 bool same_key(const struct group_key *a, const struct group_key *b)
