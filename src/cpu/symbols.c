@@ -130,10 +130,9 @@ static int parse(struct symbols *s, const char *text, size_t bytes, GError **err
 		g_array_append_val(s->list, symbol);
 	}
 	if (!s->list->len)
-		return fail(
-			error, EINVAL, 0,
-			"no function of a kernel is in them; is the file a placeholder, or were "
-			"its addresses hidden?");
+		return fail(error, EINVAL, 0,
+			    "no function of a kernel is in them; take System.map from the kernel's "
+			    "debug package, or /proc/kallsyms as root reads it");
 	keep_one_each(s->list);
 	return 0;
 }

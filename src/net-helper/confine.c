@@ -16,6 +16,8 @@
  */
 #include "net-helper/helper.h"
 
+#include "base/sanitize.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -28,17 +30,6 @@
 #include <unistd.h>
 
 #define NOBODY 65534
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static bool fail(GError **error, const char *doing, int number)
 {

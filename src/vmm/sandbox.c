@@ -12,6 +12,7 @@
 #include "vmm/sandbox.h"
 
 #include "base/log.h"
+#include "base/sanitize.h"
 #include "base/types.h"
 #include "vmm/plan.h"
 
@@ -29,17 +30,6 @@
 #include <unistd.h>
 
 #define NOBODY 65534
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static int fail(GError **error, const char *doing, int number)
 {

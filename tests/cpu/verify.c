@@ -381,6 +381,10 @@ static void carried_pointers(void)
 	       e_lea(e, 1, P1, P1, REG_NONE, 1, -4), e_lea(e, 1, P1, P1, REG_NONE, 1, 4));
 	CHANGE(b, "a pointer moves by another", none, e_lea(e, 1, P1, P1, REG_NONE, 1, -4),
 	       e_lea(e, 1, P1, P0, REG_NONE, 1, -4));
+	CHANGE(b, "a pointer is cut to 32 bits",
+	       "guest operand off a register that is no checked pointer",
+	       (e_lea(e, 1, P0, P0, REG_NONE, 1, 8), e_lea(e, 1, P1, P1, REG_NONE, 1, -4)),
+	       (e8(e, 0x67), e_lea(e, 1, P0, P0, REG_NONE, 1, 8)));
 	CHANGE(b, "turns are not counted down", outside, e_sub_state32(e, OFF(loop_left), 1),
 	       e_sub_state32(e, OFF(loop_left), 0));
 	CHANGE(b, "turns are counted up", outside, e_sub_state32(e, OFF(loop_left), 1),

@@ -15,7 +15,7 @@
  * - Registers: rsp moves by push, pop, call and ret only, rbp never.
  * - Control: direct jumps lead to an instruction of this block or to a thunk; indirect ones to what
  *   the jump cache has just given, or the thunk for a call that it does not know; a return of
- * 64-bit mode names its site; the block does not run off its end.
+ *   64-bit mode names its site; the block does not run off its end.
  *
  * Not proved: what the thunks and C do, that a link is bound to the right block (code.c), and
  * speculation. Straight-line: what is known at a label is what is known at every jump to it.
@@ -508,6 +508,18 @@ static void learn_count(struct verify *v)
 		t->mask = v->now.reg[from].of;
 }
 
+/* Turns were counted for where pointer @p was: what is left of that in registers counts no more. */
+static void forget_turns(struct verify *v, int p)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		struct knowledge *k = &v->now.reg[i];
+		bool counted = k->fact == TURNS || k->fact == TURNS_COMPARED;
+
+		if (k->fact >= LOW_BITS && (counted ? k->of >> p & 1 : k->of == p))
+			k->fact = ANYTHING;
+	}
+}
+
 /* lea pointer, [pointer + step], one that has been counted: the pointer is as good as before. */
 static bool moves_by_a_turn(struct verify *v, int reg)
 {
@@ -518,7 +530,7 @@ static bool moves_by_a_turn(struct verify *v, int reg)
 	int p = carried(reg);
 
 	if (v->zi.mnemonic != ZYDIS_MNEMONIC_LEA || p < 0 || !(t->may >> p & 1) ||
-	    v->ops[0].size != 64 || number(from->mem.base) != reg ||
+	    v->ops[0].size != 64 || v->zi.address_width != 64 || number(from->mem.base) != reg ||
 	    from->mem.index != ZYDIS_REGISTER_NONE || k->fact != POINTER || k->lo)
 		return false;
 	if (t->limit[p] < 0
@@ -526,6 +538,7 @@ static bool moves_by_a_turn(struct verify *v, int reg)
 		    : step < 0 || step > 1 << t->shift[p] || t->limit[p] != (s32)PAGE_SIZE - k->hi)
 		return false;
 	t->may &= ~(1 << p);
+	forget_turns(v, p);
 	return true;
 }
 
@@ -596,8 +609,8 @@ static struct knowledge learn(const struct verify *v, int reg)
 		return k;
 	case ZYDIS_MNEMONIC_LEA:
 		from = number(o[1].mem.base);
-		if (wide && from >= 0 && o[1].mem.index == ZYDIS_REGISTER_NONE &&
-		    v->now.reg[from].fact == POINTER) {
+		if (wide && v->zi.address_width == 64 && from >= 0 &&
+		    o[1].mem.index == ZYDIS_REGISTER_NONE && v->now.reg[from].fact == POINTER) {
 			k = v->now.reg[from];
 			k.lo -= o[1].mem.disp.value;
 			k.hi -= o[1].mem.disp.value;
@@ -615,10 +628,8 @@ static void forget(struct verify *v, int reg)
 	for (unsigned i = 0; reg == RCX && i < 16; i++)
 		if (v->now.reg[i].fact >= COUNT && v->now.reg[i].fact <= ROOM_POINTER)
 			v->now.reg[i].fact = ANYTHING;
-	for (unsigned i = 0; p >= 0 && i < 16; i++)
-		if (v->now.reg[i].fact >= LOW_BITS)
-			v->now.reg[i].fact = ANYTHING;
 	if (p >= 0) {
+		forget_turns(v, p);
 		v->now.turns.mask &= ~(1 << p);
 		v->now.turns.may &= ~(1 << p);
 	}
@@ -667,6 +678,7 @@ static void note_shift(struct verify *v, const struct knowledge *old)
 
 	t->mask &= ~(1 << old->of);
 	t->may &= ~(1 << old->of);
+	forget_turns(v, old->of); /* this one is new, and noted after this */
 	t->shift[old->of] = v->ops[1].imm.value.u;
 	t->limit[old->of] = old->fact == BYTES_LEFT ? old->hi : -1;
 }
