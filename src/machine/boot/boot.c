@@ -113,22 +113,28 @@ static void prepare(void *opaque, u64 start, u64 bytes)
 	guest_memory_populate(&l->vm->memory, start, bytes);
 }
 
-/* Reads without having mapped the file, a piece that stays in the processor's cache at a time. */
+/*
+ * Reads without having mapped the file, a piece that stays in the processor's cache at a time. Its
+ * memory is asked for just before, so that the cache still holds the zeroes that the copy replaces.
+ */
 static int copy_file(struct load *l, int fd, u64 offset, u64 to, u64 bytes)
 {
 	u8 *p = vm_mem_ptr(l->vm, to, bytes);
 
 	if (!p)
 		return bytes ? -EFAULT : 0;
-	guest_memory_populate(&l->vm->memory, to, bytes);
 	while (bytes) {
-		ssize_t n = pread(fd, p, MIN(bytes, COPY_CHUNK), offset);
+		u64 piece = MIN(bytes, COPY_CHUNK);
+		ssize_t n;
 
+		guest_memory_populate(&l->vm->memory, to, piece);
+		n = pread(fd, p, piece, offset);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		offset += n;
+		to += n;
 		p += n;
 		bytes -= n;
 	}
