@@ -7,6 +7,7 @@
  * any; numbers read while the guest runs belong to slightly different moments.
  */
 #include "cpu/code.h"
+#include "cpu/x86/decode_cache.h"
 
 #include <Zydis/Zydis.h>
 
@@ -59,7 +60,7 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 		[SITE_FPU] = "fpu",          [SITE_NEXT] = "single",   [SITE_ALONE] = "alone",
 	};
 	char vector[8];
-	u64 us;
+	u64 us, misses;
 
 	for (unsigned i = 0; i < STAT_COUNT; i++)
 		if (names[i])
@@ -68,6 +69,8 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 						__ATOMIC_RELAXED) *
 	     1000000 / cpu->vm->tsc_hz;
 	visit_counter(&us, "events", "translation-us", visit, opaque);
+	misses = decode_cache_misses(cpu->decoded);
+	visit_counter(&misses, "events", "decode-misses", visit, opaque);
 	visit_helpers(cpu, visit, opaque);
 	for (unsigned i = 0; i < STAT_SITES; i++)
 		visit_counter(&cpu->exit_counts[i], "exits", sites[i] ? sites[i] : "other", visit,

@@ -9,7 +9,7 @@
 
 struct decode_cache;
 
-/* NULL: no memory. Memory is touched as it fills, at most 0.4 MiB. */
+/* NULL: no memory. Memory is touched as it fills, at most 0.5 MiB. */
 struct decode_cache *decode_cache_new(void);
 void decode_cache_free(struct decode_cache *cache);
 
@@ -17,5 +17,8 @@ void decode_cache_free(struct decode_cache *cache);
  * answer is that of some one state of each byte. */
 int decode_cached(struct decode_cache *cache, const struct insn_contract *contract,
 		  enum insn_mode mode, const u8 *code, unsigned bytes, struct insn *insn);
+
+/* How often it asked insn_decode(). */
+u64 decode_cache_misses(const struct decode_cache *cache);
 
 #endif

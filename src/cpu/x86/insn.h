@@ -32,32 +32,30 @@ struct insn_mem {
 	s64 disp;   /* sign-extended; EVEX disp8*N already scaled */
 };
 
+/* First, in INSN_HEAD_BYTES up to mem.disp, what prefixes, opcode, ModRM and SIB tell; then the
+ * numbers that follow them in the code. */
 struct insn {
 	u16 mnemonic; /* ZydisMnemonic */
+	u16 isa;      /* ZydisISASet */
+	u16 writes;   /* general registers it may write, named or implied: a bit each */
 	u8 kind;      /* enum insn_kind, from the row */
 	u8 len;       /* 1..15 */
 	u8 map;       /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A, higher: as in VEX/EVEX/XOP */
 	u8 opcode;
 	u8 modrm;
 	u8 has_modrm;
-	u8 rex;       /* the REX byte or 0 */
-	u8 encoding;  /* enum insn_encoding */
-	u8 prefixes;  /* PFX_* */
-	u8 opsize;    /* effective operand size: 2, 4, 8 (1 is told by the opcode, see @bytewide) */
-	u8 bytewide;  /* the general operand is one byte */
-	u8 addrsize;  /* 2, 4, 8 */
-	u8 reg;       /* ModRM.reg with REX.R: GPR, CR, DR or segment number as the opcode says */
-	u8 rm;        /* ModRM.rm with REX.B, if it names a register; else REG_NONE */
-	u8 imm_bytes; /* size of the first immediate, 0 if none */
-	u8 imm2_bytes;
-	u64 imm;  /* first immediate, sign-extended to 64 bits (branch: displacement) */
-	u64 imm2; /* second immediate (enter, far pointers: selector) */
-	struct insn_mem mem;
+	u8 rex;      /* the REX byte or 0 */
+	u8 encoding; /* enum insn_encoding */
+	u8 prefixes; /* PFX_* */
+	u8 opsize;   /* effective operand size: 2, 4, 8 (1 is told by the opcode, see @bytewide) */
+	u8 bytewide; /* the general operand is one byte */
+	u8 addrsize; /* 2, 4, 8 */
+	u8 reg;      /* ModRM.reg with REX.R: GPR, CR, DR or segment number as the opcode says */
+	u8 rm;       /* ModRM.rm with REX.B, if it names a register; else REG_NONE */
 	/* General-register operands and how they are accessed (MEM_R, MEM_W bits; 0: that field
 	 * names no general register). @gpr_op: the register in the opcode's low bits. */
 	u8 gpr_reg, gpr_rm, gpr_vvvv, gpr_op;
 	u8 reg_op;     /* register number of @gpr_op */
-	u16 writes;    /* general registers it may write, named or implied: a bit each */
 	u8 vvvv;       /* VEX/EVEX.vvvv as a number */
 	u8 fpu;        /* enum insn_fpu: which state it needs */
 	u8 masked;     /* element-masked memory access: faults are per element */
@@ -66,15 +64,22 @@ struct insn {
 	u8 compressed; /* masked: active elements are contiguous in memory */
 	u8 mandatory;  /* 66, F2 or F3 if part of the opcode, else 0 */
 	u8 allowed;    /* 0: the guest's CPUID contract lacks it: #UD */
-	u8 modrm_offset, imm_offset, opcode_offset;
+	u8 modrm_offset, opcode_offset;
 	u8 align;          /* a memory operand must be aligned to this, or #GP(0); 0: need not */
 	u8 x87_waits;      /* reports a pending x87 exception before anything else */
-	u16 isa;           /* ZydisISASet */
 	u8 flags_read;     /* bits as in LAHF order: FLAGS_ARITH folded, see FL_* */
 	u8 flags_written;  /* certainly overwritten */
 	u8 flags_modified; /* perhaps changed: written, or left alone in some cases */
+	struct insn_mem mem;
+	u64 imm;  /* first immediate, sign-extended to 64 bits (branch: displacement) */
+	u64 imm2; /* second immediate (enter, far pointers: selector) */
 	u8 bytes[15];
+	u8 imm_bytes; /* size of the first immediate, 0 if none */
+	u8 imm2_bytes;
+	u8 imm_offset; /* @len if there is none */
 };
+
+#define INSN_HEAD_BYTES (offsetof(struct insn, mem) + offsetof(struct insn_mem, disp))
 
 enum insn_kind {
 	KIND_DENY, /* no row: #UD */
