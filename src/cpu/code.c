@@ -6,6 +6,7 @@
 #include "cpu/code.h"
 
 #include "cpu/run.h"
+#include "cpu/x86/footprint.h"
 
 #include <sys/syscall.h>
 
@@ -122,7 +123,7 @@ struct block *code_find(struct code_cache *code, gpa_t page, unsigned off, u32 c
 	struct block *b;
 
 	for (b = code->hash[hash_slot(page, off, ctx)]; b; b = b->hash_next)
-		if (b->page == page && b->off == off && b->ctx == ctx && b->valid &&
+		if (code_same_place(b, page, off, ctx) && b->valid &&
 		    (page2 == ANY_PAGE || b->page2 == page2))
 			return b;
 	return NULL;
@@ -174,11 +175,23 @@ static void unlink_from_list(struct site **list, struct site *site)
 	}
 }
 
-/* Jump caches may still hold the block: its entry becomes the way out. */
-static void make_stale(struct code_cache *code, const struct block *block)
+static void copy_bytes(u8 *to, const u8 *from, unsigned bytes)
+{
+	while (bytes--)
+		*to++ = *from++;
+}
+
+/* Jump caches may still hold the block: its entry becomes the way out. What is a block for one
+ * entry only is in none; and it may be parked in its first access, so close behind its entry that
+ * it would return into the way out. */
+void code_make_stale(struct code_cache *code, const struct block *block)
 {
 	struct code_buf at = { .base = code->buf.base, .p = code->buf.base + block->entry_saved };
 
+	if (block->ctx & CTX_SINGLE)
+		return;
+	if (block->footprint)
+		copy_bytes(block->footprint->entry, at.p, BLOCK_MIN_CODE);
 	emit_stale(&at, &code->thunks, block->off);
 }
 
@@ -186,8 +199,36 @@ static void make_stale(struct code_cache *code, const struct block *block)
 static void make_return_stale(struct code_cache *code, const struct site *s)
 {
 	struct code_buf at = { .base = code->buf.base, .p = code->buf.base + s->patch };
+	struct footprint *f = s->block->footprint;
 
+	if (f)
+		copy_bytes(f->back, at.p, sizeof(f->back));
 	e_jmp_to(&at, at.base + code->thunks.return_stale);
+}
+
+struct block **code_dormant_slot(struct code_cache *code, gpa_t page, unsigned off, u32 ctx)
+{
+	return &code->dormant[hash_slot(page, off, ctx)];
+}
+
+/* Blocks of one place that may sleep; the oldest is forgotten. */
+#define DORMANT_MAX 4
+
+static void fall_asleep(struct code_cache *code, struct block *block)
+{
+	struct block **slot = code_dormant_slot(code, block->page, block->off, block->ctx);
+	struct block **link;
+	unsigned same = 1;
+
+	block->hash_next = *slot;
+	*slot = block;
+	for (link = &block->hash_next; *link; link = &(*link)->hash_next) {
+		if (code_same_place(*link, block->page, block->off, block->ctx) &&
+		    ++same > DORMANT_MAX) {
+			*link = (*link)->hash_next;
+			break;
+		}
+	}
 }
 
 /* Nobody executes translated code now. */
@@ -215,7 +256,7 @@ static void invalidate_block(struct code_cache *code, struct block *block)
 		if (s->kind == SITE_RETURN)
 			make_return_stale(code, s);
 	}
-	make_stale(code, block); /* last: a link's field may lie in the bytes it overwrites */
+	code_make_stale(code, block); /* last: a link's field may lie in the bytes it overwrites */
 	for (slot = &code->hash[hash_slot(block->page, block->off, block->ctx)]; *slot;
 	     slot = &(*slot)->hash_next) {
 		if (*slot == block) {
@@ -223,6 +264,8 @@ static void invalidate_block(struct code_cache *code, struct block *block)
 			break;
 		}
 	}
+	if (block->footprint)
+		fall_asleep(code, block);
 }
 
 /* How chain number @slot continues behind @b, which may be in two chains. */
@@ -279,7 +322,7 @@ static u32 *page_info(struct cpu_vm *vm, gpa_t gpa)
 }
 
 /* A page that is written again and again is data by now, whatever ran from it: give it back. */
-#define WRITES_BEFORE_DATA 24
+#define WRITES_BEFORE_DATA 2
 
 static bool page_turned_data(u32 *info)
 {
@@ -300,14 +343,19 @@ static void drop_lines(struct cpu_vm *vm, gpa_t page, u64 lines, u32 *info)
 	code_exclusive_begin(vm, self);
 	code_lock(code);
 	invalidate_lines(code, page, lines);
+	if (lines != ~0ull && !page_affected(code, page, ~0ull))
+		lines = ~0ull; /* none is left */
 	/* again: who was parked in a translation since the first time must not use it */
 	__atomic_store_n(&code->writes, code->writes + 1, __ATOMIC_RELEASE);
+	__atomic_fetch_or(info, PAGE_REWRITTEN, __ATOMIC_SEQ_CST);
 	if (lines == ~0ull)
 		__atomic_fetch_and(info, ~(PAGE_HAS_CODE | PAGE_WRITES_MASK), __ATOMIC_SEQ_CST);
 	code_unlock(code);
 	if (presence == CODE_IN)
 		code_leave(self, CODE_IN);
 	code_exclusive_end(vm, self);
+	if (self)
+		self->stats[STAT_INVALIDATIONS]++;
 }
 
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes)
@@ -441,6 +489,14 @@ bool code_has_room(const struct code_cache *code)
 
 /* ---- pages that hold code -------------------------------------------------------------------- */
 
+bool code_page_marked(struct cpu_vm *vm, gpa_t page)
+{
+	u32 *info = page_info(vm, page);
+	u32 now = info ? __atomic_load_n(info, __ATOMIC_SEQ_CST) : 0;
+
+	return now & PAGE_HAS_CODE && !(now & PAGE_WRITERS);
+}
+
 void code_mark_page(struct cpu *cpu, gpa_t page)
 {
 	const struct ram_slot *slot;
@@ -454,6 +510,8 @@ void code_mark_page(struct cpu *cpu, gpa_t page)
 	/* marked, but with writers: whoever marked it is still waiting to take their entries away
 	 */
 	old = __atomic_load_n(info, __ATOMIC_SEQ_CST);
+	if (old & PAGE_WRITES_MASK) /* it is code indeed */
+		__atomic_fetch_and(info, ~PAGE_WRITES_MASK, __ATOMIC_RELAXED);
 	if ((old & PAGE_HAS_CODE) && !(old & PAGE_WRITERS))
 		return;
 	old = __atomic_fetch_or(info, PAGE_HAS_CODE, __ATOMIC_SEQ_CST);

@@ -4,6 +4,7 @@
  *
  *   code.c       finding, binding and invalidating blocks; stopping the others (hot)
  *   translate.c  making blocks (cold)
+ *   dormant.c    waking blocks whose bytes have come back (cold)
  *
  * Locking. @lock guards everything here; it is never held across a device access or a wait for
  * another processor. Blocks are invalidated only inside an exclusive section, when no processor
@@ -48,7 +49,10 @@ struct code_cache {
 	u32 map_count, map_max;
 	struct insn *insns;
 	u32 insn_count, insn_max;
-	struct block **hash;  /* by page, offset and context */
+	struct block **hash;    /* by page, offset and context */
+	struct block **dormant; /* the same for blocks that sleep (dormant.h) */
+	u8 *footprints;
+	size_t footprint_used, footprint_bytes;
 	struct block **pages; /* by page, through page_next */
 	u64 flushes, invalidated;
 	u32 verified; /* cpu_vm_config.verify_blocks: blocks that x86/verify.c took apart, */
@@ -117,5 +121,15 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 bool code_fetchable(struct cpu *cpu, u32 ctx, unsigned bytes);
 /* Marks the page as holding code; the guest's direct writes to it stop. */
 void code_mark_page(struct cpu *cpu, gpa_t page);
+/* Is it marked, so that every write to it is noticed? */
+bool code_page_marked(struct cpu_vm *vm, gpa_t page);
+/* Closes the block's entries: jump caches may still hold them. Nobody executes translated code. */
+void code_make_stale(struct code_cache *code, const struct block *block);
+/* Where the list of sleeping blocks of this place (and perhaps others) begins. Lock held. */
+struct block **code_dormant_slot(struct code_cache *code, gpa_t page, unsigned off, u32 ctx);
+static inline bool code_same_place(const struct block *b, gpa_t page, unsigned off, u32 ctx)
+{
+	return b->page == page && b->off == off && b->ctx == ctx;
+}
 
 #endif

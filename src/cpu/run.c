@@ -269,7 +269,7 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 
 	if (cpu->vm->config.check_blocks)
 		return; /* every entry comes by here */
-	if (!may_lead_to(block) || (block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP)))
+	if (!may_lead_to(block) || (block->ctx & (CTX_SINGLE | CTX_NOGROUP)))
 		return;
 	note_mapping(cpu, pc);
 	e->pc = pc;
@@ -457,7 +457,7 @@ static void bind_link(struct cpu *cpu, struct site *s, struct block *to)
 
 	if (cpu->vm->config.check_blocks)
 		return;
-	if (s->block->page2 != ~0ull || (s->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)))
+	if (s->block->page2 != ~0ull || (s->block->ctx & CTX_SINGLE))
 		return;
 	/* the same page and context always, unless somebody wrote to the page meanwhile */
 	if (to->page != s->block->page || (to->ctx ^ s->block->ctx) & ~CTX_NOGROUP ||
@@ -688,7 +688,7 @@ static enum next run_one(struct cpu *cpu, enum next how)
 
 	cpu->jc_key = cpu_jump_key(cpu);
 	cpu->single_step = !!(ctx & CTX_TF);
-	if (ctx & (CTX_STEP | CTX_SLOW | CTX_TF | CTX_NOGROUP) || !enter_cached(cpu, pc))
+	if (ctx & (CTX_SINGLE | CTX_NOGROUP) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))
 			return cpu->fault_pending ? deliver(cpu) : NEXT_ERROR;
 	next = leave_block(cpu);

@@ -53,6 +53,8 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 		[STAT_MMIO] = "mmio-accesses",
 		[STAT_PIO] = "port-accesses",
 		[STAT_MSR] = "apic-msr-accesses",
+		[STAT_INVALIDATIONS] = "code-overwritten",
+		[STAT_WOKEN] = "blocks-woken",
 	};
 	static const char *const sites[STAT_SITES] = {
 		[SITE_LINK] = "direct-jump", [SITE_POLL] = "poll",     [SITE_MEM] = "memory",

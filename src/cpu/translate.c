@@ -13,6 +13,7 @@
  */
 #include "base/log.h"
 #include "cpu/code.h"
+#include "cpu/dormant.h"
 #include "cpu/perf_map.h"
 #include "cpu/run.h"
 #include "cpu/x86/decode_cache.h"
@@ -111,8 +112,11 @@ int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error)
 	code->insns = pool_new(code->insn_max, sizeof(*code->insns));
 	code->hash = pool_new(CODE_HASH, sizeof(*code->hash));
 	code->pages = pool_new(CODE_HASH, sizeof(*code->pages));
+	code->dormant = pool_new(CODE_HASH, sizeof(*code->dormant));
+	code->footprint_bytes = code->bytes / 4;
+	code->footprints = pool_new(code->footprint_bytes, 1);
 	if (!code->blocks || !code->sites || !code->maps || !code->insns || !code->hash ||
-	    !code->pages) {
+	    !code->pages || !code->dormant || !code->footprints) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), ENOMEM,
 			    "no address space for the tables of the code cache");
 		return -1;
@@ -144,6 +148,8 @@ void code_cache_free(struct code_cache *code)
 	munmap(code->insns, code->insn_max * sizeof(*code->insns));
 	munmap(code->hash, CODE_HASH * sizeof(*code->hash));
 	munmap(code->pages, CODE_HASH * sizeof(*code->pages));
+	munmap(code->dormant, CODE_HASH * sizeof(*code->dormant));
+	munmap(code->footprints, code->footprint_bytes);
 	g_free(code);
 }
 
@@ -174,6 +180,8 @@ void code_flush(struct cpu_vm *vm, struct cpu *self)
 	code->block_count = code->site_count = code->map_count = code->insn_count = 0;
 	memset(code->hash, 0, CODE_HASH * sizeof(*code->hash));
 	memset(code->pages, 0, CODE_HASH * sizeof(*code->pages));
+	memset(code->dormant, 0, CODE_HASH * sizeof(*code->dormant));
+	code->footprint_used = 0;
 	for (unsigned i = 0; i < vm->config.cpus; i++)
 		if (vm->cpus[i])
 			code_jumps_flush(vm->cpus[i]);
@@ -197,14 +205,17 @@ static int decode(struct cpu *cpu, enum insn_mode mode, const u8 *code, unsigned
 }
 
 /* Which arithmetic flags may the code at page offset @off read before it writes them? */
-static u8 look_ahead(struct cpu *cpu, enum insn_mode mode, const u8 *host, s32 off, u64 *lines)
+static u8 look_ahead(struct cpu *cpu, const struct lowering *l, const u8 *host, s32 off)
 {
+	enum insn_mode mode = ctx_mode(l->block->ctx);
 	u8 open = FL_ALL, live = 0;
 	s32 start = off;
 	struct insn insn;
 
 	if (off < 0 || off >= (s32)PAGE_SIZE)
 		return FL_ALL;
+	if (l->footprint)
+		footprint_range(l->footprint, off);
 	for (unsigned i = 0; i < LOOKAHEAD_INSNS && open; i++) {
 		int n;
 
@@ -214,6 +225,8 @@ static u8 look_ahead(struct cpu *cpu, enum insn_mode mode, const u8 *host, s32 o
 		if (n <= 0)
 			break;
 		off += n;
+		if (l->footprint)
+			footprint_seen(l->footprint, &insn);
 		if (!insn.allowed || insn_needs_helper(&insn) || insn.kind == KIND_UD)
 			break;
 		live |= insn.flags_read & open;
@@ -221,7 +234,7 @@ static u8 look_ahead(struct cpu *cpu, enum insn_mode mode, const u8 *host, s32 o
 		if (insn.kind == KIND_JCC || insn.kind == KIND_LOOP || insn_ends_block(&insn))
 			break;
 	}
-	*lines |= code_lines(start, off > start ? off - start : 1);
+	l->block->lines |= code_lines(start, off > start ? off - start : 1);
 	return live | open;
 }
 
@@ -234,9 +247,8 @@ static s32 target_of(const struct lowering *l, unsigned i)
 static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host, bool crossing)
 {
 	enum insn_mode mode = ctx_mode(l->block->ctx);
-	u64 *lines = &l->block->lines;
 
-	if (crossing || l->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF)) {
+	if (crossing || l->block->ctx & CTX_SINGLE) {
 		memset(l->live_after, FL_ALL, sizeof(l->live_after));
 		memset(l->live_taken, FL_ALL, sizeof(l->live_taken));
 		return;
@@ -250,11 +262,10 @@ static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host,
 			continue; /* the target has 16 bits: not where target_of() says */
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP ||
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
-			l->live_taken[i] = look_ahead(cpu, mode, host, target_of(l, i), lines);
+			l->live_taken[i] = look_ahead(cpu, l, host, target_of(l, i));
 	}
 	if (!insn_ends_block(&l->insns[l->count - 1]) || l->insns[l->count - 1].kind == KIND_STRING)
-		l->live_after[l->count - 1] =
-			look_ahead(cpu, mode, host, l->guest[l->count], lines);
+		l->live_after[l->count - 1] = look_ahead(cpu, l, host, l->guest[l->count]);
 }
 
 /* What does not decode. @len is what insn_decode() said: too long is #GP(0), by the helper of no
@@ -305,7 +316,7 @@ static unsigned decode_block(struct cpu *cpu, struct lowering *l, struct insn *i
 {
 	struct block *block = l->block;
 	enum insn_mode mode = ctx_mode(block->ctx);
-	unsigned max = block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF) ? 1 : BLOCK_MAX_INSNS;
+	unsigned max = block->ctx & CTX_SINGLE ? 1 : BLOCK_MAX_INSNS;
 	unsigned off = block->off, n = 0, branches = 0;
 
 	while (n < max && off < PAGE_SIZE) {
@@ -357,16 +368,37 @@ static void verify(struct code_cache *code, const struct block *block)
 	code->refused = 1;
 }
 
+/* A block that was made from these bytes and has slept since. */
+static struct block *wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, const u8 *host)
+{
+	struct block *block;
+
+	if (ctx & CTX_SINGLE || !dormant_page(cpu->vm, page))
+		return NULL;
+	code_mark_page(cpu, page);
+	block = dormant_wake(cpu, page, off, ctx, host);
+	if (block && unlikely(cpu->vm->config.verify_blocks)) {
+		code_lock(cpu->vm->code);
+		verify(cpu->vm->code, block);
+		code_unlock(cpu->vm->code);
+	}
+	return block;
+}
+
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx)
 {
 	struct code_cache *code = cpu->vm->code;
 	struct insn insns[BLOCK_MAX_INSNS];
 	struct block fresh = { .page = page, .page2 = ~0ull, .off = pc & ~PAGE_MASK, .ctx = ctx };
 	struct lowering l = { .buf = &code->buf, .thunks = &code->thunks, .insns = insns };
+	struct footprint_draft draft;
 	u64 started = __builtin_ia32_rdtsc();
 	struct block *block;
 	u32 writes;
 
+	block = wake(cpu, page, fresh.off, ctx, host);
+	if (block)
+		return block;
 	l.block = &fresh;
 	do {
 		/* a write that lands while the bytes are being read is noticed here or, once
@@ -387,6 +419,11 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	block = &code->blocks[code->block_count];
 	*block = fresh;
 	l.block = block;
+	if (!(ctx & CTX_SINGLE) && block->page2 == ~0ull && dormant_page(cpu->vm, page)) {
+		l.footprint = &draft;
+		footprint_begin(&draft);
+		footprint_block(&draft, &l);
+	}
 	find_live_flags(cpu, &l, host, block->page2 != ~0ull);
 	l.sites = code->sites + code->site_count;
 	l.first_site = code->site_count;
@@ -398,7 +435,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	if (unlikely(cpu->vm->config.verify_blocks))
 		verify(code, block);
 	if (insn_has_helper(&insns[l.count - 1]) ||
-	    (ctx & (CTX_STEP | CTX_SLOW | CTX_TF) && insn_is_near_branch(&insns[l.count - 1]))) {
+	    (ctx & CTX_SINGLE && insn_is_near_branch(&insns[l.count - 1]))) {
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[l.count - 1];
 	} else {
@@ -408,6 +445,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 		block->last = &code->insns[code->insn_count++];
 		*block->last = insns[block->insns - 1];
 	}
+	if (l.footprint && footprint_end(&draft))
+		block->footprint = dormant_footprint(code, &draft);
 	code->site_count += block->site_count;
 	code->map_count += block->maps;
 	code->block_count++;

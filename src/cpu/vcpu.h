@@ -109,6 +109,8 @@ struct epochs {
 #define CTX_STEP        0x2000 /* one instruction a block */
 #define CTX_SLOW        0x4000 /* one instruction, every access through access_slow() */
 #define CTX_NOGROUP     0x8000 /* every access checks for itself; never in cpu->ctx */
+/* A block of one instruction, to which run.c alone leads. */
+#define CTX_SINGLE      (CTX_STEP | CTX_SLOW | CTX_TF)
 #define CTX_ANY_FPU_OFF (CTX_NO_X87 | CTX_NO_SSE | CTX_NO_AVX | CTX_NO_AVX512)
 
 /* ---- pending guest exception -------------------------------------------------------------- */
@@ -171,6 +173,8 @@ enum cpu_stat {
 	STAT_MMIO,
 	STAT_PIO,
 	STAT_MSR,
+	STAT_INVALIDATIONS, /* writes that hit translated code */
+	STAT_WOKEN,
 	STAT_COUNT
 };
 
@@ -267,8 +271,9 @@ enum cpu_stepping { STEPPING_NOT, STEPPING_INSN, STEPPING_BLOCK };
 #define CPU_SLOTS        32
 /* ram_slot.info[page]: */
 #define PAGE_HAS_CODE    0x80000000u /* translations were made from this page */
-#define PAGE_WRITES_ONE  0x00010000u /* counts writes since then, bits 16..30 */
-#define PAGE_WRITES_MASK 0x7fff0000u
+#define PAGE_REWRITTEN   0x40000000u /* some of them were overwritten, once */
+#define PAGE_WRITES_ONE  0x00010000u /* counts writes since then, bits 16..29 */
+#define PAGE_WRITES_MASK 0x3fff0000u
 #define PAGE_WRITERS     0x0000ffffu
 #define PAGE_WRITER_BITS 16
 #define PAGE_WRITER(index) \

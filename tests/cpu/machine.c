@@ -41,9 +41,13 @@ static u8 *map(struct machine *m, gva_t gva)
 	return host;
 }
 
-static void no_mmio(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write)
+static void mmio(void *opaque, unsigned index, gpa_t gpa, u64 *data, unsigned size, bool write)
 {
+	struct machine *m = opaque;
+
 	*data = ~0ull;
+	if (!write && m->on_read)
+		m->on_read(m);
 }
 static void no_pio(void *opaque, unsigned index, u16 port, u32 *data, unsigned size, bool write)
 {
@@ -88,7 +92,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.guest_symbols = guest_symbols,
 		.lapic_hz = 1000000000,
 		.features_off = features_off,
-		.bus = { .mmio = no_mmio, .pio = no_pio, .interrupt_ack = no_ack }
+		.bus = { .opaque = m, .mmio = mmio, .pio = no_pio, .interrupt_ack = no_ack }
 	};
 	static const gpa_t scattered[DATA_PAGES] = { 0x300000, 0x320000, 0x310000, 0x340000 };
 	GError *error = NULL;

@@ -27,6 +27,8 @@ struct machine {
 	u8 *code;
 	u64 *data_pte[DATA_PAGES];
 	struct x86_state state; /* template */
+	/* what a read from where no memory is does, or NULL; it reads ones */
+	void (*on_read)(struct machine *m);
 };
 
 void machine_init(struct machine *m, bool step);

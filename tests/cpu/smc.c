@@ -194,6 +194,34 @@ static void test_nowhere(const void *step)
 	g_aligned_free(page);
 }
 
+/* A device that is read writes over the code that reads it, and behind. */
+static void overwrite(struct machine *m)
+{
+	m->code[9]++;
+	cpu_vm_memory_written(m->vm, machine_gpa(m, m->code), 16);
+}
+
+static void test_device(const void *step)
+{
+	/* mov rax, [DATA_GVA]; mov ebx, 0; int3 */
+	static const u8 code[] = { 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0x10, 0xbb, 0, 0, 0, 0, 0xcc };
+	static struct machine m;
+	struct x86_state s;
+
+	machine_init(&m, step != NULL);
+	*m.data_pte[0] = RAM_BYTES | 0x67;
+	memcpy(m.code, code, sizeof(code));
+	m.on_read = overwrite;
+	for (u64 i = 1; i <= 20; i++) {
+		s = m.state;
+		s.rip = CODE_GVA;
+		g_assert_cmpint(machine_run(&m, &s), ==, -1);
+		g_assert_cmphex(s.gpr[RAX], ==, ~0ull);
+		g_assert_cmpuint(s.gpr[RBX], ==, i);
+	}
+	machine_free(&m);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -202,6 +230,8 @@ int main(int argc, char **argv)
 	g_test_add_data_func("/smc/other-cpu", NULL, test_other_cpu);
 	g_test_add_data_func("/smc/other-cpu-step", "step", test_other_cpu);
 	g_test_add_data_func("/smc/dma", NULL, test_dma);
+	g_test_add_data_func("/smc/device", NULL, test_device);
+	g_test_add_data_func("/smc/device-step", "step", test_device);
 	g_test_add_data_func("/smc/nowhere", NULL, test_nowhere);
 	g_test_add_data_func("/smc/nowhere-step", "step", test_nowhere);
 	return g_test_run();

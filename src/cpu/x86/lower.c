@@ -481,7 +481,7 @@ static void compute_liveness(struct lower *x)
 
 		if (i + 1 < (int)l->count)
 			l->live_after[i] = x->live_in[i + 1];
-		if (l->block->ctx & (CTX_STEP | CTX_SLOW | CTX_TF))
+		if (l->block->ctx & CTX_SINGLE)
 			l->live_after[i] = l->live_taken[i] = FL_ALL;
 		live = l->live_after[i];
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP)

@@ -48,6 +48,8 @@ enum site_kind {
 enum flags_form { FLAGS_HOST, FLAGS_SAVED, FLAGS_BOTH, FLAGS_DEAD };
 
 struct block;
+struct footprint;
+struct footprint_draft;
 
 /* A place where translated code can leave. */
 struct site {
@@ -102,8 +104,9 @@ struct block {
 	struct site *in;       /* sites bound to this block */
 	struct block *hash_next;
 	struct block *page_next, *page2_next;
-	struct host_map *map; /* @maps entries, by host offset */
-	struct insn *last;    /* the instruction of a SITE_HELPER, else NULL */
+	struct host_map *map;        /* @maps entries, by host offset */
+	struct insn *last;           /* the instruction of a SITE_HELPER, else NULL */
+	struct footprint *footprint; /* NULL: not to be woken once it is invalid (dormant.h) */
 };
 
 /* The common code at the start of the cache. Offsets from the cache's base. */
@@ -136,7 +139,8 @@ struct lowering {
 	u8 live_taken[BLOCK_MAX_INSNS]; /* FL_* live at a branch's target */
 	struct site *sites;             /* room for BLOCK_MAX_SITES */
 	unsigned site_count;
-	u32 first_site; /* global index of sites[0] */
+	u32 first_site;                    /* global index of sites[0] */
+	struct footprint_draft *footprint; /* NULL: none is wanted */
 };
 
 /* Writes the thunks; @mem and @slow are the C functions behind them. */

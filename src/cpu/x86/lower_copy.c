@@ -3,6 +3,7 @@
  * The guest's own instruction, encoded again: registers that live elsewhere are replaced, the
  * memory operand becomes a host pointer, everything else stays as it was.
  */
+#include "cpu/x86/footprint.h"
 #include "cpu/x86/lower_private.h"
 
 /* Does the host's ModRM.rm need its extension bit? */
@@ -111,6 +112,8 @@ void encode(struct lower *x, const struct operands *o)
 		case RM_STATE: e_state(b, o->reg, o->state); break;
 		}
 	}
+	if (x->l->footprint)
+		footprint_immediate(x->l->footprint, x->i, cache_off(x, b->p) - x->l->block->code);
 	for (unsigned i = insn->imm_offset; i < insn->len; i++)
 		e8(b, insn->bytes[i]);
 }

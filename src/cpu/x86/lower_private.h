@@ -95,7 +95,7 @@ static inline bool is_slow(const struct lower *x)
 }
 static inline bool is_single(const struct lower *x)
 {
-	return x->l->block->ctx & (CTX_SLOW | CTX_STEP | CTX_TF);
+	return x->l->block->ctx & CTX_SINGLE;
 }
 static inline bool is_long(const struct lower *x)
 {

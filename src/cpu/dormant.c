@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cpu/dormant.h"
+
+#include "cpu/run.h"
+#include "cpu/x86/verify.h"
+
+#include <string.h>
+
+bool dormant_page(struct cpu_vm *vm, gpa_t page)
+{
+	const struct ram_slot *slot;
+
+	return ram_ptr(vm, page, &slot) &&
+	       __atomic_load_n(&slot->info[(page - slot->gpa) >> PAGE_SHIFT], __ATOMIC_RELAXED) &
+		       PAGE_REWRITTEN;
+}
+
+struct footprint *dormant_footprint(struct code_cache *code, const struct footprint_draft *draft)
+{
+	size_t fields = draft->print.fields * sizeof(*draft->field);
+	size_t bytes = ALIGN_UP(sizeof(struct footprint) + fields + draft->print.bytes, 8);
+	struct footprint *f;
+
+	if (bytes > code->footprint_bytes - code->footprint_used)
+		return NULL;
+	f = (void *)(code->footprints + code->footprint_used);
+	code->footprint_used += bytes;
+	*f = draft->print;
+	f->field = (void *)(f + 1);
+	f->byte = (u8 *)f->field + fields;
+	memcpy(f->field, draft->field, fields);
+	memcpy(f->byte, draft->byte, draft->print.bytes);
+	return f;
+}
+
+/* Is a processor somewhere in translated code, waiting? It may be in any block, valid or not. */
+static bool others_parked(const struct cpu *self)
+{
+	const struct cpu_vm *vm = self->vm;
+
+	for (unsigned i = 0; i < vm->config.cpus; i++) {
+		const struct cpu *other = __atomic_load_n(&vm->cpus[i], __ATOMIC_ACQUIRE);
+
+		if (other && other != self &&
+		    __atomic_load_n(&other->in_code, __ATOMIC_SEQ_CST) != CODE_OUT)
+			return true;
+	}
+	return false;
+}
+
+static void open_entries(struct code_cache *code, const struct block *block)
+{
+	memcpy(code->buf.base + block->entry_saved, block->footprint->entry, BLOCK_MIN_CODE);
+}
+
+static bool same_values(const struct footprint *f, const u8 *code, const u64 *values)
+{
+	for (unsigned i = 0; i < f->fields; i++) {
+		const struct footprint_field *field = &f->field[i];
+
+		if (field->host && memcmp(code + field->host, &values[i], field->bytes))
+			return false;
+	}
+	return true;
+}
+
+/* Opens the block with its immediates. False: they have changed, and somebody may be executing it.
+ */
+static bool take_values(struct cpu *cpu, struct block *block, const u64 *values)
+{
+	const struct footprint *f = block->footprint;
+	u8 *code = cpu->vm->code->buf.base + block->code;
+
+	open_entries(cpu->vm->code, block); /* whose bytes may hold some of them */
+	if (same_values(f, code, values))
+		return true;
+	if (others_parked(cpu)) {
+		code_make_stale(cpu->vm->code, block);
+		return false;
+	}
+	for (unsigned i = 0; i < f->fields; i++)
+		if (f->field[i].host)
+			memcpy(code + f->field[i].host, &values[i], f->field[i].bytes);
+	return true;
+}
+
+static void open_return(struct code_cache *code, const struct block *block)
+{
+	for (u32 i = 0; i < block->site_count; i++) {
+		const struct site *s = &code->sites[block->sites + i];
+
+		if (s->kind == SITE_RETURN)
+			memcpy(code->buf.base + s->patch, block->footprint->back,
+			       sizeof(block->footprint->back));
+	}
+}
+
+static struct block *wake_locked(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, const u8 *host)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct block **link = code_dormant_slot(code, page, off, ctx);
+	u64 values[FOOTPRINT_MAX_INSNS];
+
+	for (; *link; link = &(*link)->hash_next) {
+		struct block *block = *link;
+
+		if (!code_same_place(block, page, off, ctx) ||
+		    !footprint_fits(block->footprint, host, values) ||
+		    !take_values(cpu, block, values))
+			continue;
+		*link = block->hash_next;
+		open_return(code, block);
+		block->valid = 1;
+		if (cpu->vm->config.check_blocks)
+			block->sum = block_sum(host + off, block->bytes);
+		code_insert(code, block);
+		return block;
+	}
+	return NULL;
+}
+
+static bool may_wake(struct code_cache *code, gpa_t page, unsigned off, u32 ctx)
+{
+	const struct block *b;
+
+	code_lock(code);
+	for (b = *code_dormant_slot(code, page, off, ctx); b; b = b->hash_next)
+		if (code_same_place(b, page, off, ctx))
+			break;
+	code_unlock(code);
+	return b;
+}
+
+struct block *dormant_wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, const u8 *host)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct block *block = NULL;
+
+	if (!may_wake(code, page, off, ctx))
+		return NULL;
+	code_leave(cpu, CODE_PARKED);
+	code_exclusive_begin(cpu->vm, cpu);
+	code_lock(code);
+	/* while this one was parked the page may have been made data again */
+	if (code_page_marked(cpu->vm, page))
+		block = wake_locked(cpu, page, off, ctx, host);
+	code_unlock(code);
+	code_leave(cpu, CODE_IN);
+	code_exclusive_end(cpu->vm, cpu);
+	if (block)
+		cpu->stats[STAT_WOKEN]++;
+	return block;
+}
