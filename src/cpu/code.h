@@ -33,7 +33,8 @@ struct code_cache {
 	size_t bytes;
 	u8 *rx; /* executable view; buf.base is the writable one */
 	struct code_buf buf;
-	u8 *start; /* first byte behind the thunks */
+	u8 *start;        /* first byte behind the thunks */
+	size_t populated; /* bytes of the code memory that the host was asked for */
 	struct thunks thunks;
 	struct insn_contract contract;
 
