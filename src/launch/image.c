@@ -87,13 +87,38 @@ static char *holder_command(const char *by)
 	return path;
 }
 
+/* Another disk of the same guest that is the same file, or NULL. */
+static const struct domain_disk *same_file(const struct domain *domain,
+					   const struct domain_disk *disk, int fd)
+{
+	struct stat st, other;
+
+	if (fstat(fd, &st))
+		return NULL;
+	for (unsigned i = 0; i < domain->disks->len; i++) {
+		const struct domain_disk *d = domain->disks->pdata[i];
+
+		if (d != disk && d->path && !stat(d->path, &other) && other.st_dev == st.st_dev &&
+		    other.st_ino == st.st_ino)
+			return d;
+	}
+	return NULL;
+}
+
 static void fail_busy(const struct domain *domain, const struct domain_disk *disk, int fd,
 		      GError **error)
 {
-	char *by = holder(fd), *command = holder_command(by);
-	char *text = g_strdup_printf("%s is in use%s%s; end that first, or mark the disk "
-				     "<shareable/> in both or <readonly/>",
-				     disk->path, by, command);
+	char *by = holder(fd), *command = holder_command(by), *text;
+	const struct domain_disk *twin = same_file(domain, disk, fd);
+
+	if (twin && !*by)
+		text = g_strdup_printf("%s is also disk %s of this guest; remove one of them, or "
+				       "mark both <readonly/>",
+				       disk->path, twin->target);
+	else
+		text = g_strdup_printf("%s is in use%s%s; end that first, or mark the disk "
+				       "<shareable/> in both or <readonly/>",
+				       disk->path, by, command);
 
 	fail(domain, disk, error, LAUNCH_ERROR_BUSY, text);
 	g_free(text);

@@ -75,6 +75,9 @@ static json_t *plan_boot(const struct launch *launch)
 	json_t *boot = json_object();
 
 	json_object_set_new(boot, "kernel", json_integer(p->kernel));
+	/* a path need not be UTF-8, JSON must be: then there is no name */
+	if (g_utf8_validate(p->domain->kernel, -1, NULL))
+		json_object_set_new(boot, "kernel-name", json_string(p->domain->kernel));
 	if (p->initrd >= 0)
 		json_object_set_new(boot, "initrd", json_integer(p->initrd));
 	json_object_set_new(boot, "cmdline", json_string(cmdline ? cmdline : ""));

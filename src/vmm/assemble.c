@@ -278,6 +278,7 @@ static int plan_boot(struct assembly *a, const struct plan *plan, GError **error
 		return -EINVAL;
 	}
 	a->boot = (struct boot){ .kernel_fd = plan->kernel_fd,
+				 .kernel_name = plan->kernel_name,
 				 .initrd_fd = plan->initrd_fd,
 				 .cmdline = (char *)plan->cmdline,
 				 .classic = plan->classic,

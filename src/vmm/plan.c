@@ -183,9 +183,13 @@ static const struct member lifecycle_members[] = {
 	END,
 };
 static const struct member boot_members[] = {
-	P("kernel", FD, false, kernel_fd),    P("initrd", FD, false, initrd_fd),
-	P("cmdline", STRING, false, cmdline), P("classic", BOOLEAN, false, classic),
-	P("kaslr", BOOLEAN, false, kaslr),    END,
+	P("kernel", FD, false, kernel_fd),
+	P("initrd", FD, false, initrd_fd),
+	P("cmdline", STRING, false, cmdline),
+	P("classic", BOOLEAN, false, classic),
+	P("kaslr", BOOLEAN, false, kaslr),
+	P("kernel-name", STRING, false, kernel_name),
+	END,
 };
 static const struct member monitor_members[] = { P("fd", FD, true, monitor_fd), END };
 static const struct member log_members[] = { P("fd", FD, true, log_fd), END };

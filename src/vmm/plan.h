@@ -34,6 +34,7 @@ struct plan {
 	const char *clock_offset;
 	const char *on_poweroff, *on_reboot, *on_crash, *on_watchdog;
 	int kernel_fd, initrd_fd;
+	const char *kernel_name; /* for messages, or NULL */
 	const char *cmdline;
 	bool classic, kaslr;
 	struct plan_backend *backends;

@@ -341,6 +341,14 @@ def test_image_in_use_names_the_holder():
     assert f"by process {process.pid} (" in second.stderr, second.stderr
 
 
+def test_disk_named_twice():
+    with place() as where:
+        disk = f"{where.directory}/disk.img"
+        done = where.run("hello:0", "--disk", disk, "--disk", disk)
+    assert done.returncode == 1, done
+    assert f"vdb: {disk} is also disk vda of this guest" in done.stderr.decode(), done
+
+
 def test_foreign_lock_on_an_image_is_respected():
     with place() as where:
         with open(f"{where.directory}/disk.img", "r+b") as image:

@@ -425,6 +425,9 @@ static void test_direct_refused(void)
 	expect_boot_error(vm, &(struct boot){ -1, -1, NULL, false, true, false },
 			  "cannot read the kernel");
 	expect_boot_error(vm, &(struct boot){ big, -1, NULL, false, true, false }, "neither");
+	expect_boot_error(
+		vm, &(struct boot){ .kernel_fd = big, .initrd_fd = -1, .kernel_name = "/big" },
+		"/big is neither");
 	expect_boot_error(vm, &(struct boot){ kernel, -1, words, false, true, false },
 			  "2048 bytes");
 	expect_boot_error(vm, &(struct boot){ kernel, big, NULL, false, true, false },

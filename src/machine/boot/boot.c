@@ -341,7 +341,10 @@ static int load_any(struct load *l, GError **error)
 	}
 	if (elf_recognise(l->kernel, l->kernel_bytes))
 		return boot_pvh(l, error);
-	g_set_error(error, VM_ERROR, ENOTSUP, "the kernel is neither a bzImage nor a PVH ELF file");
+	g_set_error(error, VM_ERROR, ENOTSUP,
+		    "%s is neither a bzImage nor a PVH ELF file; name a Linux kernel as "
+		    "distributions ship it",
+		    l->boot->kernel_name ? l->boot->kernel_name : "the kernel");
 	return -ENOTSUP;
 }
 

@@ -22,7 +22,8 @@ struct boot {
 	char *cmdline;            /* owned by the caller */
 	bool classic;             /* through the kernel's own decompressor */
 	bool kaslr;
-	bool used; /* guest RAM is no longer fresh */
+	bool used;               /* guest RAM is no longer fresh */
+	const char *kernel_name; /* for messages; owned by the caller, or NULL */
 };
 
 /* For vm->boot, @opaque is a struct boot: loads everything and sets the boot CPU's registers. */
