@@ -592,9 +592,12 @@ void lower_insns(struct lower *x)
 
 void lower_block(struct lowering *l)
 {
-	struct lower x = { .l = l, .b = l->buf };
 	struct block *block = l->block;
+	struct lower x;
 
+	memset(&x, 0, offsetof(struct lower, live_in)); /* compute_liveness() fills that */
+	x.l = l;
+	x.b = l->buf;
 	l->site_count = 0;
 	block->code = cache_off(&x, x.b->p);
 	compute_liveness(&x);

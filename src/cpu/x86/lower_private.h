@@ -78,8 +78,6 @@ struct lower {
 	const struct insn *insn;
 	unsigned i;
 	enum flags_form form;
-	u8 live_in[BLOCK_MAX_INSNS];
-	struct stub stubs[BLOCK_MAX_SITES];
 	unsigned stub_count;
 	bool ended;                   /* an unconditional exit has been written */
 	struct group groups[GROUPS];  /* the first are those of @carry.pointers */
@@ -87,6 +85,8 @@ struct lower {
 	struct carry carry;
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
 	s32 rsp_pending;    /* guest RSP is its home plus this */
+	u8 live_in[BLOCK_MAX_INSNS];
+	struct stub stubs[BLOCK_MAX_SITES]; /* large: not cleared, but for what add_stub() takes */
 };
 
 static inline bool is_slow(const struct lower *x)
