@@ -46,7 +46,7 @@ static int check(const struct block *block, const struct block_request *r)
 		return 0;
 	if (r->offset % BLOCK_SECTOR || r->bytes % BLOCK_SECTOR)
 		return -EINVAL;
-	return r->offset > block->bytes || r->bytes > block->bytes - r->offset ? -ENOSPC : 0;
+	return r->offset > block->bytes || r->bytes > block->bytes - r->offset ? -ERANGE : 0;
 }
 
 void block_submit(struct block *block, struct block_request *request)
@@ -76,8 +76,8 @@ void block_failed(struct block *block, const struct block_request *request, int 
 
 	if (count & (count - 1))
 		return;
-	log_error("block", "%s: %s %llu bytes at %llu failed: %s; the guest was told (error %llu)",
-		  block->name, names[request->op], (unsigned long long)request->bytes,
+	log_error("block", "%s: %s %llu bytes at %llu failed: %s (error %llu)", block->name,
+		  names[request->op], (unsigned long long)request->bytes,
 		  (unsigned long long)request->offset, g_strerror(-err), (unsigned long long)count);
 }
 

@@ -31,7 +31,8 @@ struct block_request {
 	u64 offset, bytes;       /* in bytes, within the disk; multiples of the sector size */
 	const struct iovec *iov; /* reads and writes: exactly @bytes; stays until done */
 	unsigned iov_count;
-	/* @result: 0 or -errno; -ENOTSUP: discard or zeroes cannot be done here. */
+	/* @result: 0 or -errno; -ENOTSUP: discard or zeroes cannot be done here; -EROFS, -EINVAL,
+	 * -ERANGE: the request is wrong. Everything else is the host's failure. */
 	void (*done)(struct block_request *request, int result);
 	/* The driver's while it has the request. */
 	struct block_request *next;

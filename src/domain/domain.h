@@ -49,7 +49,9 @@ struct domain_disk {
 	char *alias, *target, *path, *serial;
 	bool block_device, readonly, shareable, discard;
 	const char *cache; /* a static string: none, writeback, writethrough, directsync, unsafe */
-	unsigned queues;   /* 0: as many as there are vCPUs */
+	/* What a failure of the host's does; static strings: stop, report, ignore, enospace */
+	const char *on_write_error, *on_read_error;
+	unsigned queues; /* 0: as many as there are vCPUs */
 	unsigned boot_order;
 	struct domain_address address;
 	unsigned line;

@@ -176,6 +176,19 @@ static void disk_free(gpointer data)
 	g_free(disk);
 }
 
+/* Errors of reads follow error_policy where rerror_policy is silent; a read never lacks space. */
+static void read_error_policies(struct domain_disk *disk, const xmlNode *driver)
+{
+	static const char *const policies[] = { "enospace", "stop", "report", "ignore", NULL };
+	const char *given = xml_attr(driver, "error_policy");
+	const char *reads = xml_attr(driver, "rerror_policy");
+
+	disk->on_write_error = policies[word_number(given, policies)];
+	disk->on_read_error = policies[word_number(reads ? reads : given, policies)];
+	if (!strcmp(disk->on_read_error, "enospace"))
+		disk->on_read_error = "report";
+}
+
 static struct domain_disk *read_disk(const xmlNode *node)
 {
 	static const char *const caches[] = { "writeback",  "none",   "writethrough",
@@ -192,6 +205,7 @@ static struct domain_disk *read_disk(const xmlNode *node)
 	disk->shareable = xml_child(node, "shareable") != NULL;
 	disk->discard = xml_attr_is(driver, "discard", "unmap");
 	disk->cache = caches[word_number(xml_attr(driver, "cache"), caches)];
+	read_error_policies(disk, driver);
 	disk->queues = attr_number(driver, "queues", 0);
 	disk->boot_order = attr_number(xml_child(node, "boot"), "order", 0);
 	disk->address = domain_pci_address(node);

@@ -92,11 +92,12 @@ struct lists {
 	json_t *backends, *devices;
 };
 
+/* The backend has the name that the guest's owner gave the disk. */
 static void add_disk(struct lists *lists, const struct domain *domain,
-		     const struct opened_disk *opened, unsigned index)
+		     const struct opened_disk *opened)
 {
 	const struct domain_disk *disk = opened->disk;
-	char *id = g_strdup_printf("disk%u", index);
+	const char *id = disk->target;
 	json_t *device = with_address(new_device("virtio-blk", disk->alias), &disk->address);
 
 	json_array_append_new(lists->backends,
@@ -106,13 +107,14 @@ static void add_disk(struct lists *lists, const struct domain *domain,
 					disk->cache));
 	json_object_set_new(device, "backend", json_string(id));
 	json_object_set_new(device, "serial", json_string(disk->serial ? disk->serial : ""));
+	json_object_set_new(device, "on_write_error", json_string(disk->on_write_error));
+	json_object_set_new(device, "on_read_error", json_string(disk->on_read_error));
 	json_object_set_new(
 		device, "queues",
 		json_integer(disk->queues ? disk->queues : MIN(domain->vcpus_current, QUEUES_MAX)));
 	if (disk->boot_order)
 		json_object_set_new(device, "boot_index", json_integer(disk->boot_order));
 	json_array_append_new(lists->devices, device);
-	g_free(id);
 }
 
 static void add_net(struct lists *lists, const struct opened_net *opened, unsigned index)
@@ -257,7 +259,7 @@ static void add_lists(json_t *plan, const struct launch_private *p)
 	for (unsigned i = 0; i < p->consoles->len; i++)
 		add_console(&lists, p->consoles->pdata[i], i);
 	for (unsigned i = 0; i < p->disks->len; i++)
-		add_disk(&lists, p->domain, p->disks->pdata[i], i);
+		add_disk(&lists, p->domain, p->disks->pdata[i]);
 	for (unsigned i = 0; i < p->nets->len; i++)
 		add_net(&lists, p->nets->pdata[i], i);
 	add_rest(&lists, p->domain);

@@ -187,6 +187,7 @@ void vm_free(struct vm *vm)
 	region_map_destroy(&vm->pio);
 	pthread_cond_destroy(&vm->run_changed);
 	pthread_mutex_destroy(&vm->run_lock);
+	g_free(vm->io_error.disk);
 	g_free(vm->name);
 	g_free(vm);
 }
@@ -444,6 +445,26 @@ enum vm_memory vm_wait_for_memory(struct vm *vm, const char *why)
 	return ends ? VM_MEMORY_ENDS : VM_MEMORY_RETRY;
 }
 
+void vm_io_failed(struct vm *vm, const char *disk, int err, bool write)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	g_free(vm->io_error.disk);
+	vm->io_error = (struct vm_io_error){ g_strdup(disk), err, write };
+	pthread_mutex_unlock(&vm->run_lock);
+	vm_request(vm, VM_REQUEST_IO_ERROR, 0);
+}
+
+struct vm_io_error vm_io_error(struct vm *vm)
+{
+	struct vm_io_error e;
+
+	pthread_mutex_lock(&vm->run_lock);
+	e = vm->io_error;
+	vm->io_error.disk = NULL;
+	pthread_mutex_unlock(&vm->run_lock);
+	return e;
+}
+
 static const unsigned ending_requests =
 	BIT(VM_REQUEST_EXIT) | BIT(VM_REQUEST_ERROR) | BIT(VM_REQUEST_QUIT);
 static const unsigned stopping_requests = BIT(VM_REQUEST_RESET) | BIT(VM_REQUEST_POWEROFF) |
@@ -471,10 +492,11 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 static enum vm_request take_request_locked(struct vm *vm)
 {
 	static const enum vm_request by_urgency[] = {
-		VM_REQUEST_ERROR,        VM_REQUEST_QUIT,     VM_REQUEST_EXIT,
-		VM_REQUEST_CRASH,        VM_REQUEST_POWEROFF, VM_REQUEST_STARVED,
-		VM_REQUEST_CRASH_LOADED, VM_REQUEST_WATCHDOG, VM_REQUEST_RESET,
-		VM_REQUEST_POWERDOWN,    VM_REQUEST_PAUSE,    VM_REQUEST_RESUME,
+		VM_REQUEST_ERROR,        VM_REQUEST_QUIT,      VM_REQUEST_EXIT,
+		VM_REQUEST_CRASH,        VM_REQUEST_POWEROFF,  VM_REQUEST_STARVED,
+		VM_REQUEST_CRASH_LOADED, VM_REQUEST_WATCHDOG,  VM_REQUEST_RESET,
+		VM_REQUEST_IO_ERROR,     VM_REQUEST_POWERDOWN, VM_REQUEST_PAUSE,
+		VM_REQUEST_RESUME,
 	};
 	unsigned requests = vm->requests & ~(vm->starving ? BIT(VM_REQUEST_RESET) : 0);
 

@@ -52,6 +52,7 @@ enum vm_request {
 	VM_REQUEST_QUIT,      /* monitor, signals */
 	VM_REQUEST_POWERDOWN, /* press the power button */
 	VM_REQUEST_STARVED,   /* the host has no memory for the guest: vm_starve() */
+	VM_REQUEST_IO_ERROR,  /* the host failed a disk, whose request waits: vm_io_error() */
 	VM_REQUEST_PAUSE,
 	VM_REQUEST_RESUME,
 	VM_REQUEST_CRASH_LOADED, /* the guest panicked and saves its memory by itself */
@@ -61,6 +62,13 @@ enum vm_request {
 
 enum vm_reset { VM_RESET_GUEST, VM_RESET_HOST };
 enum vm_crash { VM_CRASH_TRIPLE_FAULT, VM_CRASH_PANIC };
+
+/* A disk that the host failed. */
+struct vm_io_error {
+	char *disk; /* its name; NULL: there was no error */
+	int err;    /* an errno value */
+	bool write;
+};
 
 struct vm_config {
 	const char *name; /* copied */
@@ -115,10 +123,11 @@ struct vm {
 	const char *starved_why;  /* a static text */
 	unsigned memory_tries;    /* counted up when they shall try again */
 	bool ending;              /* they shall not wait any more */
-	bool starving;            /* paused because of them */
-	bool quiescing;           /* the control thread waits for devices */
-	bool quiesced;            /* control thread only */
-	bool tsc_stands;          /* the host's counter is taken to be stopped_tsc */
+	struct vm_io_error io_error;
+	bool starving;   /* paused because of them */
+	bool quiescing;  /* the control thread waits for devices */
+	bool quiesced;   /* control thread only */
+	bool tsc_stands; /* the host's counter is taken to be stopped_tsc */
 	u64 stopped_tsc;
 	pthread_t control;
 	bool rtc_localtime;
@@ -153,6 +162,12 @@ const char *vm_pause_reason(struct vm *vm);
 bool vm_needs_reset(struct vm *vm);
 /* Why the machine starves (a static text), NULL: it does not. */
 const char *vm_starving(struct vm *vm);
+
+/* Any thread: a device keeps a request on @disk that failed with @err, until the machine is resumed
+ * and it tries again. */
+void vm_io_failed(struct vm *vm, const char *disk, int err, bool write);
+/* The last such error since the last call; @disk is the caller's to free. */
+struct vm_io_error vm_io_error(struct vm *vm);
 
 enum vm_memory { VM_MEMORY_RETRY, VM_MEMORY_ENDS, VM_MEMORY_FATAL };
 /* Any thread, for fault.c: waits until the touch should be tried again, or the machine ends and the

@@ -217,6 +217,31 @@ static void starve(struct vmm *vmm)
 	monitor_event(vmm->monitor, "STOP", NULL);
 }
 
+/* A disk's request waits for the host to do better. */
+static void io_failed(struct vmm *vmm)
+{
+	struct vm_io_error e = vm_io_error(vmm->vm);
+	bool space = e.err == ENOSPC || e.err == EDQUOT;
+	bool running = vm_state_get(vmm->vm) == VM_RUNNING;
+	char *text;
+
+	if (!e.disk)
+		return; /* it was several requests' error, and has been told */
+	vm_pause_for(vmm->vm, "io-error", vm_needs_reset(vmm->vm));
+	text = g_strdup_printf("disk %s: %s; %s, then continue it with the monitor command "
+			       "\"cont\"",
+			       e.disk, g_strerror(e.err), space ? "make room" : "mend that");
+	say("the guest is paused: %s", text);
+	monitor_event(vmm->monitor, "BLOCK_IO_ERROR",
+		      json_pack("{s:s,s:s,s:s,s:b,s:s}", "device", e.disk, "operation",
+				e.write ? "write" : "read", "action", "stop", "nospace", space,
+				"reason", g_strerror(e.err)));
+	if (running)
+		monitor_event(vmm->monitor, "STOP", NULL);
+	g_free(text);
+	g_free(e.disk);
+}
+
 static int handle(struct vmm *vmm, enum vm_request request, int value)
 {
 	const struct plan *plan = vmm->plan;
@@ -248,6 +273,7 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 		monitor_event(vmm->monitor, "POWERDOWN", NULL);
 		return -1;
 	case VM_REQUEST_STARVED: starve(vmm); return -1;
+	case VM_REQUEST_IO_ERROR: io_failed(vmm); return -1;
 	case VM_REQUEST_PAUSE:
 		vm_pause(vmm->vm);
 		monitor_event(vmm->monitor, "STOP", NULL);

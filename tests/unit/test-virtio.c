@@ -52,6 +52,9 @@ static void common_write(struct disk *d, unsigned offset, unsigned size, u64 val
 	mmio_write(d->vm, d->bar + offset, size, value);
 }
 
+/* What the next disk does when the host fails it; NULL: the defaults. */
+static const char *on_write_error, *on_read_error;
+
 static void disk_init(struct disk *d, u64 bytes, bool no_uring)
 {
 	struct device *port, *dev;
@@ -72,6 +75,10 @@ static void disk_init(struct disk *d, u64 bytes, bool no_uring)
 	dev = test_device_new(d->vm, "virtio-blk", "disk");
 	device_set_number(dev, "bus", 1, NULL);
 	device_set_string(dev, "serial", "abc123", NULL);
+	if (on_write_error)
+		device_set_string(dev, "on_write_error", on_write_error, NULL);
+	if (on_read_error)
+		device_set_string(dev, "on_read_error", on_read_error, NULL);
 	device_set_backend(dev, "backend", OPTION_BLOCK, d->block, NULL);
 	test_device_realize(dev);
 	d->v = container_of(dev, struct virtio, pci.dev);
@@ -768,6 +775,171 @@ static void test_reset_in_flight(void)
 	disk_free(&d);
 }
 
+/* ---- a host that fails */
+
+static struct block_driver moody;
+static void (*real_submit)(struct block *block, struct block_request *request);
+static int mood; /* the errno value that every request gets; 0: none */
+
+static void submit_moody(struct block *block, struct block_request *request)
+{
+	if (mood)
+		request->done(request, -mood);
+	else
+		real_submit(block, request);
+}
+
+static void moody_disk(struct disk *d, const char *writes, const char *reads)
+{
+	on_write_error = writes;
+	on_read_error = reads;
+	disk_init(d, 16 * MIB, true);
+	on_write_error = on_read_error = NULL;
+	moody = *d->block->driver;
+	real_submit = moody.submit;
+	moody.submit = submit_moody;
+	d->block->driver = &moody;
+	start(d, 0);
+}
+
+/* Request @i writes a sector, or reads one. */
+static void offer_sector(struct disk *d, unsigned i, bool write)
+{
+	const struct {
+		u32 type, reserved;
+		u64 sector;
+	} h = { write, 0, i };
+	u8 status = 0xee;
+
+	vm_mem_write(d->vm, DATA + 16 * i, &h, 16);
+	vm_mem_write(d->vm, DATA + 0x100 + i, &status, 1);
+	put_desc(d, DESC, 3 * i, DATA + 16 * i, 16, 1, 3 * i + 1);
+	put_desc(d, DESC, 3 * i + 1, DATA + 0x1000, 512, 1 | (write ? 0 : 2), 3 * i + 2);
+	put_desc(d, DESC, 3 * i + 2, DATA + 0x100 + i, 1, 2, 0);
+	offer(d, 3 * i);
+	notify(d);
+}
+
+static u8 sector_status(struct disk *d, unsigned i)
+{
+	u8 status;
+
+	vm_mem_read(d->vm, DATA + 0x100 + i, &status, 1);
+	return status;
+}
+
+static void expect_io_error(struct disk *d, int err, bool write)
+{
+	struct vm_io_error e;
+
+	g_assert_cmpint(vm_wait_request(d->vm, 0, NULL), ==, VM_REQUEST_IO_ERROR);
+	e = vm_io_error(d->vm);
+	g_assert_cmpstr(e.disk, ==, "disk");
+	g_assert_cmpint(e.err, ==, err);
+	g_assert_cmpint(e.write, ==, write);
+	g_free(e.disk);
+	g_assert_cmpint(vm_wait_request(d->vm, 0, NULL), ==, VM_REQUEST_TIMEOUT);
+}
+
+static void resume(struct disk *d)
+{
+	d->v->pci.dev.type->resume(&d->v->pci.dev);
+}
+
+static void expect_status(struct disk *d, unsigned i, u8 status)
+{
+	wait_used(d, NULL);
+	g_assert_cmpuint(sector_status(d, i), ==, status);
+	g_assert_cmpint(vm_wait_request(d->vm, 0, NULL), ==, VM_REQUEST_TIMEOUT);
+}
+
+static void test_no_space(void)
+{
+	struct disk d;
+	u8 sector[512], there[512];
+
+	memset(sector, 0x77, sizeof(sector));
+	moody_disk(&d, NULL, NULL);
+	vm_mem_write(d.vm, DATA + 0x1000, sector, 512);
+	mood = ENOSPC;
+	offer_sector(&d, 2, true);
+	offer_sector(&d, 4, true);
+	expect_io_error(&d, ENOSPC, true);
+	resume(&d); /* still no room */
+	expect_io_error(&d, ENOSPC, true);
+	g_assert_cmpuint(used_index(&d), ==, 0);
+	g_assert_cmpuint(sector_status(&d, 2), ==, 0xee);
+	mood = 0;
+	resume(&d);
+	wait_used(&d, NULL);
+	wait_used(&d, NULL);
+	g_assert_cmpuint(sector_status(&d, 2) | sector_status(&d, 4), ==, 0);
+	for (unsigned i = 2; i <= 4; i += 2) {
+		g_assert_cmpint(pread(d.fd, there, 512, 512 * i), ==, 512);
+		g_assert_cmpint(memcmp(there, sector, 512), ==, 0);
+	}
+	resume(&d); /* nothing waits any more */
+	g_assert_cmpuint(used_index(&d), ==, 2);
+	/* other failures are the guest's to hear of, and reads never lack room */
+	mood = EIO;
+	offer_sector(&d, 0, true);
+	expect_status(&d, 0, 1);
+	mood = ENOSPC;
+	offer_sector(&d, 1, false);
+	expect_status(&d, 1, 1);
+	/* a reset forgets what waits */
+	offer_sector(&d, 3, true);
+	expect_io_error(&d, ENOSPC, true);
+	common_write(&d, 0x14, 1, 0);
+	vm_mem_zero(d.vm, RINGS, 0x3000);
+	mood = 0;
+	resume(&d);
+	start(&d, 0);
+	resume(&d);
+	g_assert_cmpuint(used_index(&d), ==, 0);
+	disk_free(&d);
+}
+
+static void test_error_policies(void)
+{
+	struct disk d;
+
+	moody_disk(&d, "stop", "stop");
+	mood = EIO;
+	offer_sector(&d, 0, true);
+	expect_io_error(&d, EIO, true);
+	offer_sector(&d, 1, false);
+	expect_io_error(&d, EIO, false);
+	mood = 0;
+	resume(&d);
+	wait_used(&d, NULL);
+	wait_used(&d, NULL);
+	g_assert_cmpuint(sector_status(&d, 0) | sector_status(&d, 1), ==, 0);
+	disk_free(&d);
+
+	moody_disk(&d, "ignore", "ignore");
+	mood = EIO;
+	offer_sector(&d, 0, true);
+	expect_status(&d, 0, 0);
+	offer_sector(&d, 1, false);
+	expect_status(&d, 1, 0);
+	mood = 0;
+	disk_free(&d);
+
+	moody_disk(&d, "report", "report");
+	mood = ENOSPC;
+	offer_sector(&d, 0, true);
+	expect_status(&d, 0, 1);
+	mood = 0;
+	disk_free(&d);
+
+	/* what is wrong with the request itself waits for nobody */
+	moody_disk(&d, "stop", "stop");
+	mood = 0;
+	g_assert_cmpuint(request(&d, 1, 16 * MIB / 512, DATA + 0x1000, 512, false, NULL), ==, 1);
+	disk_free(&d);
+}
+
 /* Another device in a slot of the root, driven by the same helpers through its queue 0. */
 static struct device *other_device(struct disk *d, const char *type, unsigned slot)
 {
@@ -884,6 +1056,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/blk/layouts", test_layouts);
 	g_test_add_func("/blk/event-index", test_event_index);
 	g_test_add_func("/blk/reset-in-flight", test_reset_in_flight);
+	g_test_add_func("/blk/no-space", test_no_space);
+	g_test_add_func("/blk/error-policies", test_error_policies);
 	g_test_add_func("/rng", test_rng);
 	g_test_add_func("/balloon", test_balloon);
 	return g_test_run();

@@ -62,6 +62,10 @@ struct blk_range {
 	u32 sectors, flags;
 };
 
+/* What a failure of the host's does: the guest is told, is told otherwise, or is stopped and the
+ * request tried again when it goes on. */
+enum policy { POLICY_REPORT, POLICY_IGNORE, POLICY_STOP, POLICY_ENOSPACE };
+
 struct virtio_blk;
 
 struct request {
@@ -79,6 +83,10 @@ struct virtio_blk {
 	struct virtio v;
 	struct block *block;
 	char *serial;
+	char *on_write_error, *on_read_error;
+	enum policy write_policy, read_policy;
+	u64 held[QUEUES_MAX * QUEUE_SIZE / 64]; /* under their queue's lock: heads of requests that
+						 * wait for a resume, a bit each */
 	u16 queues;
 	u32 boot_index; /* for firmware */
 	pthread_mutex_t free_lock;
@@ -136,10 +144,39 @@ static void finish(struct request *r, u8 status)
 		virtio_notify(&b->v, queue);
 }
 
+static bool is_wrong(int result)
+{
+	return result == -ENOTSUP || result == -EROFS || result == -EINVAL || result == -ERANGE;
+}
+
+/* Puts the request aside until the machine is resumed. */
+static void hold(struct request *r, int result)
+{
+	struct virtio_blk *b = r->blk;
+	struct virtq *q = &b->v.queues[r->queue];
+	enum block_op op = r->block.op;
+
+	pthread_mutex_lock(&q->lock);
+	b->held[(r->queue * QUEUE_SIZE + r->chain.head) / 64] |= BIT(r->chain.head % 64);
+	pthread_mutex_unlock(&q->lock);
+	put_request(b, r);
+	vm_io_failed(b->v.pci.dev.vm, b->block->name, -result, op != BLOCK_READ);
+}
+
 static void block_done(struct block_request *block, int result)
 {
 	struct request *r = container_of(block, struct request, block);
+	enum policy policy = block->op == BLOCK_READ ? r->blk->read_policy : r->blk->write_policy;
 
+	if (unlikely(result) && !is_wrong(result)) {
+		if (policy == POLICY_STOP ||
+		    (policy == POLICY_ENOSPACE && (result == -ENOSPC || result == -EDQUOT))) {
+			hold(r, result);
+			return;
+		}
+		if (policy == POLICY_IGNORE)
+			result = 0;
+	}
 	finish(r, !result ? S_OK : result == -ENOTSUP ? S_UNSUPP : S_IOERR);
 }
 
@@ -325,12 +362,75 @@ static void blk_stop(struct virtio *v)
 	block_drain(blk_of(v)->block);
 }
 
+static void blk_forget(struct virtio *v)
+{
+	struct virtio_blk *b = blk_of(v);
+
+	memset(b->held, 0, sizeof(b->held));
+}
+
+/* Submits a request that was held. */
+static void submit_again(struct virtio_blk *b, unsigned queue, u16 head)
+{
+	struct virtq *q = &b->v.queues[queue];
+	struct request *r = get_request(b);
+	struct blk_header h;
+	bool good;
+
+	if (!r)
+		return; /* it stays held */
+	pthread_mutex_lock(&q->lock);
+	b->held[(queue * QUEUE_SIZE + head) / 64] &= ~BIT(head % 64);
+	r->blk = b;
+	r->queue = queue;
+	good = !virtq_again(q, head, &r->chain) && well_formed(r, &h);
+	q->broken |= !good;
+	pthread_mutex_unlock(&q->lock);
+	if (good)
+		submit(r, &h);
+	else
+		put_request(b, r);
+}
+
+static void blk_resume(struct device *dev)
+{
+	struct virtio_blk *b = container_of(dev, struct virtio_blk, v.pci.dev);
+
+	for (unsigned i = 0; b->v.running && i < ARRAY_LEN(b->held); i++)
+		for (u64 left = b->held[i]; left; left &= left - 1)
+			submit_again(b, i * 64 / QUEUE_SIZE,
+				     i * 64 % QUEUE_SIZE + __builtin_ctzll(left));
+	virtio_resume(dev);
+}
+
 static const struct virtio_class blk_class = {
 	.id = ID_BLK,
 	.pci_class = 0x010000,
 	.notify = blk_notify,
 	.stop = blk_stop,
+	.forget = blk_forget,
 };
+
+static int read_policy(const char *text, enum policy *policy, GError **error)
+{
+	static const char *const names[] = {
+		[POLICY_REPORT] = "report",
+		[POLICY_IGNORE] = "ignore",
+		[POLICY_STOP] = "stop",
+		[POLICY_ENOSPACE] = "enospace",
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(text, names[i])) {
+			*policy = i;
+			return 0;
+		}
+	}
+	g_set_error(error, VM_ERROR, EINVAL,
+		    "'%s' is no way to treat errors; it must be report, ignore, stop or enospace",
+		    text);
+	return -EINVAL;
+}
 
 static void fill_config(struct virtio_blk *b)
 {
@@ -360,6 +460,9 @@ static int blk_realize(struct device *dev, GError **error)
 	u64 features = F_SEG_MAX | F_BLK_SIZE | F_TOPOLOGY | F_FLUSH;
 
 	pthread_mutex_init(&b->free_lock, NULL);
+	if (read_policy(b->on_write_error ?: "enospace", &b->write_policy, error) ||
+	    read_policy(b->on_read_error ?: "report", &b->read_policy, error))
+		return -EINVAL;
 	if (b->queues > 1)
 		features |= F_MQ;
 	if (b->block->readonly)
@@ -387,6 +490,7 @@ static void blk_destroy(struct device *dev)
 
 static const struct state_field blk_state[] = {
 	VIRTIO_STATE(struct virtio_blk, v),
+	STATE(struct virtio_blk, held),
 	STATE_END,
 };
 
@@ -402,6 +506,16 @@ static const struct device_option blk_options[] = {
 	  .offset = offsetof(struct virtio_blk, serial),
 	  .max = SERIAL_MAX,
 	  .help = "serial number the guest sees" },
+	{ .name = "on_write_error",
+	  .kind = OPTION_STRING,
+	  .offset = offsetof(struct virtio_blk, on_write_error),
+	  .max = 8,
+	  .help = "report, ignore, stop or enospace (stop if the host has no room; the default)" },
+	{ .name = "on_read_error",
+	  .kind = OPTION_STRING,
+	  .offset = offsetof(struct virtio_blk, on_read_error),
+	  .max = 8,
+	  .help = "report (the default), ignore or stop" },
 	{ .name = "queues",
 	  .kind = OPTION_U16,
 	  .offset = offsetof(struct virtio_blk, queues),
@@ -427,7 +541,7 @@ const struct device_type device_virtio_blk = {
 	.realize = blk_realize,
 	.reset = virtio_reset,
 	.quiesce = virtio_quiesce,
-	.resume = virtio_resume,
+	.resume = blk_resume,
 	.post_load = virtio_post_load,
 	.destroy = blk_destroy,
 };

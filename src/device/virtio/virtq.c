@@ -143,10 +143,19 @@ static int walk(struct virtq *q, struct virtq_chain *chain, gpa_t table, u32 ent
 	}
 }
 
+int virtq_again(struct virtq *q, u16 head, struct virtq_chain *chain)
+{
+	if (!q->size || q->broken)
+		return -EINVAL;
+	chain->head = head;
+	chain->out_count = chain->in_count = 0;
+	chain->out_bytes = chain->in_bytes = 0;
+	return walk(q, chain, q->desc, q->size, head, false) || q->broken ? -EINVAL : 0;
+}
+
 int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 {
-	u16 available, index;
-	int err;
+	u16 available;
 
 	if (!q->size || q->broken)
 		return q->broken ? -EINVAL : 0;
@@ -155,12 +164,7 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 		return 0;
 	if ((u16)(available - q->next_avail) > q->size)
 		return broken(q);
-	index = load16(q, q->avail + 4 + 2 * (q->next_avail & (q->size - 1)));
-	chain->head = index;
-	chain->out_count = chain->in_count = 0;
-	chain->out_bytes = chain->in_bytes = 0;
-	err = walk(q, chain, q->desc, q->size, index, false);
-	if (err || q->broken)
+	if (virtq_again(q, load16(q, q->avail + 4 + 2 * (q->next_avail & (q->size - 1))), chain))
 		return -EINVAL;
 	q->next_avail++;
 	return 1;

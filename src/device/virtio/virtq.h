@@ -57,6 +57,9 @@ void virtq_stop(struct virtq *q);
 
 /* Takes the next request: 1 with *@chain filled in, 0 none, -EINVAL the ring is broken. */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain);
+/* Reads a request again that was popped and not pushed, by its head. 0; -EINVAL: what the guest has
+ * made of it meanwhile breaks the rules. */
+int virtq_again(struct virtq *q, u16 head, struct virtq_chain *chain);
 /* Gives the last @count requests popped back, as if they had not been. */
 void virtq_unpop(struct virtq *q, unsigned count);
 /* Returns a request: @written bytes went to its writable part. Tells the accelerator. */
