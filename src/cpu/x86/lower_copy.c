@@ -12,6 +12,20 @@ static bool rm_high(const struct operands *o)
 	return (o->form == RM_REG && o->rm & 8) || (o->form == RM_PTR && o->ptr.reg & 8);
 }
 
+/* Does a 66 prefix choose between 16 and 32 bits? For what has state of its own (MMX, SSE), and for
+ * a few others, it is part of the opcode: another instruction, which may access more. */
+static bool sized_by_prefix(const struct insn *insn)
+{
+	if (insn->fpu != FPU_NONE || insn->mandatory == 0x66 || insn->bytewide)
+		return false;
+	switch (insn->map) {
+	case 0: return true;
+	case 1: /* fences; MOVNTI */ return insn->opcode != 0xae && insn->opcode != 0xc3;
+	case 2: /* MOVBE, CRC32 */ return insn->opcode == 0xf0 || insn->opcode == 0xf1;
+	default: return false;
+	}
+}
+
 static void encode_legacy(struct lower *x, const struct operands *o)
 {
 	const struct insn *insn = x->insn;
@@ -22,7 +36,7 @@ static void encode_legacy(struct lower *x, const struct operands *o)
 	bool p66 = insn->prefixes & PFX_66;
 	u8 rex = 0;
 
-	if ((x->l->block->ctx & CTX_MODE_MASK) == CTX_16 && !insn->mandatory && !insn->bytewide)
+	if ((x->l->block->ctx & CTX_MODE_MASK) == CTX_16 && sized_by_prefix(insn))
 		p66 = insn->opsize == 2;
 	if (insn->prefixes & PFX_LOCK)
 		e8(b, 0xf0);
