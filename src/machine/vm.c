@@ -326,6 +326,7 @@ static void set_pause_reason(struct vm *vm, const char *reason, bool needs_reset
 	pthread_mutex_lock(&vm->run_lock);
 	vm->pause_reason = reason;
 	vm->needs_reset = needs_reset;
+	vm->reset_asked = false;
 	pthread_mutex_unlock(&vm->run_lock);
 }
 
@@ -350,7 +351,7 @@ bool vm_needs_reset(struct vm *vm)
 	bool needs;
 
 	pthread_mutex_lock(&vm->run_lock);
-	needs = vm->needs_reset;
+	needs = vm->needs_reset && !vm->reset_asked;
 	pthread_mutex_unlock(&vm->run_lock);
 	return needs;
 }
@@ -364,7 +365,12 @@ void vm_nmi(struct vm *vm)
 
 void vm_resume(struct vm *vm)
 {
-	if (vm_state_get(vm) != VM_PAUSED || vm_needs_reset(vm))
+	bool crashed;
+
+	pthread_mutex_lock(&vm->run_lock);
+	crashed = vm->needs_reset;
+	pthread_mutex_unlock(&vm->run_lock);
+	if (vm_state_get(vm) != VM_PAUSED || crashed)
 		return;
 	set_pause_reason(vm, NULL, false);
 	set_state(vm, VM_RUNNING);
@@ -477,8 +483,10 @@ void vm_request(struct vm *vm, enum vm_request request, int value)
 	vm->requests |= BIT(request);
 	if (request == VM_REQUEST_EXIT)
 		vm->exit_value = value;
-	if (request == VM_REQUEST_RESET)
+	if (request == VM_REQUEST_RESET) {
 		vm->reset_value = value;
+		vm->reset_asked = true;
+	}
 	if (request == VM_REQUEST_CRASH)
 		vm->crash_value = value;
 	if (BIT(request) & ending_requests)

@@ -118,7 +118,8 @@ struct vm {
 	unsigned requests; /* BIT(enum vm_request) */
 	int exit_value, reset_value, crash_value;
 	const char *pause_reason; /* a static text, NULL: it was asked for */
-	bool needs_reset;         /* its processors cannot go on */
+	bool needs_reset;         /* its processors cannot go on, */
+	bool reset_asked;         /* ... but will: the reset is on its way */
 	unsigned starved;         /* threads that wait for guest memory */
 	const char *starved_why;  /* a static text */
 	unsigned memory_tries;    /* counted up when they shall try again */
@@ -159,7 +160,7 @@ bool vm_wait_state(struct vm *vm, enum vm_state state, int timeout_ms);
 
 /* What vm_pause_for() said; NULL: nothing. Any thread. */
 const char *vm_pause_reason(struct vm *vm);
-bool vm_needs_reset(struct vm *vm);
+bool vm_needs_reset(struct vm *vm); /* and none has been asked for */
 /* Why the machine starves (a static text), NULL: it does not. */
 const char *vm_starving(struct vm *vm);
 

@@ -42,6 +42,7 @@ struct vmm {
 	struct vm *vm;
 	struct monitor *monitor;
 	struct memory_limits limits;
+	s64 crash_restart; /* monotonic microseconds of the last restart after a crash; 0: none */
 };
 
 static const char usage[] =
@@ -156,6 +157,22 @@ static void say(const char *format, const char *what)
 	g_free(text);
 }
 
+/* A guest that crashes as soon as it runs must not keep the host busy with starting it. */
+#define CRASH_RESTARTS_US G_USEC_PER_SEC
+
+static void pace_restarts(struct vmm *vmm)
+{
+	s64 now = g_get_monotonic_time();
+	s64 early = vmm->crash_restart + CRASH_RESTARTS_US - now;
+
+	if (vmm->crash_restart && early > 0) {
+		log_warning("vmm", "it crashed as soon as it ran: the restart waits %lld ms",
+			    (long long)early / 1000);
+		g_usleep(early);
+	}
+	vmm->crash_restart = g_get_monotonic_time();
+}
+
 static int crashed(struct vmm *vmm, enum vm_crash crash)
 {
 	static const char *const causes[] = {
@@ -171,6 +188,8 @@ static int crashed(struct vmm *vmm, enum vm_crash crash)
 				preserve                     ? "pause"
 				: !strcmp(action, "restart") ? "reset"
 							     : "poweroff"));
+	if (!strcmp(action, "restart"))
+		pace_restarts(vmm);
 	if (!preserve)
 		return ended(vmm, action, "guest-panic", EXIT_CRASH);
 	vm_pause_for(vmm->vm, "guest-panicked", crash == VM_CRASH_TRIPLE_FAULT);

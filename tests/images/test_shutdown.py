@@ -4,6 +4,7 @@
     test_shutdown.py --vmm build/lodge-vmm IMAGE
 """
 import argparse
+import time
 
 import engines
 from engines import tap
@@ -18,27 +19,40 @@ def destroyed(options, **settings):
     assert status == EXIT_CRASH, f"lodge-vmm ended with {status}"
 
 
-def lifecycle(crash):
-    return {"poweroff": "destroy", "reboot": "destroy", "crash": crash}
+def lifecycle(crash, reboot="destroy"):
+    return {"poweroff": "destroy", "reboot": reboot, "crash": crash}
 
 
 def restarted(options):
     with engines.Vm(options.vmm, options.image, memory_mib=64, rng=False,
                     lifecycle=lifecycle("restart")) as vm:
-        assert vm.wait_for(BEFORE.encode() * 2, engines.PATIENCE), vm.output
+        assert vm.wait_for(BEFORE.encode() * 3, engines.PATIENCE), vm.output
+
+
+def until_panicked(qmp):
+    deadline = time.monotonic() + engines.PATIENCE
+    while qmp.command("query-status")["return"]["status"] != "guest-panicked":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def preserved(options):
     """Paused; nothing but a reset or the end may follow."""
     with engines.Vm(options.vmm, options.image, memory_mib=64, rng=False,
-                    lifecycle=lifecycle("preserve")) as vm:
+                    lifecycle=lifecycle("preserve", "restart")) as vm:
         qmp = vm.qmp()
+        until_panicked(qmp)  # perhaps before this client was there to be told
+        assert "error" in qmp.command("cont")
+        qmp.command("system_reset")
+        qmp.command("cont")
+        qmp.wait_event("RESUME", engines.PATIENCE)
+        del qmp.events[:[event["event"] for event in qmp.events].index("RESUME")]
         qmp.wait_event("STOP", engines.PATIENCE)
         assert [event["data"] for event in qmp.events if event["event"] == "GUEST_PANICKED"] == [{"action": "pause"}]
         assert qmp.command("query-status")["return"]["status"] == "guest-panicked"
         qmp.command("quit")
         vm.wait(engines.PATIENCE)
-        assert engines.clean(vm.output) == BEFORE, vm.output
+        assert engines.clean(vm.output) == BEFORE * 2, vm.output
 
 
 def under_qemu(options):
