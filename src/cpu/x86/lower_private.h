@@ -86,7 +86,7 @@ struct lower {
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
 	s32 rsp_pending;    /* guest RSP is its home plus this */
 	u8 live_in[BLOCK_MAX_INSNS];
-	struct stub stubs[BLOCK_MAX_SITES]; /* large: not cleared, but for what add_stub() takes */
+	struct stub stubs[BLOCK_MAX_SITES]; /* large: add_stub() clears what it takes */
 };
 
 static inline bool is_slow(const struct lower *x)
