@@ -386,9 +386,12 @@ void tlb_flush_all(struct cpu *cpu)
 {
 	unsigned word;
 
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
-		for_used_words(&cpu->tlb[kind], word, left)
-			tlb_drop_map(&cpu->tlb[kind], word, cpu->tlb[kind].used[word]);
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlb[kind];
+
+		for_used_words(tlb, word, left) tlb_drop_map(tlb, word, tlb->used[word]);
+		tlb->any_large = 0;
+	}
 	code_jumps_flush(cpu);
 }
 
@@ -435,6 +438,8 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 
 		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
 			tlb_drop(tlb, index);
+		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
+			continue;
 		for_used_words(tlb, word, left)
 		{
 			u64 map = tlb->used[word] & tlb->large[word];
@@ -482,6 +487,16 @@ static bool writer_announce(struct cpu *cpu, const struct ram_slot *slot, gpa_t 
 	return !(now & PAGE_HAS_CODE);
 }
 
+/* A fragment of the large page that @gva is in is there. */
+static void note_large(struct tlb *tlb, gva_t gva, unsigned shift)
+{
+	gva_t first = gva & ~(BIT(shift) - 1), last = gva | (BIT(shift) - 1);
+
+	tlb->large_first = tlb->any_large ? MIN(tlb->large_first, first) : first;
+	tlb->large_last = tlb->any_large ? MAX(tlb->large_last, last) : last;
+	tlb->any_large = 1;
+}
+
 static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, const struct walk *w,
 				  const u8 *host, const struct ram_slot *slot)
 {
@@ -500,6 +515,8 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	tlb->used_words |= BIT(i / 64);
 	set_bit(tlb->global, i, w->global);
 	set_bit(tlb->large, i, w->shift > PAGE_SHIFT);
+	if (w->shift > PAGE_SHIFT)
+		note_large(tlb, gva, w->shift);
 	tlb->shift[i] = w->shift;
 	return e;
 }

@@ -62,6 +62,9 @@ struct tlb {
 	u64 global[TLB_ENTRIES / 64];
 	u64 large[TLB_ENTRIES / 64];
 	u8 shift[TLB_ENTRIES]; /* log2 of the guest's page size, for fragments */
+	/* Where fragments are, if there are any: from the first byte to the last of their pages. */
+	gva_t large_first, large_last;
+	u8 any_large;
 } __attribute__((aligned(sizeof(struct tlb_entry))));
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
