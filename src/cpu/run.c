@@ -11,8 +11,6 @@
 #include "cpu/code.h"
 #include "cpu/helper.h"
 
-typedef void enter_fn(struct cpu *cpu, const u8 *code);
-
 /* ---- between C and translated code ------------------------------------------------------------
  */
 
@@ -620,16 +618,32 @@ static void choose_shadow(struct cpu *cpu, enum jc_class class)
 		cpu->shadow_sp = cpu->shadow_resting[class];
 		cpu->shadow_class = class;
 	}
-	if (cpu->shadow_key[class] != cpu->jc_key) {
+	if ((cpu->shadow_key[class] ^ cpu->jc_key) & ~CTX_AC)
 		cpu->shadow_sp = cpu_shadow_bottom(cpu, class);
-		cpu->shadow_key[class] = cpu->jc_key;
-	}
+	cpu->shadow_key[class] = cpu->jc_key;
+}
+
+/* Into translated code and back, as a call of @thunk (lower_thunks.c) with @cpu and @code. But by
+ * jumps: the host predicts returns by the calls that it has seen, and these are the guest's, which
+ * will return when this is long over. One call in between, and all of them are mispredicted. */
+static void enter(struct cpu *cpu, const u8 *thunk, const u8 *code)
+{
+	__asm__ volatile("mov %%rsp, %%rbx\n\t" /* which the thunk saves */
+			 "sub $128, %%rsp\n\t"  /* below what a function may use without saying */
+			 "and $-16, %%rsp\n\t"
+			 "lea 1f(%%rip), %%rcx\n\t"
+			 "push %%rcx\n\t"
+			 "jmp *%%rax\n"
+			 "1:\n\t"
+			 "mov %%rbx, %%rsp"
+			 : "+a"(thunk), "+D"(cpu), "+S"(code)
+			 :
+			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
 static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 {
 	struct code_cache *code = cpu->vm->code;
-	enter_fn *enter = (enter_fn *)(code->rx + code->thunks.enter);
 
 	cpu->page_base = pc & PAGE_MASK;
 	cpu->code_base = (u64)(uintptr_t)code->rx;
@@ -638,7 +652,7 @@ static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 	flags_to_saved(cpu);
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
-	enter(cpu, code->rx + entry_saved);
+	enter(cpu, code->rx + code->thunks.enter, code->rx + entry_saved);
 }
 
 /* #DB after an instruction that started with TF set, APM vol. 2 section 13.1.4. */

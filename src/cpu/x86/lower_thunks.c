@@ -116,9 +116,10 @@ static void emit_call_miss(struct code_buf *b, struct thunks *t)
 
 void lower_thunks(struct code_buf *b, struct thunks *t)
 {
-	u8 *out, *failed;
+	u8 *out, *failed, *miss[3];
 
-	/* enter(cpu, code): six pushes and the return address leave rsp 8 short of 16 */
+	/* enter(cpu, code): six pushes and the return address leave rsp 8 short of 16. It is
+	 * entered and left by jumps (run.c). */
 	t->enter = b->p - b->base;
 	for (unsigned i = 0; i < ARRAY_LEN(callee_saved); i++)
 		e_push(b, callee_saved[i]);
@@ -140,7 +141,8 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	e_arith_imm(b, 1, 0, RSP, 8);
 	for (int i = ARRAY_LEN(callee_saved) - 1; i >= 0; i--)
 		e_pop(b, callee_saved[i]);
-	e8(b, 0xc3);
+	e_pop(b, RCX);
+	e_jmp_reg(b, RCX);
 
 	/* slow path of a check: T0 = address - tag, T1 = offset of the entry */
 	t->mem = b->p - b->base;
