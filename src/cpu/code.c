@@ -460,6 +460,16 @@ void code_jumps_switch(struct cpu *cpu, bool keep)
 		kernel_epoch(cpu);
 }
 
+bool code_epoch_lives(const struct cpu *cpu, u32 epoch)
+{
+	const struct epochs *e = &cpu->epochs;
+
+	for (unsigned i = 0; i < EPOCH_PCIDS; i++)
+		if (epoch && e->kept[i].epoch == epoch)
+			return true;
+	return epoch == e->now[JC_KERNEL] || epoch == e->now[JC_USER];
+}
+
 struct block *code_block_at(struct code_cache *code, u64 pc)
 {
 	u32 off = pc - (u64)(uintptr_t)code->rx;

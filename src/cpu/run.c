@@ -187,9 +187,20 @@ static bool may_lead_to(const struct block *block)
 	return block->page2 == ~0ull || block_checks_page2(block);
 }
 
-static struct jump_entry *jump_slot(struct cpu *cpu, gva_t pc)
+/* The first place of @pc,. */
+static unsigned jump_slot(gva_t pc)
 {
-	return &cpu->jc[(pc ^ pc >> 10) & (JC_ENTRIES - 1)];
+	return (pc ^ pc >> 10) & (JC_ENTRIES - 1);
+}
+
+static struct jump_entry *jump_find(struct cpu *cpu, gva_t pc)
+{
+	struct jump_entry *e = &cpu->jc[jump_slot(pc)];
+
+	if (e->pc == pc && e->ctx == cpu->jc_key)
+		return e;
+	e = &cpu->jc[jump_slot(pc) ^ JC_SECOND];
+	return e->pc == pc && e->ctx == cpu->jc_key ? e : NULL;
 }
 
 bool code_fetchable(struct cpu *cpu, u32 ctx, unsigned bytes)
@@ -261,18 +272,34 @@ static void note_mapping(struct cpu *cpu, gva_t pc)
 		cpu->epochs.local_kernel = true;
 }
 
+/* Is what stands in the first place of @pc to go to the second? Another address of that place, or
+ * the same of another address space: processes run the same code in turns. */
+static bool worth_keeping(const struct cpu *cpu, const struct jump_entry *e, gva_t pc)
+{
+	if (jump_slot(e->pc) != jump_slot(pc) || (e->pc == pc && e->ctx == cpu->jc_key))
+		return false;
+	return code_epoch_lives(cpu, e->ctx >> 16);
+}
+
 static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 {
-	struct jump_entry *e = jump_slot(cpu, pc);
+	struct jump_entry *e = &cpu->jc[jump_slot(pc)];
 
 	if (cpu->vm->config.check_blocks)
 		return; /* every entry comes by here */
 	if (!may_lead_to(block) || (block->ctx & (CTX_SINGLE | CTX_NOGROUP)))
 		return;
 	note_mapping(cpu, pc);
+	if (worth_keeping(cpu, e, pc))
+		cpu->jc[jump_slot(pc) ^ JC_SECOND] = *e;
 	e->pc = pc;
 	e->code = block->entry_saved;
 	e->ctx = cpu->jc_key;
+}
+
+static void forget_jump(struct cpu *cpu, gva_t pc)
+{
+	cpu->jc[jump_slot(pc)].ctx = cpu->jc[jump_slot(pc) ^ JC_SECOND].ctx = 0;
 }
 
 /* ---- what the outside wants --------------------------------------------------------------------
@@ -587,7 +614,7 @@ static enum next leave_block(struct cpu *cpu)
 	case EXIT_RETURN: return branch_to(cpu, site_of(cpu, cpu->scratch[3]), cpu->exit_arg);
 	case EXIT_STALE:
 		cpu->rip = rip_at(cpu, (u32)cpu->exit_arg);
-		jump_slot(cpu, linear_pc(cpu))->ctx = 0;
+		forget_jump(cpu, linear_pc(cpu));
 		return NEXT_RUN;
 	case EXIT_SIGNAL: return leave_signal(cpu);
 	default: return leave_site(cpu, site_of(cpu, code));
@@ -667,9 +694,9 @@ static enum next trap_step(struct cpu *cpu)
 /* The jump cache holds plain blocks only; a waiting link wants the block itself. */
 static bool enter_cached(struct cpu *cpu, gva_t pc)
 {
-	const struct jump_entry *e = jump_slot(cpu, pc);
+	const struct jump_entry *e = cpu->link ? NULL : jump_find(cpu, pc);
 
-	if (cpu->link || e->pc != pc || e->ctx != cpu->jc_key)
+	if (!e)
 		return false;
 	enter_code(cpu, pc, e->code);
 	return true;

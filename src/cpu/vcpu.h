@@ -69,7 +69,10 @@ struct tlb {
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
 
-#define JC_ENTRIES 4096
+#define JC_ENTRIES 16384
+/* An address has two places, whose numbers differ by this bit. Blocks look in the first, the thunks
+ * behind them in the other, where what another address has displaced goes. */
+#define JC_SECOND  1
 struct jump_entry {
 	u64 pc;   /* linear address; ~0 never matches (checked: canonical) */
 	u32 code; /* offset of the entry in the code cache; 0: none */
@@ -461,6 +464,9 @@ void code_jumps_flush(struct cpu *cpu);
 void code_jumps_flush_page(struct cpu *cpu, gva_t gva);
 /* ...or because there is a new one, whose entries may be kept if @keep. */
 void code_jumps_switch(struct cpu *cpu, bool keep);
+
+/* May there be entries of the jump cache of this epoch that are still good, or will be again? */
+bool code_epoch_lives(const struct cpu *cpu, u32 epoch);
 
 static inline enum jc_class cpu_class(const struct cpu *cpu)
 {

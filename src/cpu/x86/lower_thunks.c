@@ -46,9 +46,10 @@ static void emit_resume(struct code_buf *b)
 	emit_reload(b);
 }
 
-_Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 4096, "index code below");
+_Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 16384, "index code below");
 
-void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
+/* e_lookup(), in an address's first or second place. */
+static void emit_probe(struct code_buf *b, unsigned to, bool second, u8 *miss[3])
 {
 	size_t jc = OFF(jc);
 
@@ -56,6 +57,8 @@ void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
 	e_shift(b, 1, 5, T1, 10);
 	e_xor(b, T1, T0);
 	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
+	if (second)
+		e_arith_imm(b, 0, 6, T1, JC_SECOND);
 	e_shift(b, 0, 4, T1, 4);
 	e_op_indexed(b, 0x3b, 1, T0, T1, jc + offsetof(struct jump_entry, pc));
 	miss[0] = e_jcc(b, 5, false);
@@ -66,6 +69,11 @@ void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
 	miss[2] = e_jcc(b, 5, false);
 	e_op_indexed(b, 0x8b, 0, to, T1, jc + offsetof(struct jump_entry, code));
 	e_op_state(b, 0x03, 1, to, OFF(code_base));
+}
+
+void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
+{
+	emit_probe(b, to, false, miss);
 }
 
 void e_enter_page(struct code_buf *b)
@@ -93,13 +101,17 @@ static void emit_move_sp(struct code_buf *b, s32 bytes)
  * leaves at the block's SITE_CALL if the call is to be refused. */
 static void emit_call_miss(struct code_buf *b, struct thunks *t)
 {
-	u8 *refused;
+	u8 *refused, *miss[3];
 
 	t->call_late = b->p - b->base;
 	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
 	e_jmp_to(b, b->base + t->exit_saved);
 
 	t->call_miss = b->p - b->base;
+	emit_probe(b, T2, true, miss);
+	e8(b, 0xc3);
+	for (unsigned i = 0; i < ARRAY_LEN(miss); i++)
+		e_patch(miss[i], b->p);
 	e_store(b, T0, OFF(exit_arg));
 	e_mov(b, T1, T0);
 	e_shift(b, 1, 4, T1, 16);
@@ -176,10 +188,17 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	e_store_imm32(b, OFF(exit_code), EXIT_SIGNAL);
 	e_jmp_to(b, b->base + t->exit_saved);
 
-	/* the jump cache does not know T0 */
+	/* the jump cache does not know T0 in its first place */
 	t->jump = b->p - b->base;
 	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
 	t->branch = b->p - b->base;
+	emit_probe(b, T2, true, miss);
+	e_mov(b, T1, T0); /* which leaves T0 as it is */
+	e_arith_imm(b, 1, 4, T1, (u32)-4096);
+	e_store(b, T1, OFF(page_base));
+	e_jmp_reg(b, T2);
+	for (unsigned i = 0; i < ARRAY_LEN(miss); i++)
+		e_patch(miss[i], b->p);
 	e_store(b, T0, OFF(exit_arg));
 	e_jmp_to(b, b->base + t->exit_saved);
 
