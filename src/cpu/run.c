@@ -484,8 +484,9 @@ static void bind_link(struct cpu *cpu, struct site *s, struct block *to)
 		return;
 	if (s->block->page2 != ~0ull || (s->block->ctx & CTX_SINGLE))
 		return;
-	/* the same page and context always, unless somebody wrote to the page meanwhile */
-	if (to->page != s->block->page || (to->ctx ^ s->block->ctx) & ~CTX_NOGROUP ||
+	/* the same page and the site's context always, unless somebody wrote to the page meanwhile
+	 */
+	if (to->page != s->block->page || (to->ctx ^ s->block->ctx ^ s->flips) & ~CTX_NOGROUP ||
 	    !may_lead_to(to))
 		return;
 	code_lock(code);
@@ -637,7 +638,8 @@ static u32 block_ctx(const struct cpu *cpu, enum next how)
 	return ctx;
 }
 
-/* Calls of the kernel and of the user have a stack each; its frames are good for one key. */
+/* Calls of the kernel and of the user have a stack each; its frames are good for one key, but for
+ * CTX_AC, which return sites look at themselves. */
 static void choose_shadow(struct cpu *cpu, enum jc_class class)
 {
 	if (cpu->shadow_class != class) {

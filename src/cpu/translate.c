@@ -247,6 +247,7 @@ static s32 target_of(const struct lowering *l, unsigned i)
 /* Fills live_after and live_taken at the block's ends. */
 static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host, bool crossing)
 {
+	const struct insn *last = &l->insns[l->count - 1];
 	enum insn_mode mode = ctx_mode(l->block->ctx);
 
 	if (crossing || l->block->ctx & CTX_SINGLE) {
@@ -265,7 +266,7 @@ static void find_live_flags(struct cpu *cpu, struct lowering *l, const u8 *host,
 		    ((insn->kind == KIND_JMP || insn->kind == KIND_CALL) && !insn->has_modrm))
 			l->live_taken[i] = look_ahead(cpu, l, host, target_of(l, i));
 	}
-	if (!insn_ends_block(&l->insns[l->count - 1]) || l->insns[l->count - 1].kind == KIND_STRING)
+	if (!insn_ends_block(last) || last->kind == KIND_STRING || insn_changes_context(last))
 		l->live_after[l->count - 1] = look_ahead(cpu, l, host, l->guest[l->count]);
 }
 

@@ -197,6 +197,13 @@ static void flags_logic(struct code_buf *e, unsigned sub, u32 imm)
 	e32(e, imm);
 }
 
+static void state_logic(struct code_buf *e, unsigned sub, size_t at, u32 imm)
+{
+	e8(e, 0x81);
+	e_state(e, sub, at);
+	e32(e, imm);
+}
+
 static void bytes(struct code_buf *e, const char *p, unsigned n)
 {
 	memcpy(e->p, p, n);
@@ -234,8 +241,8 @@ static void system_instructions(void)
 	       e_store(e, T2, OFF(seg[SEG_SS].base)));
 	CHANGE(b, "SWAPGS writes the segment's limit", outside,
 	       e_store(e, T2, OFF(seg[SEG_GS].base)), e_store(e, T2, OFF(seg[SEG_GS].base) + 4));
-	CHANGE(b, "SWAPGS reads CR3", outside, e_load(e, T2, OFF(msr.kernel_gs_base)),
-	       e_load(e, T2, OFF(cr3)));
+	CHANGE(b, "SWAPGS reads EFER", outside, e_load(e, T2, OFF(msr.kernel_gs_base)),
+	       e_load(e, T2, OFF(efer)));
 	CHANGE(b, "RDTSC moves the guest's time", outside,
 	       e_op_state(e, 0x03, 1, RAX, OFF(tsc_offset)),
 	       e_op_state(e, 0x01, 1, RAX, OFF(tsc_offset)));
@@ -243,11 +250,36 @@ static void system_instructions(void)
 	       bytes(e, "\x0f\x33", 2));
 	CHANGE(b, "the host's RDTSCP", "a forbidden instruction", bytes(e, "\x0f\xae\xe8", 3),
 	       bytes(e, "\x0f\x01\xf9", 3));
-	CHANGE(b, "RDTSCP reads CR3", outside, e_load32(e, RCX, OFF(msr.tsc_aux)),
-	       e_load32(e, RCX, OFF(cr3)));
+	CHANGE(b, "RDTSCP reads EFER", outside, e_load32(e, RCX, OFF(msr.tsc_aux)),
+	       e_load32(e, RCX, OFF(efer)));
 	CHANGE(b, "STI takes the requests away", outside,
 	       (e_op_state(e, 0x83, 0, 7, OFF(requests)), e8(e, 0)),
 	       (e_op_state(e, 0x83, 0, 4, OFF(requests)), e8(e, 0)));
+}
+
+/* In the test's kernel, which has no SMAP, so the context always has CTX_AC. */
+static void access_flag(void)
+{
+	struct block *b = make_block((const u8 *)"\x0f\x01\xca", 3); /* clac */
+
+	CHANGE(b, "CLAC clears IOPL too", outside, flags_logic(e, 4, ~(u32)FLAG_AC),
+	       flags_logic(e, 4, ~(u32)(FLAG_AC | FLAG_IOPL)));
+	CHANGE(b, "CLAC changes the context's mode", outside, state_logic(e, 4, OFF(ctx), ~CTX_AC),
+	       state_logic(e, 4, OFF(ctx), ~(CTX_AC | CTX_64)));
+	CHANGE(b, "CLAC makes the context the user's", outside,
+	       state_logic(e, 4, OFF(ctx), ~CTX_AC),
+	       state_logic(e, 1, OFF(ctx), 3 << CTX_CPL_SHIFT));
+	CHANGE(b, "CLAC changes the epoch", outside, state_logic(e, 4, OFF(jc_key), ~CTX_AC),
+	       state_logic(e, 4, OFF(jc_key), ~(CTX_AC | 1 << 16)));
+	CHANGE(b, "CLAC changes a control register", outside, state_logic(e, 4, OFF(ctx), ~CTX_AC),
+	       state_logic(e, 4, OFF(cr4), ~CTX_AC));
+	b = make_block((const u8 *)"\x8c\xd8\x90", 3); /* mov %ds, %eax */
+	CHANGE(b, "a selector is written", outside,
+	       (bytes(e, "\x44\x0f\xb7", 3), e_state(e, T2, OFF(seg[SEG_DS].selector))),
+	       (bytes(e, "\x66", 1), e_store32(e, T2, OFF(seg[SEG_DS].selector))));
+	b = make_block((const u8 *)"\x0f\x20\xd0\x90", 4); /* mov %cr2, %rax */
+	CHANGE(b, "CR2 is written", outside, e_load(e, T2, OFF(cr2)), e_store(e, T2, OFF(cr2)));
+	CHANGE(b, "EFER is read", outside, e_load(e, T2, OFF(cr2)), e_load(e, T2, OFF(efer)));
 }
 
 /* What the kernel's blocks may and the user's may not. */
@@ -267,6 +299,9 @@ static void user_blocks(void)
 {
 	check_user("CLI of the user", (const u8 *)"\xfa", 1, outside);
 	check_user("SWAPGS of the user", (const u8 *)"\x0f\x01\xf8", 3, outside);
+	check_user("CLAC of the user", (const u8 *)"\x0f\x01\xca", 3, outside);
+	check_user("CR2 of the user", (const u8 *)"\x0f\x20\xd0\x90", 4, outside);
+	check_user("a selector is the user's to read", (const u8 *)"\x8c\xd8\x90", 3, NULL);
 	check_user("STD and CLD are the user's too", (const u8 *)"\xfd\xfc", 2, NULL);
 	check_user("the kernel's TLB", program, sizeof(program),
 		   "table operand without its index masked, or of another context");
@@ -433,6 +468,7 @@ int main(void)
 	for (size_t i = 0; i < ARRAY_LEN(changes); i++)
 		check_change(b, &changes[i]);
 	system_instructions();
+	access_flag();
 	user_blocks();
 	jumps();
 	calls_and_returns();

@@ -9,6 +9,14 @@ CODE(read_byte, "", "movb (%rax), %dl", "");
 CODE(write_byte, "", "movb %dl, (%rax)", "");
 CODE(write_ac, "stac", "movb %dl, (%rax)", "clac");
 CODE(read_ac, "stac", "movb (%rax), %dl", "clac");
+/* The flag changes in functions and between them, for the first hundred turns in one of them only:
+ * what comes after it is to go by the flag as it is then, however the code got there before. */
+CODE(ac_calls,
+     "mov $200, %ecx; xor %esi, %esi; xor %edi, %edi; 1: call 2f; call 3f; call 6f; add %rbx, %rsi;"
+     "call 4f; call 6f; add %rbx, %rdi; dec %ecx; jnz 1b; stac; call 4f; jmp 5f;"
+     "2: stac; movb (%rax), %dl; clac; ret; 3: cmp $100, %ecx; ja 7f; stac; 7: ret; 4: clac; ret;"
+     "6: pushf; pop %rbx; shr $18, %rbx; and $1, %ebx; ret; 5:",
+     "movb (%rax), %dl", "");
 CODE(jump_rax, "", "jmp *%rax", "");
 CODE(exchange, "", "cmpxchg %cl, (%rax)", "");
 CODE(load_ds, "stac", "mov %ecx, %ds", "");
@@ -216,6 +224,11 @@ static void supervisor_protection(void)
 	in.rflags = 2 | FLAG_AC;
 	run_kernel(write_byte);
 	finished();
+	end();
+	begin("paging/smap-in-calls", "stac clac");
+	fault_at(false, ac_calls, ac_calls_at, TEST(1), 1);
+	check("turns with AC after STAC", out.rsi, 100);
+	check("turns with AC after CLAC", out.rdi, 0);
 	end();
 	begin("paging/smap-implicit-access", "");
 	test_map(2, ALL);

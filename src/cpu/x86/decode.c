@@ -532,6 +532,19 @@ static bool is_far_or_segment(const struct insn *insn)
 	return false;
 }
 
+/* MOV of a selector, or of CR0, CR2, CR3 or CR4, to a general register. */
+static bool only_reads(const struct insn *insn)
+{
+	unsigned number = insn->modrm >> 3 & 7;
+
+	if (insn->prefixes & PFX_LOCK)
+		return false;
+	if (insn->map == 0)
+		return insn->opcode == 0x8c && insn->rm != REG_NONE && number < 6;
+	return insn->map == 1 && insn->opcode == 0x20 && !(insn->rex & 4) && number <= 4 &&
+	       number != 1;
+}
+
 static bool names_mmx(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
 	for (unsigned i = 0; i < zi->operand_count_visible; i++)
@@ -609,7 +622,7 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 	decode_flags(&zi, insn);
 	decode_mask(&zi, ops, insn);
 	if (is_far_or_segment(insn))
-		insn->kind = KIND_HELPER;
+		insn->kind = only_reads(insn) ? KIND_SYSTEM : KIND_HELPER;
 	/* Inline is what 64-bit code uses */
 	if (insn->kind == KIND_SYSTEM && mode != INSN_64)
 		insn->kind = KIND_HELPER;

@@ -130,6 +130,7 @@ struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off)
 	s->insn = x->i;
 	s->guest_off = guest_off;
 	s->form = x->form;
+	s->flips = x->flips;
 	s->align = x->insn->align;
 	s->x87 = x->insn->x87_waits;
 	s->masked = x->insn->masked;
@@ -387,6 +388,12 @@ bool insn_has_helper(const struct insn *insn)
 	return insn_needs_helper(insn) || insn->kind == KIND_STRING || insn->kind == KIND_SYSTEM;
 }
 
+bool insn_changes_context(const struct insn *insn)
+{
+	return insn->kind == KIND_SYSTEM &&
+	       (insn->mnemonic == ZYDIS_MNEMONIC_STAC || insn->mnemonic == ZYDIS_MNEMONIC_CLAC);
+}
+
 bool insn_ends_block(const struct insn *insn)
 {
 	switch (insn->kind) {
@@ -396,6 +403,7 @@ bool insn_ends_block(const struct insn *insn)
 	case KIND_RET:
 	case KIND_JMP:
 	case KIND_STRING: return true;
+	case KIND_SYSTEM: return insn_changes_context(insn);
 	default: return !insn->allowed || insn_needs_helper(insn);
 	}
 }

@@ -66,6 +66,7 @@ struct site {
 	u8 x87;           /* insn.x87_waits */
 	u8 seg;           /* SITE_SLOW: enum x86_seg */
 	u8 insn;          /* index of the guest instruction in the block */
+	u8 flips;         /* LINK: what of CTX_AC the block has changed before it */
 	s32 guest_off;    /* page-relative; a link's target may be outside 0..4095 never */
 	u32 patch;        /* cache offset of the rel32 field (LINK), resume address (MEM) */
 	u32 stub;         /* cache offset of the unresolved exit (LINK) */
@@ -156,6 +157,8 @@ static inline bool block_checks_page2(const struct block *block)
 /* Writes the way out of a block at page offset @off that must not be entered: EXIT_STALE. At most
  * BLOCK_MIN_CODE bytes; flags saved. */
 void emit_stale(struct code_buf *b, const struct thunks *thunks, u16 off);
+/* STAC and CLAC: inline, and what follows is a block of another context. */
+bool insn_changes_context(const struct insn *insn);
 /* Does the block end after this instruction whatever follows? */
 bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */

@@ -220,8 +220,7 @@ static void move_rsp(struct lower *x, s32 bytes)
 		settle(x);
 }
 
-/* T2 -> guest register of @bytes (2: merged, 4: zero-extended) */
-static void emit_set_reg(struct lower *x, unsigned reg, unsigned bytes)
+void emit_set_reg(struct lower *x, unsigned reg, unsigned bytes)
 {
 	struct code_buf *b = x->b;
 
@@ -361,6 +360,12 @@ static void emit_return_site(struct lower *x)
 	e_pop(b, T1);
 	e_cmp(b, T1, T0);
 	e_patch(e_jcc(b, 5, false), b->base + x->l->thunks->lookup);
+	if ((x->l->block->ctx >> CTX_CPL_SHIFT & 3) != 3) { /* STAC or CLAC since then? */
+		bool ac = x->l->block->ctx & CTX_AC;
+
+		e_test_state8(b, OFF(ctx), CTX_AC);
+		e_patch(e_jcc(b, ac ? 4 : 5, false), b->base + x->l->thunks->lookup);
+	}
 	if (!in_page(next)) {
 		emit_go(x, x->l->thunks->jump_return);
 		return;

@@ -85,6 +85,7 @@ struct lower {
 	struct carry carry;
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
 	s32 rsp_pending;    /* guest RSP is its home plus this */
+	u8 flips;           /* CTX_AC, if the context of what comes is not the block's there */
 	u8 live_in[BLOCK_MAX_INSNS];
 	struct stub stubs[BLOCK_MAX_SITES]; /* large: add_stub() clears what it takes */
 };
@@ -251,6 +252,8 @@ s32 branch_target(const struct lower *x, unsigned i);
 void emit_direct(struct lower *x, s32 target, u8 live);
 /* The block ends where the next one begins. */
 void emit_fall_through(struct lower *x);
+/* T2 -> guest register of @bytes (2: merged, 4: zero-extended) */
+void emit_set_reg(struct lower *x, unsigned reg, unsigned bytes);
 void lower_jcc(struct lower *x);
 void lower_loop(struct lower *x);
 void lower_push(struct lower *x);

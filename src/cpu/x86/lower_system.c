@@ -29,6 +29,15 @@ static void e_load8(struct code_buf *b, unsigned reg, size_t off)
 	e_state(b, reg, off);
 }
 
+/* movzx reg, word [state] */
+static void e_load16(struct code_buf *b, unsigned reg, size_t off)
+{
+	e_rex(b, 0, reg, 0);
+	e8(b, 0x0f);
+	e8(b, 0xb7);
+	e_state(b, reg, off);
+}
+
 static void e_or(struct code_buf *b, unsigned dst, unsigned src) /* 64 bit; flags */
 {
 	e_rex(b, 1, src, dst);
@@ -92,6 +101,13 @@ static void lower_pushfq(struct lower *x)
 	x->rsp_pending -= 8;
 }
 
+static void forget_groups(struct lower *x, unsigned seg)
+{
+	for (unsigned i = 0; i < GROUPS; i++)
+		if (x->groups[i].key.seg == seg)
+			x->groups[i].active = 0;
+}
+
 static void lower_swapgs(struct lower *x)
 {
 	struct code_buf *b = x->b;
@@ -101,9 +117,7 @@ static void lower_swapgs(struct lower *x)
 	e_store(b, T1, OFF(msr.kernel_gs_base));
 	e_store(b, T2, OFF(gs_base));
 	e_store(b, T2, OFF(seg[SEG_GS].base));
-	for (unsigned i = 0; i < GROUPS; i++)
-		if (x->groups[i].key.seg == SEG_GS)
-			x->groups[i].active = 0;
+	forget_groups(x, SEG_GS);
 }
 
 static void lower_tsc(struct lower *x, bool ordered)
@@ -127,6 +141,77 @@ static void lower_tsc(struct lower *x, bool ordered)
 		e_load32(b, RCX, OFF(msr.tsc_aux));
 }
 
+/* STAC, CLAC. Without SMAP the context has CTX_AC whatever the flag says, so one that has not knows
+ * that SMAP is on and the flag clear. What follows is in a block of the new context. */
+static void lower_ac(struct lower *x, bool on)
+{
+	struct code_buf *b = x->b;
+	bool now = x->l->block->ctx & CTX_AC;
+
+	if (now && !on) {
+		e_test_state8(b, OFF(cr4) + 2, CR4_SMAP >> 16);
+		alone_if(x, 4); /* jz */
+	}
+	if (on)
+		e_logic_state32(b, 1, OFF(rflags), FLAG_AC);
+	else if (now)
+		e_logic_state32(b, 4, OFF(rflags), ~(u32)FLAG_AC);
+	if (now == on)
+		return;
+	e_logic_state32(b, on ? 1 : 4, OFF(ctx), on ? CTX_AC : ~(u32)CTX_AC);
+	e_logic_state32(b, on ? 1 : 4, OFF(jc_key), on ? CTX_AC : ~(u32)CTX_AC);
+	x->flips = CTX_AC;
+}
+
+static void lower_mov_from_segment(struct lower *x)
+{
+	unsigned seg = x->insn->modrm >> 3 & 7;
+
+	e_load16(x->b, T2,
+		 OFF(seg) + seg * sizeof(struct x86_segment) +
+			 offsetof(struct x86_segment, selector));
+	emit_set_reg(x, x->insn->rm, x->insn->opsize);
+}
+
+static void lower_mov_from_control(struct lower *x)
+{
+	static const size_t registers[] = { OFF(cr0), 0, OFF(cr2), OFF(cr3), OFF(cr4) };
+
+	e_load(x->b, T2, registers[x->insn->modrm >> 3 & 7]);
+	emit_set_reg(x, (x->insn->modrm & 7) | (x->insn->rex & 1 ? 8 : 0), 8);
+}
+
+/* RDFSBASE, WRFSBASE and the same of GS. */
+static void lower_base(struct lower *x, enum x86_seg seg, bool write)
+{
+	size_t mirror = seg == SEG_FS ? OFF(fs_base) : OFF(gs_base);
+	struct code_buf *b = x->b;
+	bool wide = x->insn->rex & 8;
+	unsigned src;
+
+	e_test_state8(b, OFF(cr4) + 2, CR4_FSGSBASE >> 16);
+	alone_if(x, 4); /* jz */
+	if (!write) {
+		e_load(b, T2, mirror);
+		emit_set_reg(x, x->insn->rm, wide ? 8 : 4);
+		return;
+	}
+	src = use_reg(x, x->insn->rm, T2);
+	if (!wide) {
+		e_mov32(b, T2, src);
+	} else {
+		e_mov(b, T2, src);
+		e_mov(b, T1, src);
+		e_shift(b, 1, 4, T1, 16);
+		e_shift(b, 1, 7, T1, 16);
+		e_cmp(b, T1, T2);
+		alone_if(x, 5); /* jne: not canonical */
+	}
+	e_store(b, T2, mirror);
+	e_store(b, T2, seg == SEG_FS ? OFF(seg[SEG_FS].base) : OFF(seg[SEG_GS].base));
+	forget_groups(x, seg);
+}
+
 bool lower_system(struct lower *x)
 {
 	const struct insn *insn = x->insn;
@@ -135,6 +220,14 @@ bool lower_system(struct lower *x)
 	switch (insn->mnemonic) {
 	case ZYDIS_MNEMONIC_CLD:
 	case ZYDIS_MNEMONIC_STD:
+	case ZYDIS_MNEMONIC_MOV:
+		if (insn->map && !is_kernel(x))
+			return false;
+		break;
+	case ZYDIS_MNEMONIC_RDFSBASE:
+	case ZYDIS_MNEMONIC_RDGSBASE:
+	case ZYDIS_MNEMONIC_WRFSBASE:
+	case ZYDIS_MNEMONIC_WRGSBASE:
 	case ZYDIS_MNEMONIC_RDTSC:
 	case ZYDIS_MNEMONIC_RDTSCP: break;
 	case ZYDIS_MNEMONIC_PUSHFQ:
@@ -158,6 +251,18 @@ bool lower_system(struct lower *x)
 	case ZYDIS_MNEMONIC_STD: e_logic_state32(x->b, 1, OFF(rflags), FLAG_DF); break;
 	case ZYDIS_MNEMONIC_PUSHFQ: lower_pushfq(x); break;
 	case ZYDIS_MNEMONIC_SWAPGS: lower_swapgs(x); break;
+	case ZYDIS_MNEMONIC_STAC: lower_ac(x, true); break;
+	case ZYDIS_MNEMONIC_CLAC: lower_ac(x, false); break;
+	case ZYDIS_MNEMONIC_MOV:
+		if (insn->map)
+			lower_mov_from_control(x);
+		else
+			lower_mov_from_segment(x);
+		break;
+	case ZYDIS_MNEMONIC_RDFSBASE: lower_base(x, SEG_FS, false); break;
+	case ZYDIS_MNEMONIC_RDGSBASE: lower_base(x, SEG_GS, false); break;
+	case ZYDIS_MNEMONIC_WRFSBASE: lower_base(x, SEG_FS, true); break;
+	case ZYDIS_MNEMONIC_WRGSBASE: lower_base(x, SEG_GS, true); break;
 	case ZYDIS_MNEMONIC_RDTSC: lower_tsc(x, false); break;
 	default: lower_tsc(x, true);
 	}

@@ -35,15 +35,37 @@
 struct field {
 	size_t at, bytes;
 };
-static const struct field written[] = { FIELD(gpr),       FIELD(page_base), FIELD(saved_flags),
-					FIELD(exit_code), FIELD(exit_arg),  FIELD(scratch) };
-static const struct field readable[] = { FIELD(exit_request), FIELD(fs_base),    FIELD(gs_base),
-					 FIELD(code_base),    FIELD(jc_key),     FIELD(rip),
-					 FIELD(rflags),       FIELD(cr4),        FIELD(requests),
-					 FIELD(tsc_offset),   FIELD(msr.tsc_aux) };
-/* By blocks of the guest's kernel, for SWAPGS. */
-static const struct field swapped[] = { FIELD(gs_base), FIELD(msr.kernel_gs_base),
+static const struct field written[] = { FIELD(gpr),
+					FIELD(page_base),
+					FIELD(saved_flags),
+					FIELD(exit_code),
+					FIELD(exit_arg),
+					FIELD(scratch),
+					FIELD(fs_base),
+					FIELD(gs_base),
+					FIELD(seg[SEG_FS].base),
 					FIELD(seg[SEG_GS].base) };
+static const struct field readable[] = { FIELD(exit_request),
+					 FIELD(fs_base),
+					 FIELD(gs_base),
+					 FIELD(code_base),
+					 FIELD(jc_key),
+					 FIELD(rip),
+					 FIELD(rflags),
+					 FIELD(cr4),
+					 FIELD(requests),
+					 FIELD(tsc_offset),
+					 FIELD(msr.tsc_aux),
+					 FIELD(ctx),
+					 FIELD(seg[SEG_ES].selector),
+					 FIELD(seg[SEG_CS].selector),
+					 FIELD(seg[SEG_SS].selector),
+					 FIELD(seg[SEG_DS].selector),
+					 FIELD(seg[SEG_FS].selector),
+					 FIELD(seg[SEG_GS].selector) };
+/* By blocks of the guest's kernel: read, and of these the last one written, by SWAPGS. */
+static const struct field privileged[] = { FIELD(cr0), FIELD(cr2), FIELD(cr3), FIELD(cr4),
+					   FIELD(msr.kernel_gs_base) };
 
 /* What is known of a register. */
 enum fact {
@@ -174,13 +196,18 @@ static bool is_kernel(const struct verify *v)
 	return !(v->block->ctx >> CTX_CPL_SHIFT & 3);
 }
 
-/* AND or OR of an immediate with the flags that CLI, STI, CLD and STD change. */
+/* AND or OR of an immediate with the flags that CLI, STI, CLD, STD, CLAC and STAC change, or with
+ * what the last two change of the context. */
 static bool changes_a_flag(const struct verify *v, s64 at)
 {
-	u32 may = FLAG_DF | (is_kernel(v) ? FLAG_IF : 0);
+	u32 may = FLAG_DF | (is_kernel(v) ? FLAG_IF | FLAG_AC : 0);
 	u32 imm = v->ops[1].imm.value.u;
 
-	if (at != offsetof(struct cpu, rflags) || v->ops[0].size != 32 || !is_immediate(v, 1))
+	if (at == offsetof(struct cpu, ctx) || at == offsetof(struct cpu, jc_key))
+		may = is_kernel(v) ? CTX_AC : 0;
+	else if (at != offsetof(struct cpu, rflags))
+		return false;
+	if (v->ops[0].size != 32 || !is_immediate(v, 1))
 		return false;
 	switch (v->zi.mnemonic) {
 	case ZYDIS_MNEMONIC_AND: return !(~imm & ~may);
@@ -200,7 +227,8 @@ static bool counts_turns(const struct verify *v, s64 at)
 
 static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
 {
-	if (is_kernel(v) && inside(swapped, ARRAY_LEN(swapped), at, o->size / 8))
+	if (is_kernel(v) && inside(privileged + (write ? ARRAY_LEN(privileged) - 1 : 0),
+				   write ? 1 : ARRAY_LEN(privileged), at, o->size / 8))
 		return true;
 	if (write && (changes_a_flag(v, at) || counts_turns(v, at)))
 		return true;
