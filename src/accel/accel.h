@@ -32,6 +32,7 @@ struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;         /* debug switches of the software CPU */
 	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
+	int jitdump;                     /* descriptor for perf of the code itself; 0: none */
 	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	struct accel_bus bus;

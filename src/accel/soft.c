@@ -23,6 +23,7 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.check_blocks = config->check_blocks,
 		.verify_blocks = config->check_blocks,
 		.perf_map = config->perf_map,
+		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
 		.features_off = config->features_off,
 		.lapic_hz = 1000000000,

@@ -59,8 +59,10 @@ static const struct command_option options[] = {
 	{ "--cpu-stats", VALUE_NONE, NULL, "for debugging: count, and log at the end" },
 	{ "--perf-map", VALUE_NONE, NULL,
 	  "for perf(1): name the guest's translated code in /tmp/perf-PID.map" },
+	{ "--jitdump", VALUE_FILE, "FOLDER",
+	  "for perf(1): write the guest's translated code to FOLDER/jit-PID.dump" },
 	{ "--guest-symbols", VALUE_FILE, "FILE",
-	  "with --perf-map: name the kernel's functions, from its System.map" },
+	  "with one of these: name the kernel's functions, from its System.map" },
 	{ "--vmm", VALUE_FILE, "PROGRAM", "for debugging: another lodge-vmm" },
 	{ NULL }
 };
@@ -285,6 +287,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.cpu_check_blocks = invocation_has(invocation, "--cpu-check-blocks"),
 		.cpu_stats = invocation_has(invocation, "--cpu-stats"),
 		.perf_map = invocation_has(invocation, "--perf-map"),
+		.jitdump = invocation_value(invocation, "--jitdump"),
 		.guest_symbols = invocation_value(invocation, "--guest-symbols"),
 		.classic_boot = invocation_has(invocation, "--classic-boot"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
@@ -297,9 +300,11 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 			    seconds);
 		return false;
 	}
-	if (launch->guest_symbols && !launch->perf_map) {
-		g_set_error(error, run_quark(), EXIT_USAGE,
-			    "--guest-symbols names what --perf-map writes; give both");
+	if (launch->guest_symbols && !launch->perf_map && !launch->jitdump) {
+		g_set_error(
+			error, run_quark(), EXIT_USAGE,
+			"--guest-symbols names what --perf-map and --jitdump write; give one of "
+			"them too");
 		return false;
 	}
 	return read_console(console ? console : "stdio", launch, error);
@@ -438,8 +443,9 @@ static int run_guest(struct launch *launch, const struct launch_options *options
 	say_start(launch, options);
 	if (!launch_start(launch, &error))
 		return fail(error);
-	if (options->perf_map)
-		fprintf(stderr, "lodge: for perf: perf record -e cpu-clock -p %d\n", launch->pid);
+	if (options->perf_map || options->jitdump)
+		fprintf(stderr, "lodge: for perf: perf record %s-e cpu-clock -p %d\n",
+			options->jitdump ? "-k mono " : "", launch->pid);
 	session.pid = launch->pid;
 	wait_status = console_run(&session);
 	launch_ended(launch, wait_status);

@@ -51,6 +51,7 @@ struct cpu_vm_config {
 	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
 	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
 	int perf_map;                     /* descriptor that perf_map.c writes to; 0: none */
+	int jitdump;                      /* the same for jitdump.c, open for reading too */
 	int guest_symbols;                /* ... and of symbols.c's file for it; 0: none */
 	u64 tsc_hz;                       /* 0: measure the host's */
 	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */

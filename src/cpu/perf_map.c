@@ -14,9 +14,12 @@
  * the end, so a guest that never does is some lines behind. They are never taken back: perf reads
  * the file once, afterwards, and cannot know that an address had two names. What a guest can have
  * written is bounded.
+ *
+ * The same names go to a jitdump (jitdump.c), with or without a map.
  */
 #include "cpu/perf_map.h"
 #include "base/log.h"
+#include "cpu/jitdump.h"
 #include "cpu/symbols.h"
 
 #include <errno.h>
@@ -36,24 +39,26 @@ struct perf_map {
 	size_t used;
 	u64 written;
 	bool reused;
+	struct jitdump *dump;    /* or NULL */
 	struct symbols *symbols; /* or NULL */
 	bool moved_known;
 	u64 moved_by;
 	char buffer[BUFFER_BYTES];
 };
 
-struct perf_map *perf_map_new(int fd, int symbols, GError **error)
+struct perf_map *perf_map_new(int fd, int dump, int symbols, GError **error)
 {
 	struct perf_map *map = g_new0(struct perf_map, 1);
 
-	map->fd = fd;
+	map->fd = fd ? fd : -1;
 	map->moved_known = true;
-	if (symbols) {
+	if (symbols)
 		map->symbols = symbols_read(symbols, error);
-		if (!map->symbols) {
-			g_free(map);
-			return NULL;
-		}
+	if (dump && (!symbols || map->symbols))
+		map->dump = jitdump_new(dump, error);
+	if ((symbols && !map->symbols) || (dump && !map->dump)) {
+		perf_map_free(map);
+		return NULL;
 	}
 	return map;
 }
@@ -63,6 +68,7 @@ void perf_map_free(struct perf_map *map)
 	if (!map)
 		return;
 	perf_map_flush(map);
+	jitdump_free(map->dump);
 	symbols_free(map->symbols);
 	g_free(map);
 }
@@ -91,32 +97,46 @@ void perf_map_flush(struct perf_map *map)
 		map->written += n;
 	}
 	map->used = 0;
+	jitdump_flush(map->dump);
 }
 
-static void add(struct perf_map *map, const u8 *start, size_t size, const char *format, ...)
-	G_GNUC_PRINTF(4, 5);
-
-static void add(struct perf_map *map, const u8 *start, size_t size, const char *format, ...)
+static void add_line(struct perf_map *map, const u8 *start, size_t size, const char *name)
 {
-	char name[LINE_BYTES - 40], line[LINE_BYTES];
-	va_list args;
+	char line[LINE_BYTES];
 	int length;
 
-	if (map->fd < 0 || !size)
+	if (map->fd < 0)
 		return;
 	if (map->written + BUFFER_BYTES > FILE_BYTES) {
 		give_up(map, "it is as long as it may be");
 		return;
 	}
-	va_start(args, format);
-	vsnprintf(name, sizeof(name), format, args);
-	va_end(args);
 	length = snprintf(line, sizeof(line), "%llx %zx %s\n", (unsigned long long)(uintptr_t)start,
 			  size, name);
 	if (map->used + length > BUFFER_BYTES)
 		perf_map_flush(map);
 	memcpy(map->buffer + map->used, line, length);
 	map->used += length;
+}
+
+/* Of the code at cache offset @at. */
+static void add(struct perf_map *map, const struct code_cache *code, u32 at, size_t size,
+		const char *format, ...) G_GNUC_PRINTF(5, 6);
+
+static void add(struct perf_map *map, const struct code_cache *code, u32 at, size_t size,
+		const char *format, ...)
+{
+	char name[LINE_BYTES - 40];
+	va_list args;
+
+	if (!size)
+		return;
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	add_line(map, code->rx + at, size, name);
+	if (map->dump)
+		jitdump_add(map->dump, name, code->rx + at, code->buf.base + at, size);
 }
 
 struct thunk_name {
@@ -155,8 +175,8 @@ void perf_map_add_thunks(struct perf_map *map, const struct code_cache *code)
 	_Static_assert(ARRAY_LEN(names) == sizeof(*t) / sizeof(u32) + 1, "name each thunk");
 	qsort(names, ARRAY_LEN(names), sizeof(names[0]), by_offset);
 	for (size_t i = 0; i + 1 < ARRAY_LEN(names); i++)
-		add(map, code->rx + names[i].offset, names[i + 1].offset - names[i].offset,
-		    "lodge:%s", names[i].name);
+		add(map, code, names[i].offset, names[i + 1].offset - names[i].offset, "lodge:%s",
+		    names[i].name);
 }
 
 void perf_map_add_block(struct perf_map *map, const struct code_cache *code,
@@ -169,10 +189,10 @@ void perf_map_add_block(struct perf_map *map, const struct code_cache *code,
 	if (map->symbols && map->moved_known && !user)
 		name = symbols_find(map->symbols, pc - map->moved_by, &offset);
 	if (name)
-		add(map, code->rx + block->code, block->code_end - block->code,
+		add(map, code, block->code, block->code_end - block->code,
 		    "guest_kernel:%.*s+0x%llx", NAME_SHOWN, name, (unsigned long long)offset);
 	else
-		add(map, code->rx + block->code, block->code_end - block->code, "guest_%s:%llx",
+		add(map, code, block->code, block->code_end - block->code, "guest_%s:%llx",
 		    user ? "user" : "kernel", (unsigned long long)pc);
 }
 
@@ -187,7 +207,7 @@ void perf_map_kernel_moved(struct perf_map *map, bool known, u64 by)
 
 void perf_map_note_reuse(struct perf_map *map)
 {
-	if (!map->reused)
+	if (!map->reused && map->fd >= 0)
 		log_warning("cpu", "the code cache was full and is filled again: the map for perf "
 				   "now has two names for some addresses");
 	map->reused = true;

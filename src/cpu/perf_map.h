@@ -8,9 +8,9 @@
 
 struct perf_map;
 
-/* Writes to @fd; names the kernel's functions by the file @symbols, unless it is 0. Both stay the
- * caller's. NULL with @error set. */
-struct perf_map *perf_map_new(int fd, int symbols, GError **error);
+/* Writes lines to @map, and the code itself to @dump (jitdump.h); names the kernel's functions by
+ * the file @symbols. Each may be 0, and stays the caller's. NULL with @error set. */
+struct perf_map *perf_map_new(int map, int dump, int symbols, GError **error);
 /* Writes what is left; NULL is ignored. */
 void perf_map_free(struct perf_map *map);
 void perf_map_flush(struct perf_map *map);

@@ -125,8 +125,9 @@ int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error)
 	insn_contract_init(&code->contract);
 	lower_thunks(&code->buf, &code->thunks);
 	code->start = code->buf.p;
-	if (vm->config.perf_map) {
-		code->perf_map = perf_map_new(vm->config.perf_map, vm->config.guest_symbols, error);
+	if (vm->config.perf_map || vm->config.jitdump) {
+		code->perf_map = perf_map_new(vm->config.perf_map, vm->config.jitdump,
+					      vm->config.guest_symbols, error);
 		if (!code->perf_map)
 			return -1;
 		perf_map_add_thunks(code->perf_map, code);

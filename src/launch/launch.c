@@ -193,8 +193,11 @@ struct launch *launch_prepare(const struct domain *domain, const struct launch_o
 {
 	struct launch *launch = new_launch(domain, options);
 
-	if (options->perf_map) /* named after a process that is yet to be: spawn.c makes it */
+	/* named after a process that is yet to be: spawn.c makes them */
+	if (options->perf_map)
 		launch->private->perf_map = fd_map_add(&launch->private->map, -1);
+	if (options->jitdump)
+		launch->private->jitdump = fd_map_add(&launch->private->map, -1);
 	if (open_all(launch, error))
 		launch->plan = plan_make(launch);
 	launch->private->domain = NULL;
@@ -227,12 +230,17 @@ static bool start_vmm(struct launch *launch, const char *path, GError **error)
 	struct launch_private *p = launch->private;
 	char number[16];
 	const char *argv[] = { path, "--plan", number, NULL };
+	g_autofree char *dump =
+		g_strconcat(p->options.jitdump ? p->options.jitdump : "", "/jit-", NULL);
+	/* perf's documentation, jit-interface.txt and jitdump-specification.txt */
+	const struct spawn_file map = { p->perf_map, "/tmp/perf-", ".map", false };
+	const struct spawn_file code = { p->jitdump, dump, ".dump", true };
 	const struct spawn spawn = { .argv = argv,
 				     .map = &p->map,
 				     .in = -1,
 				     .out = -1,
 				     .err = p->messages_child_fd,
-				     .perf_map = p->perf_map,
+				     .files = { map, code },
 				     .die_with_parent = p->options.die_with_caller };
 	int plan = plan_descriptor(launch, error);
 

@@ -51,8 +51,9 @@ struct launch_options {
 	bool die_with_caller; /* the guest is killed when the calling thread ends */
 	bool verbose_log;     /* log level debug */
 	bool cpu_step, cpu_check_blocks, cpu_stats; /* debug switches of the software CPU */
-	bool perf_map;             /* have lodge-vmm name its code in /tmp/perf-PID.map */
-	const char *guest_symbols; /* with it: a System.map of the kernel, or NULL */
+	bool perf_map;       /* have lodge-vmm name its code in /tmp/perf-PID.map */
+	const char *jitdump; /* have it write its code to jit-PID.dump in this folder, or NULL */
+	const char *guest_symbols; /* with one of them: a System.map of the kernel, or NULL */
 	bool classic_boot;         /* enter the kernel through its own decompressor */
 	bool no_kaslr;             /* do not move the kernel */
 };

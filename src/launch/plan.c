@@ -275,12 +275,15 @@ static void add_debug(json_t *plan, const struct launch_private *p)
 	const struct launch_options *options = &p->options;
 	json_t *debug;
 
-	if (!options->cpu_step && !options->cpu_check_blocks && !options->cpu_stats && !p->perf_map)
+	if (!options->cpu_step && !options->cpu_check_blocks && !options->cpu_stats &&
+	    !p->perf_map && !p->jitdump)
 		return;
 	debug = json_pack("{s:b, s:b, s:b}", "step", options->cpu_step, "check_blocks",
 			  options->cpu_check_blocks, "stats", options->cpu_stats);
 	if (p->perf_map)
 		json_object_set_new(debug, "perf_map", json_integer(p->perf_map));
+	if (p->jitdump)
+		json_object_set_new(debug, "jitdump", json_integer(p->jitdump));
 	if (p->guest_symbols)
 		json_object_set_new(debug, "guest_symbols", json_integer(p->guest_symbols));
 	json_object_set_new(plan, "cpu_debug", debug);

@@ -25,11 +25,12 @@ struct launch_private {
 	GPtrArray *nets;                  /* struct opened_net */
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
-	int perf_map, guest_symbols;      /* the same; 0: none */
-	int log_fd, lock_fd;              /* our own */
-	int messages_child_fd;            /* lodge-vmm's standard error */
-	char *directory;                  /* for the guest's sockets while it runs */
-	GPtrArray *sockets;               /* char *: paths to remove at the end */
+	int perf_map, jitdump;            /* the same; 0: none */
+	int guest_symbols;
+	int log_fd, lock_fd;   /* our own */
+	int messages_child_fd; /* lodge-vmm's standard error */
+	char *directory;       /* for the guest's sockets while it runs */
+	GPtrArray *sockets;    /* char *: paths to remove at the end */
 	bool started;
 };
 
@@ -60,11 +61,19 @@ void fd_map_clear(struct fd_map *map);
 int fd_map_add(struct fd_map *map, int fd);
 
 /* --- spawn.c --- */
+/* A new file, named after the process that is to hold it. */
+struct spawn_file {
+	int number;              /* reserved in the map; 0: no such file */
+	const char *begin, *end; /* of its path: the process id stands between them */
+	bool readable;
+};
+#define SPAWN_FILES 2
+
 struct spawn {
 	const char *const *argv; /* argv[0] is the path */
 	const struct fd_map *map;
 	int in, out, err; /* descriptors for the standard streams; -1: /dev/null */
-	int perf_map;     /* number, reserved in @map, of a new /tmp/perf-PID.map; 0: none */
+	struct spawn_file files[SPAWN_FILES]; /* for perf */
 	bool die_with_parent;
 };
 /* Runs a program that holds its standard streams and the map's descriptors and nothing else. */

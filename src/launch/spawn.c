@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <string.h>
@@ -23,15 +24,10 @@
 #define PASSED_FD_MAX 1024 /* bound of a plan's descriptors */
 #define PID_DIGITS    20
 
-/* perf's documentation, jit-interface.txt */
-#define PERF_MAP_BEGIN "/tmp/perf-"
-#define PERF_MAP_END   ".map"
-#define PERF_MAP_BYTES (sizeof(PERF_MAP_BEGIN) + PID_DIGITS + sizeof(PERF_MAP_END))
-
 /* What a child that does not get as far as exec says. */
 struct failure {
-	int number;    /* errno; 0: it has not failed */
-	bool perf_map; /* in making that file */
+	int number; /* errno; 0: it has not failed */
+	int file;   /* in making spawn.files[file - 1]; 0: in something else */
 };
 
 struct child {
@@ -40,7 +36,7 @@ struct child {
 	unsigned count;
 	int status_fd; /* gets a struct failure when exec fails; closed by exec when it does not */
 	pid_t parent;
-	char perf_map[PERF_MAP_BYTES]; /* path of the file made, or empty */
+	char made[SPAWN_FILES][PATH_MAX]; /* paths of the files made, or empty */
 };
 
 static void child_report(const struct child *child, const struct failure *failure)
@@ -49,46 +45,58 @@ static void child_report(const struct child *child, const struct failure *failur
 	_exit(EXEC_FAILED);
 }
 
+static void remove_files(const struct child *child)
+{
+	for (unsigned i = 0; i < SPAWN_FILES; i++)
+		if (child->made[i][0])
+			unlink(child->made[i]);
+}
+
 static void child_fail(const struct child *child, int number)
 {
 	const struct failure failure = { .number = number };
 
-	if (child->perf_map[0])
-		unlink(child->perf_map);
+	remove_files(child);
 	child_report(child, &failure);
 }
 
-/* The path for process @pid, with nothing that is not async-signal-safe. */
-static void perf_map_path(char path[PERF_MAP_BYTES], pid_t pid)
+/* The path for process @pid, with nothing that is not async-signal-safe. False: too long. */
+static bool file_path(char path[PATH_MAX], const struct spawn_file *file, pid_t pid)
 {
 	char digits[PID_DIGITS + 1];
 	char *first = digits + PID_DIGITS;
 
+	if (strlen(file->begin) + PID_DIGITS + strlen(file->end) >= PATH_MAX)
+		return false;
 	*first = '\0';
 	do
 		*--first = '0' + pid % 10;
 	while (pid /= 10);
-	strcpy(path, PERF_MAP_BEGIN);
+	strcpy(path, file->begin);
 	strcat(path, first);
-	strcat(path, PERF_MAP_END);
+	strcat(path, file->end);
+	return true;
 }
 
 /* Never a file that is there: it may be another process's, or a trap in a folder for everybody. */
-static void make_perf_map(struct child *child)
+static void make_file(struct child *child, unsigned i)
 {
-	unsigned index = child->spawn->perf_map;
-	char path[PERF_MAP_BYTES];
-	int fd;
+	const struct spawn_file *file = &child->spawn->files[i];
+	int flags = O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND;
+	struct failure failure = { .number = ENAMETOOLONG, .file = i + 1 };
+	char path[PATH_MAX];
+	int fd = -1;
 
-	perf_map_path(path, getpid());
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0644);
+	if (file_path(path, file, getpid())) {
+		fd = open(path, flags | (file->readable ? O_RDWR : O_WRONLY), 0644);
+		failure.number = errno;
+	}
 	if (fd < 0) {
-		const struct failure failure = { .number = errno, .perf_map = true };
-
+		remove_files(child);
 		child_report(child, &failure);
 	}
-	strcpy(child->perf_map, path);
-	child->fds[index] = fd;
+	strcpy(child->made[i], path);
+	child->fds[file->number] = fd;
 }
 
 static void place_descriptors(struct child *child)
@@ -139,8 +147,9 @@ static void run_child(struct child *child)
 		if (getppid() != child->parent) /* it ended before the line above */
 			_exit(EXEC_FAILED);
 	}
-	if (spawn->perf_map)
-		make_perf_map(child);
+	for (unsigned i = 0; i < SPAWN_FILES; i++)
+		if (spawn->files[i].number)
+			make_file(child, i);
 	place_descriptors(child);
 	execv(spawn->argv[0], (char **)spawn->argv);
 	child_fail(child, errno);
@@ -161,14 +170,14 @@ static struct failure exec_result(int fd)
 static void say_failure(const struct spawn *spawn, pid_t pid, const struct failure *failure,
 			GError **error)
 {
-	char path[PERF_MAP_BYTES];
+	char path[PATH_MAX] = "a file";
 
-	if (!failure->perf_map) {
+	if (!failure->file) {
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot start %s: %s",
 			    spawn->argv[0], g_strerror(failure->number));
 		return;
 	}
-	perf_map_path(path, pid);
+	file_path(path, &spawn->files[failure->file - 1], pid);
 	g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_SPAWN, "cannot create %s for perf: %s%s",
 		    path, g_strerror(failure->number),
 		    failure->number == EEXIST
@@ -187,7 +196,8 @@ static bool fill_child(struct child *child, const struct spawn *spawn, GError **
 		return false;
 	}
 	child->spawn = spawn;
-	child->perf_map[0] = '\0';
+	for (unsigned i = 0; i < SPAWN_FILES; i++)
+		child->made[i][0] = '\0';
 	child->fds[0] = spawn->in;
 	child->fds[1] = spawn->out;
 	child->fds[2] = spawn->err;

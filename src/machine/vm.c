@@ -78,6 +78,7 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 		.step = config->step,
 		.check_blocks = config->check_blocks,
 		.perf_map = config->perf_map,
+		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
 		.features_off = config->features_off,
 		.bus = { .opaque = vm,

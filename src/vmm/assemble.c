@@ -252,6 +252,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 		.step = plan->cpu_step,
 		.check_blocks = plan->cpu_check_blocks,
 		.perf_map = MAX(plan->perf_map_fd, 0),
+		.jitdump = MAX(plan->jitdump_fd, 0),
 		.guest_symbols = MAX(plan->guest_symbols_fd, 0),
 		.features_off = (const char *const *)plan->features_off,
 		.rtc_localtime = !strcmp(plan->clock_offset, "localtime"),

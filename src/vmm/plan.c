@@ -171,6 +171,7 @@ static const struct member cpu_debug_members[] = {
 	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
 	P("stats", BOOLEAN, false, cpu_stats),
 	P("perf_map", FD, false, perf_map_fd),
+	P("jitdump", FD, false, jitdump_fd),
 	P("guest_symbols", FD, false, guest_symbols_fd),
 	END,
 };
@@ -337,10 +338,13 @@ static int check_perf_map(const struct plan *plan, GError **error)
 {
 	if (plan->perf_map_fd >= 0 && plan->perf_map_fd <= STDERR_FILENO)
 		return fail(error, "cpu_debug", "perf_map", "must not be a standard stream");
+	if (plan->jitdump_fd >= 0 && plan->jitdump_fd <= STDERR_FILENO)
+		return fail(error, "cpu_debug", "jitdump", "must not be a standard stream");
 	if (plan->guest_symbols_fd >= 0 && plan->guest_symbols_fd <= STDERR_FILENO)
 		return fail(error, "cpu_debug", "guest_symbols", "must not be a standard stream");
-	if (plan->guest_symbols_fd >= 0 && plan->perf_map_fd < 0)
-		return fail(error, "cpu_debug", "guest_symbols", "is of no use without perf_map");
+	if (plan->guest_symbols_fd >= 0 && plan->perf_map_fd < 0 && plan->jitdump_fd < 0)
+		return fail(error, "cpu_debug", "guest_symbols",
+			    "is of no use without perf_map or jitdump");
 	return 0;
 }
 
@@ -377,7 +381,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	int err;
 
 	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
-	p->guest_symbols_fd = -1;
+	p->jitdump_fd = p->guest_symbols_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";

@@ -30,7 +30,7 @@ struct plan {
 	u64 vcpus, sockets, cores, threads;
 	const char **features_off; /* NULL-terminated */
 	bool cpu_step, cpu_check_blocks, cpu_stats;
-	int perf_map_fd, guest_symbols_fd;
+	int perf_map_fd, jitdump_fd, guest_symbols_fd;
 	const char *clock_offset;
 	const char *on_poweroff, *on_reboot, *on_crash, *on_watchdog;
 	int kernel_fd, initrd_fd;

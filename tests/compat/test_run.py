@@ -206,6 +206,32 @@ def test_perf_map_is_made_for_the_vmm():
     assert f" -p {vmm}\n".encode() in said and b"power button" in said, said
 
 
+def test_jitdump_is_made_for_the_vmm():
+    """As the map, in a folder that was named, and open for reading, as it is to be mapped."""
+    with place() as where:
+        process = where.start("sleep", "--jitdump", where.directory, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        process.stdout.readline()
+        vmm = children(process.pid)[0]
+        path = f"{where.directory}/jit-{vmm}.dump"
+        try:
+            plan = json.loads(re.search(r"plan (.*)", where.log()).group(1))
+            number = plan["cpu_debug"]["jitdump"]
+            assert "perf_map" not in plan["cpu_debug"], plan
+            assert os.readlink(f"/proc/{vmm}/fd/{number}") == path
+            with open(f"/proc/{vmm}/fdinfo/{number}") as text:
+                flags = int(re.search(r"flags:\s*(\d+)", text.read()).group(1), 8)
+            assert flags & os.O_ACCMODE == os.O_RDWR, oct(flags)
+        finally:
+            process.terminate()
+            said = read_lines(process.stderr, 3)
+            process.terminate()
+            process.communicate(timeout=WAIT)
+        assert f" -k mono -e cpu-clock -p {vmm}\n".encode() in said, said
+        done = where.run("exit:0", "--jitdump", f"{where.directory}/none")
+        assert done.returncode == 1 and b"/none/jit-" in done.stderr, done
+
+
 def test_without_perf_map_none_is_made():
     with place() as where:
         done = where.run("descriptors")

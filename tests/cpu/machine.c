@@ -79,7 +79,7 @@ static void make_idt(struct machine *m)
 }
 
 static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off,
-		 int perf_map, int guest_symbols)
+		 int perf_map, int jitdump, int guest_symbols)
 {
 	struct cpu_vm_config config = {
 		.cpus = cpus,
@@ -89,6 +89,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.step = step,
 		.verify_blocks = true,
 		.perf_map = perf_map,
+		.jitdump = jitdump,
 		.guest_symbols = guest_symbols,
 		.lapic_hz = 1000000000,
 		.features_off = features_off,
@@ -149,17 +150,22 @@ void machine_init(struct machine *m, bool step)
 
 void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 {
-	init(m, step, cpus, NULL, 0, 0);
+	init(m, step, cpus, NULL, 0, 0, 0);
 }
 
 void machine_init_without(struct machine *m, const char *const *features_off)
 {
-	init(m, false, 1, features_off, 0, 0);
+	init(m, false, 1, features_off, 0, 0, 0);
 }
 
 void machine_init_perf_map(struct machine *m, int fd, int symbols)
 {
-	init(m, false, 1, NULL, fd, symbols);
+	init(m, false, 1, NULL, fd, 0, symbols);
+}
+
+void machine_init_jitdump(struct machine *m, int fd, int symbols)
+{
+	init(m, false, 1, NULL, 0, fd, symbols);
 }
 
 void machine_free(struct machine *m)

@@ -37,6 +37,7 @@ void machine_init_smp(struct machine *m, bool step, unsigned cpus);
 void machine_init_without(struct machine *m, const char *const *features_off);
 /* With a map for perf on @fd, and the kernel's symbols on @symbols or 0. */
 void machine_init_perf_map(struct machine *m, int fd, int symbols);
+void machine_init_jitdump(struct machine *m, int fd, int symbols);
 void machine_free(struct machine *m);
 gpa_t machine_gpa(const struct machine *m, const void *host);
 

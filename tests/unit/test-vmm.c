@@ -40,6 +40,7 @@ static void test_plan_minimal(void)
 	g_assert_cmpstr(plan->name, ==, "g");
 	g_assert_cmpint(plan->kernel_fd, ==, -1);
 	g_assert_cmpint(plan->perf_map_fd, ==, -1);
+	g_assert_cmpint(plan->jitdump_fd, ==, -1);
 	g_assert_cmpstr(plan->on_reboot, ==, "restart");
 	g_assert_cmpstr(plan->on_crash, ==, "destroy");
 	g_assert_true(plan->kaslr);
@@ -71,6 +72,7 @@ static void test_plan_documented(void)
 	g_assert_cmpint(plan->monitor_fd, ==, 13);
 	g_assert_cmpint(plan->perf_map_fd, ==, 15);
 	g_assert_cmpint(plan->guest_symbols_fd, ==, 16);
+	g_assert_cmpint(plan->jitdump_fd, ==, 17);
 	plan_free(plan);
 	g_free(text);
 	g_free(path);
@@ -115,6 +117,8 @@ static void test_plan_refused(void)
 		  "cpu_debug.perf_map must be a descriptor" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"perf_map\": 0}",
 		  "cpu_debug.perf_map must not be a standard stream" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"jitdump\": 1}",
+		  "cpu_debug.jitdump must not be a standard stream" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"guest_symbols\": 5}",
 		  "cpu_debug.guest_symbols is of no use without perf_map" },
 		{ "\"devices\": []", "\"devices\": [], \"monitor\": {}", "monitor.fd is missing" },
