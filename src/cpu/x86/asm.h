@@ -19,6 +19,7 @@
 #define T2 14 /* r14 */
 #define P0 15 /* r15: pointers of groups */
 #define P1 12 /* r12 */
+#define SP 11 /* r11: guest rsp */
 #define ST 5  /* rbp: struct cpu */
 
 struct code_buf {

@@ -2,8 +2,9 @@
 /*
  * Lowering: guest instructions become host instructions, most of them the very same ones.
  *
- *   guest rax rcx rdx rsi rdi r8-r11     live in the same host registers
- *   guest rbx rsp rbp r12 r13 r14 r15    live in struct cpu ("homed")
+ *   guest rax rcx rdx rsi rdi r8-r10     live in the same host registers
+ *   guest rsp                            lives in host r11 (SP)
+ *   guest rbx rbp r11 r12 r13 r14 r15    live in struct cpu ("homed")
  *   host  rbx r13 r14                    T0 (addresses), T1, T2
  *   host  r15 r12                        P0, P1: pointers shared by several accesses of a block
  *   host  rbp                            struct cpu + CPU_RBP_BIAS
@@ -15,9 +16,9 @@
  *
  * Precise state. At the start of each guest instruction all registers are where the picture says,
  * and nothing is written before the last access of the instruction that may fault. So a fault, a
- * poll or a host signal needs only to know the instruction. The one exception is guest RSP, whose
- * home lags behind by @rsp_pending: every way out brings it up to date first (settle()), and for a
- * host signal the block's map tells the difference.
+ * poll or a host signal needs only to know the instruction. The one exception is guest RSP: its
+ * register lags behind by @rsp_pending. Every way out brings it up to date first (settle()), and
+ * for a host signal the block's map tells the difference.
  *
  * Memory. Accesses check the software TLB inline (lower_memory.c); a miss goes to soft_mem_slow().
  * What cannot be handed out directly (MMIO, page-crossing, code pages) leaves the block and runs as
@@ -97,9 +98,28 @@ void flags_after(struct lower *x)
 unsigned use_reg(struct lower *x, unsigned r, unsigned temp)
 {
 	if (!HOMED(r))
-		return r;
+		return PINNED(r);
 	e_load(x->b, temp, HOME(r));
 	return temp;
+}
+
+void set_reg(struct lower *x, unsigned r, unsigned from, unsigned bytes)
+{
+	struct code_buf *b = x->b;
+
+	if (HOMED(r)) {
+		if (bytes == 2)
+			e_store16(b, from, HOME(r));
+		else
+			e_store(b, from, HOME(r));
+		return;
+	}
+	if (bytes == 2)
+		e8(b, 0x66);
+	if (bytes == 8)
+		e_mov(b, PINNED(r), from);
+	else
+		e_mov32(b, PINNED(r), from);
 }
 
 void settle(struct lower *x)
@@ -108,12 +128,12 @@ void settle(struct lower *x)
 
 	if (!x->rsp_pending)
 		return;
-	e_load(b, T1, HOME(RSP));
-	e_lea(b, stack_width(x) == 8, T1, T1, REG_NONE, 1, x->rsp_pending);
-	if (stack_width(x) == 2)
-		e_store16(b, T1, HOME(RSP));
-	else
-		e_store(b, T1, HOME(RSP));
+	if (stack_width(x) == 2) {
+		e_lea(b, 0, T1, SP, REG_NONE, 1, x->rsp_pending);
+		set_reg(x, RSP, T1, 2);
+	} else {
+		e_lea(b, stack_width(x) == 8, SP, SP, REG_NONE, 1, x->rsp_pending);
+	}
 	x->rsp_pending = 0;
 	map_here(x)->rsp = 0; /* only what follows may raise a signal */
 }
@@ -241,22 +261,13 @@ static void lower_lea(struct lower *x)
 	/* into the register itself where no step between could change what is still needed */
 	if (!homed && insn->opsize == 8 && insn->addrsize == 8 && m->base != MEM_RIP &&
 	    m->base != REG_NONE && m->index != insn->reg && fits32(m->disp + x->rsp_pending))
-		dst = insn->reg;
+		dst = PINNED(insn->reg);
 	emit_effective(x, dst, 0);
 	if (dst != T0)
 		return;
-	if (insn->opsize == 4)
-		e_mov32(b, homed ? T0 : insn->reg, T0);
-	else if (insn->opsize == 8 && !homed)
-		e_mov(b, insn->reg, T0);
-	if (homed && insn->opsize == 2) {
-		e_store16(b, T0, HOME(insn->reg));
-	} else if (homed) {
-		e_store(b, T0, HOME(insn->reg));
-	} else if (insn->opsize == 2) {
-		e8(b, 0x66);
-		e_mov32(b, insn->reg, T0);
-	}
+	if (homed && insn->opsize == 4)
+		e_mov32(b, T0, T0);
+	set_reg(x, insn->reg, T0, insn->opsize);
 }
 
 /* MOV between the accumulator and an absolute address has no ModRM to rewrite. */

@@ -59,7 +59,7 @@ struct site {
 	u8 access, align;
 	u16 size;         /* SITE_MEM, SITE_SLOW: bytes */
 	s16 own;          /* SITE_MEM of a group: the instruction's bytes begin here in it;
-			   * SITE_CALL: guest RSP is its home plus this */
+			   * SITE_CALL: guest RSP is SP plus this */
 	u16 span;         /* ... and its bytes; 0: no group */
 	u8 masked;        /* insn.masked */
 	u8 locked;        /* the access is atomic */
@@ -79,7 +79,7 @@ struct site {
 struct host_map {
 	u16 host;  /* offset from the block's first byte */
 	u16 guest; /* page offset; bit 15: flags are in host form there */
-	s16 rsp;   /* guest RSP is its home plus this */
+	s16 rsp;   /* guest RSP is SP plus this */
 };
 
 struct block {

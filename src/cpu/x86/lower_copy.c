@@ -202,7 +202,9 @@ static void load_moved(struct lower *x, struct moved *m)
 	struct code_buf *b = x->b;
 
 	m->loaded = 1;
-	if (m->high) { /* movzx temp, byte [home + 1] */
+	if (!HOMED(m->reg)) {
+		e_mov(b, m->temp, PINNED(m->reg));
+	} else if (m->high) { /* movzx temp, byte [home + 1] */
 		e_rex(b, 0, m->temp, 0);
 		e8(b, 0x0f);
 		e8(b, 0xb6);
@@ -212,16 +214,20 @@ static void load_moved(struct lower *x, struct moved *m)
 	}
 }
 
-/* Host number of the register field @field, whose operand is @gpr; loads it into @temp if homed. */
-static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp)
+/* Host number of the register field @field, whose operand is @gpr; loads it into @temp if it is homed
+ * or, @legacy, has no number without a REX. */
+static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp,
+		      bool legacy)
 {
 	bool high = is_high_byte(x->insn, gpr, field);
 	unsigned reg = high ? field - 4 : field;
 	unsigned width = gpr >> GPR_WIDTH_SHIFT;
 	struct moved *m = NULL;
 
-	if (!gpr || !HOMED(reg))
+	if (!gpr || (!HOMED(reg) && reg != RSP))
 		return field;
+	if (reg == RSP && !legacy)
+		return SP;
 	for (unsigned i = 0; i < mv->count && !m; i++)
 		if (mv->m[i].reg == reg && mv->m[i].high == high && mv->m[i].width == width)
 			m = &mv->m[i];
@@ -248,7 +254,7 @@ static void store_moves(struct lower *x, const struct moves *mv)
 			if (m->high)
 				e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + 1);
 			else
-				e_store(x->b, m->temp, HOME(m->reg));
+				set_reg(x, m->reg, m->temp, 8);
 		}
 	}
 }
@@ -294,11 +300,11 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 			o.state = HOME(home) + high;
 		}
 	}
-	o.reg = place(x, &mv, insn->gpr_reg, o.reg, legacy_temp ? T0 : T2);
+	o.reg = place(x, &mv, insn->gpr_reg, o.reg, legacy_temp ? T0 : T2, legacy_temp);
 	if (o.form == RM_REG && insn->gpr_rm)
-		o.rm = place(x, &mv, insn->gpr_rm, o.rm, legacy_temp ? T0 : T1);
-	o.vvvv = place(x, &mv, insn->gpr_vvvv, o.vvvv, memory ? T1 : T0);
-	o.op = place(x, &mv, insn->gpr_op, o.op, T1);
+		o.rm = place(x, &mv, insn->gpr_rm, o.rm, legacy_temp ? T0 : T1, legacy_temp);
+	o.vvvv = place(x, &mv, insn->gpr_vvvv, o.vvvv, memory ? T1 : T0, false);
+	o.op = place(x, &mv, insn->gpr_op, o.op, T1, false);
 	encode(x, &o);
 	store_moves(x, &mv);
 	flags_after(x);

@@ -220,25 +220,6 @@ static void move_rsp(struct lower *x, s32 bytes)
 		settle(x);
 }
 
-void emit_set_reg(struct lower *x, unsigned reg, unsigned bytes)
-{
-	struct code_buf *b = x->b;
-
-	if (HOMED(reg)) {
-		if (bytes == 2)
-			e_store16(b, T2, HOME(reg));
-		else
-			e_store(b, T2, HOME(reg));
-		return;
-	}
-	if (bytes == 2)
-		e8(b, 0x66);
-	if (bytes == 8)
-		e_mov(b, reg, T2);
-	else
-		e_mov32(b, reg, T2);
-}
-
 /* Pushes host register @src (T2 or a pinned one). */
 static void emit_push(struct lower *x, unsigned src, unsigned bytes)
 {
@@ -287,7 +268,7 @@ void lower_pop(struct lower *x)
 	move_rsp(x, bytes);
 	if ((insn->gpr_op ? insn->reg_op : insn->rm) == RSP)
 		settle(x);
-	emit_set_reg(x, insn->gpr_op ? insn->reg_op : insn->rm, bytes);
+	set_reg(x, insn->gpr_op ? insn->reg_op : insn->rm, T2, bytes);
 }
 
 void lower_leave(struct lower *x)
@@ -299,13 +280,10 @@ void lower_leave(struct lower *x)
 	e_load_at(x->b, T2, at.reg, at.disp, bytes);
 	/* RSP, as far as the stack's width goes, is RBP */
 	e_load(x->b, T0, HOME(RBP));
-	if (stack_width(x) == 2)
-		e_store16(x->b, T0, HOME(RSP));
-	else
-		e_store(x->b, T0, HOME(RSP));
+	set_reg(x, RSP, T0, stack_width(x));
 	x->rsp_pending = bytes;
 	settle(x);
-	emit_set_reg(x, RBP, bytes);
+	set_reg(x, RBP, T2, bytes);
 }
 
 /* ---- calls and returns ---------------------------------------------------------------------- */

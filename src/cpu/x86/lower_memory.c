@@ -482,9 +482,11 @@ static void stack_address(struct lower *x, unsigned base, unsigned reg, s64 disp
 {
 	if (base == RSP)
 		disp += x->rsp_pending;
-	e_load(x->b, reg, HOME(base));
+	base = use_reg(x, base, reg);
 	if (disp || stack_width(x) != 8)
-		e_lea(x->b, stack_width(x) == 8, reg, reg, REG_NONE, 1, disp);
+		e_lea(x->b, stack_width(x) == 8, reg, base, REG_NONE, 1, disp);
+	else if (base != reg)
+		e_mov(x->b, reg, base);
 	if (stack_width(x) == 2)
 		movzx16(x->b, reg, reg);
 }

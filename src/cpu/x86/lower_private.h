@@ -21,8 +21,10 @@
 #define OFF(field) offsetof(struct cpu, field)
 #define HOME(r)    (offsetof(struct cpu, gpr) + 8 * (r))
 
-#define HOMED_MASK (BIT(RBX) | BIT(RSP) | BIT(RBP) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
+#define HOMED_MASK (BIT(RBX) | BIT(RBP) | BIT(R11) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
 #define HOMED(r)   ((HOMED_MASK >> (r)) & 1)
+/* Where a guest register that is not homed lives. */
+#define PINNED(r) ((r) == RSP ? SP : (r))
 
 /* A host pointer to a guest operand: [reg + disp]. */
 struct ptr {
@@ -84,7 +86,7 @@ struct lower {
 	const struct group *reserved; /* its register holds something else */
 	struct carry carry;
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
-	s32 rsp_pending;    /* guest RSP is its home plus this */
+	s32 rsp_pending;    /* guest RSP is SP plus this */
 	u8 flips;           /* CTX_AC, if the context of what comes is not the block's there */
 	u8 live_in[BLOCK_MAX_INSNS];
 	struct stub stubs[BLOCK_MAX_SITES]; /* large: add_stub() clears what it takes */
@@ -133,7 +135,7 @@ void flags_before(struct lower *x);
 void flags_after(struct lower *x);
 bool flags_merge(const struct insn *insn, u8 live);
 
-/* Brings guest RSP's home up to date; uses T1, keeps the flags. Before every way out. */
+/* Brings SP up to date; uses T1, keeps the flags. Before every way out. */
 void settle(struct lower *x);
 struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off);
 u32 site_id(const struct lower *x, const struct site *s);
@@ -147,6 +149,9 @@ void lower_insns(struct lower *x);
 void emit_exit(struct lower *x, enum site_kind kind, s32 guest_off);
 /* The host register that holds guest register @r, loading a homed one into @temp. */
 unsigned use_reg(struct lower *x, unsigned r, unsigned temp);
+/* Host register @from -> guest register @r, @bytes of it: 2 are merged, 4 zero-extended (a home takes
+ * all 8: the upper half of @from must be zero). */
+void set_reg(struct lower *x, unsigned r, unsigned from, unsigned bytes);
 
 /* ---- lower_memory.c ---------------------------------------------------------------------------
  */
@@ -252,8 +257,6 @@ s32 branch_target(const struct lower *x, unsigned i);
 void emit_direct(struct lower *x, s32 target, u8 live);
 /* The block ends where the next one begins. */
 void emit_fall_through(struct lower *x);
-/* T2 -> guest register of @bytes (2: merged, 4: zero-extended) */
-void emit_set_reg(struct lower *x, unsigned reg, unsigned bytes);
 void lower_jcc(struct lower *x);
 void lower_loop(struct lower *x);
 void lower_push(struct lower *x);

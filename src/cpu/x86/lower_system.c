@@ -170,7 +170,7 @@ static void lower_mov_from_segment(struct lower *x)
 	e_load16(x->b, T2,
 		 OFF(seg) + seg * sizeof(struct x86_segment) +
 			 offsetof(struct x86_segment, selector));
-	emit_set_reg(x, x->insn->rm, x->insn->opsize);
+	set_reg(x, x->insn->rm, T2, x->insn->opsize);
 }
 
 static void lower_mov_from_control(struct lower *x)
@@ -178,7 +178,7 @@ static void lower_mov_from_control(struct lower *x)
 	static const size_t registers[] = { OFF(cr0), 0, OFF(cr2), OFF(cr3), OFF(cr4) };
 
 	e_load(x->b, T2, registers[x->insn->modrm >> 3 & 7]);
-	emit_set_reg(x, (x->insn->modrm & 7) | (x->insn->rex & 1 ? 8 : 0), 8);
+	set_reg(x, (x->insn->modrm & 7) | (x->insn->rex & 1 ? 8 : 0), T2, 8);
 }
 
 /* RDFSBASE, WRFSBASE and the same of GS. */
@@ -193,7 +193,7 @@ static void lower_base(struct lower *x, enum x86_seg seg, bool write)
 	alone_if(x, 4); /* jz */
 	if (!write) {
 		e_load(b, T2, mirror);
-		emit_set_reg(x, x->insn->rm, wide ? 8 : 4);
+		set_reg(x, x->insn->rm, T2, wide ? 8 : 4);
 		return;
 	}
 	src = use_reg(x, x->insn->rm, T2);

@@ -7,18 +7,18 @@
  */
 #include "cpu/x86/lower_private.h"
 
-static const u8 pinned[] = { RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11 };
+static const u8 pinned[] = { RAX, RCX, RDX, RSP, RSI, RDI, R8, R9, R10 };
 static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
 static void emit_spill(struct code_buf *b)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
-		e_store(b, pinned[i], HOME(pinned[i]));
+		e_store(b, PINNED(pinned[i]), HOME(pinned[i]));
 }
 static void emit_reload(struct code_buf *b)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(pinned); i++)
-		e_load(b, pinned[i], HOME(pinned[i]));
+		e_load(b, PINNED(pinned[i]), HOME(pinned[i]));
 }
 
 /* Calls function(cpu) on C's stack. */
