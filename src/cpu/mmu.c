@@ -361,6 +361,22 @@ static void tlb_drop(struct tlb *tlb, unsigned i)
 		tlb->used_words &= ~BIT(i / 64);
 }
 
+static void tlb_put(struct tlb *tlb, unsigned i, const struct tlb_entry *e, u8 shift, bool global)
+{
+	tlb->e[i] = *e;
+	tlb->shift[i] = shift;
+	set_bit(tlb->used, i, true);
+	tlb->used_words |= BIT(i / 64);
+	set_bit(tlb->global, i, global);
+	set_bit(tlb->large, i, shift > PAGE_SHIFT);
+}
+
+/* The linear address of the page that entry @i, one in use, is for. */
+static gva_t entry_page(const struct tlb_entry *e, unsigned i)
+{
+	return e->read_tag != TLB_INVALID(i) ? e->read_tag : e->exec_tag;
+}
+
 /* For each word of @used that is not 0, while the body may drop entries. */
 #define for_used_words(tlb, word, left)                                                  \
 	for (u64 left = (tlb)->used_words; left && (word = __builtin_ctzll(left), true); \
@@ -389,6 +405,7 @@ void tlb_flush_all(struct cpu *cpu)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
+		tlb->victims.held = 0;
 		for_used_words(tlb, word, left) tlb_drop_map(tlb, word, tlb->used[word]);
 		tlb->any_large = 0;
 	}
@@ -402,6 +419,7 @@ static void drop_nonglobal(struct cpu *cpu)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
+		tlb->victims.held = 0;
 		for_used_words(tlb, word, left)
 			tlb_drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
 	}
@@ -421,10 +439,7 @@ void tlb_switch(struct cpu *cpu, bool keep)
 
 static bool tag_in(const struct tlb *tlb, unsigned i, gva_t gva)
 {
-	const struct tlb_entry *e = &tlb->e[i];
-	u64 tag = e->read_tag != TLB_INVALID(i) ? e->read_tag : e->exec_tag;
-
-	return (tag ^ gva) >> tlb->shift[i] == 0;
+	return (entry_page(&tlb->e[i], i) ^ gva) >> tlb->shift[i] == 0;
 }
 
 /* INVLPG drops all of a large page, whichever of its addresses is named (SDM vol. 3, 4.10.4.1). */
@@ -436,6 +451,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 		struct tlb *tlb = &cpu->tlb[kind];
 		unsigned index = TLB_INDEX(gva);
 
+		tlb->victims.held = 0;
 		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
 			tlb_drop(tlb, index);
 		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
@@ -462,6 +478,7 @@ void tlb_revoke_write(struct cpu *cpu, const void *host)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
+		tlb->victims.held = 0;
 		for_used_words(tlb, word, left)
 		{
 			for (u64 map = tlb->used[word]; map; map &= map - 1) {
@@ -472,6 +489,46 @@ void tlb_revoke_write(struct cpu *cpu, const void *host)
 			}
 		}
 	}
+}
+
+/* The entry's place is wanted by another page: it is kept aside. */
+static void victim_put(struct tlb *tlb, unsigned i)
+{
+	struct tlb_victims *v = &tlb->victims;
+	unsigned k = v->next++ % TLB_VICTIMS;
+
+	v->e[k] = tlb->e[i];
+	v->shift[k] = tlb->shift[i];
+	v->held |= 1 << k;
+	v->global &= ~(1 << k);
+	v->global |= (tlb->global[i / 64] >> (i % 64) & 1) << k;
+}
+
+/* An entry for @gva among those that were put aside takes its place again, and who has that goes
+ * there: arrays walked together miss in turn. */
+static struct tlb_entry *victim_take(struct cpu *cpu, gva_t gva, unsigned access)
+{
+	struct tlb *tlb = tlb_of(cpu, access);
+	struct tlb_victims *v = &tlb->victims;
+	unsigned i = TLB_INDEX(gva);
+
+	for (unsigned held = v->held; held; held &= held - 1) {
+		unsigned k = __builtin_ctz(held);
+		struct tlb_entry e = v->e[k];
+		bool global = v->global >> k & 1;
+		u8 shift = v->shift[k];
+
+		if ((access & ACCESS_W ? e.write_tag : e.read_tag) != (gva & PAGE_MASK))
+			continue;
+		v->next = k;
+		if (tlb->used[i / 64] >> (i % 64) & 1)
+			victim_put(tlb, i);
+		else
+			v->held &= ~(1 << k);
+		tlb_put(tlb, i, &e, shift, global);
+		return &tlb->e[i];
+	}
+	return NULL;
 }
 
 /* May this processor keep a write tag for the page? Announces it; see the head comment. */
@@ -502,23 +559,21 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 {
 	struct tlb *tlb = tlb_of(cpu, access);
 	unsigned i = TLB_INDEX(gva);
-	struct tlb_entry *e = &tlb->e[i];
+	struct tlb_entry e;
 	gva_t page = gva & PAGE_MASK;
 	bool write = (w->rights & ACCESS_W) && w->dirty && !(slot->flags & CPU_SLOT_READONLY) &&
 		     writer_announce(cpu, slot, w->gpa);
 
-	e->host = (u64)host & PAGE_MASK;
-	e->read_tag = w->rights & ACCESS_R ? page : TLB_INVALID(i);
-	e->write_tag = write ? page : TLB_INVALID(i);
-	e->exec_tag = w->rights & ACCESS_X ? page : TLB_INVALID(i);
-	set_bit(tlb->used, i, true);
-	tlb->used_words |= BIT(i / 64);
-	set_bit(tlb->global, i, w->global);
-	set_bit(tlb->large, i, w->shift > PAGE_SHIFT);
+	e.host = (u64)host & PAGE_MASK;
+	e.read_tag = w->rights & ACCESS_R ? page : TLB_INVALID(i);
+	e.write_tag = write ? page : TLB_INVALID(i);
+	e.exec_tag = w->rights & ACCESS_X ? page : TLB_INVALID(i);
+	if ((tlb->used[i / 64] >> (i % 64) & 1) && entry_page(&tlb->e[i], i) != page)
+		victim_put(tlb, i);
+	tlb_put(tlb, i, &e, w->shift, w->global);
 	if (w->shift > PAGE_SHIFT)
 		note_large(tlb, gva, w->shift);
-	tlb->shift[i] = w->shift;
-	return e;
+	return &tlb->e[i];
 }
 
 /* The walk of @gva, a small page, for the page @k further on, whose entry is in the same line of
@@ -564,6 +619,11 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	struct walk w;
 	u8 *host;
 
+	if ((gva & ~PAGE_MASK) + size <= PAGE_SIZE) {
+		e = victim_take(cpu, gva, access);
+		if (e)
+			return (u8 *)(uintptr_t)e->host + (gva & ~PAGE_MASK);
+	}
 	if (!walk(cpu, gva, access, &w))
 		return NULL;
 	host = ram_ptr(cpu->vm, w.gpa, &slot);

@@ -29,12 +29,11 @@
 
 /* ---- software TLB ------------------------------------------------------------------------ */
 
-#define TLB_SHIFT   12
-#define TLB_ENTRIES (1 << TLB_SHIFT)
-/* Two arrays a multiple of 16 MiB apart, walked together, must not take each other's entry. Pages 0
- * and 1 stay at 0 and 1, which TLB_INVALID relies on. */
-#define TLB_INDEX(gva) \
-	(((gva) >> PAGE_SHIFT ^ (gva) >> (PAGE_SHIFT + TLB_SHIFT)) & (TLB_ENTRIES - 1))
+#define TLB_SHIFT      12
+#define TLB_ENTRIES    (1 << TLB_SHIFT)
+/* Two instructions of every check: what depends on its result waits for them. Arrays a multiple of
+ * 16 MiB apart, walked together, take each other's entry, which struct tlb_victims makes up for. */
+#define TLB_INDEX(gva) ((gva) >> PAGE_SHIFT & (TLB_ENTRIES - 1))
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is
@@ -52,6 +51,16 @@ struct tlb_entry {
 /* Which of the TLBs: chosen by the translation context, so code names it by a constant. */
 enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 
+/* Entries whose place was taken by others, mmu.c only. Forgotten whenever any entry is dropped or
+ * loses its write tag. */
+#define TLB_VICTIMS 8
+struct tlb_victims {
+	struct tlb_entry e[TLB_VICTIMS];
+	u8 shift[TLB_VICTIMS];
+	u8 held, global; /* a bit an entry */
+	u8 next;         /* to be overwritten */
+};
+
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
 	/* A bit an entry, mmu.c only: has some valid tag; survives a CR3 write; is a fragment of a
@@ -65,6 +74,7 @@ struct tlb {
 	/* Where fragments are, if there are any: from the first byte to the last of their pages. */
 	gva_t large_first, large_last;
 	u8 any_large;
+	struct tlb_victims victims;
 } __attribute__((aligned(sizeof(struct tlb_entry))));
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */

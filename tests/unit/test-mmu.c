@@ -530,6 +530,53 @@ static void test_tlb_ahead(void)
 	g_assert_true(hit(0x202000, ACCESS_R));
 }
 
+static bool faults(gva_t gva, unsigned access)
+{
+	bool fault = !mmu_fill(box->cpu, gva, 8, access) && box->cpu->fault_pending;
+
+	box->cpu->fault_pending = 0;
+	return fault;
+}
+
+/* Two pages that share a place: who is put aside comes back without a walk, whatever the tables say
+ * by now, until something is flushed or a page gets code. */
+static void test_tlb_victims(void)
+{
+	const gva_t one = 0x200000, other = one + TLB_ENTRIES * PAGE_SIZE;
+	struct cpu *cpu = box->cpu;
+	void *host, *host2;
+
+	g_assert_cmpuint(TLB_INDEX(one), ==, TLB_INDEX(other));
+	for (unsigned how = 0; how < 5; how++) {
+		box_long_mode(box);
+		box_put64(box, 0x3008, 2 * MIB | 0xe7);
+		box_put64(box, 0x3048, 0xe7 | (how == 3 ? 0x100 : 0));
+		tlb_flush_all(cpu);
+		host = mmu_fill(cpu, one, 8, ACCESS_W);
+		host2 = mmu_fill(cpu, other, 8, ACCESS_W);
+		g_assert_true(host == box->ram + 2 * MIB && host2 == box->ram);
+		box_put64(box, 0x3008, 0);
+		box_put64(box, 0x3048, 0);
+		for (unsigned i = 0; i < 3; i++) {
+			g_assert_true(mmu_fill(cpu, one, 8, ACCESS_W) == host);
+			g_assert_true(hit(one, ACCESS_W) && !hit(other, ACCESS_W));
+			g_assert_true(mmu_fill(cpu, other + 8, 8, ACCESS_R) == (u8 *)host2 + 8);
+			g_assert_true(hit(other, ACCESS_R) && !hit(one, ACCESS_R));
+		}
+		g_assert_null(mmu_fill(cpu, one + PAGE_SIZE - 4, 8, ACCESS_W)); /* crosses */
+		cpu->fault_pending = 0;
+		switch (how) {
+		case 0: tlb_flush_all(cpu); break;
+		case 1: tlb_flush_page(cpu, 0x7000); break;
+		case 2: tlb_flush_page(cpu, one); break;
+		case 3: tlb_flush_nonglobal(cpu); break;
+		case 4: tlb_revoke_write(cpu, box->ram + 0x5000); break;
+		}
+		g_assert_true(faults(one, ACCESS_W));
+	}
+	tlb_flush_all(cpu);
+}
+
 static void test_code_page(void)
 {
 	struct cpu *cpu = box->cpu;
@@ -768,6 +815,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/empty", test_tlb_empty);
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
+	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
 	g_test_add_func("/mmu/tlb/marked-twice", test_marked_twice);
 	g_test_add_func("/mmu/tlb/marked-meanwhile", test_marked_meanwhile);

@@ -214,8 +214,8 @@ static void load_moved(struct lower *x, struct moved *m)
 	}
 }
 
-/* Host number of the register field @field, whose operand is @gpr; loads it into @temp if it is homed
- * or, @legacy, has no number without a REX. */
+/* Host number of the register field @field, whose operand is @gpr; loads it into @temp if it is
+ * homed or, @legacy, has no number without a REX. */
 static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp,
 		      bool legacy)
 {

@@ -146,9 +146,7 @@ void emit_tlb_index(struct lower *x, unsigned reg)
 	struct code_buf *b = x->b;
 
 	e_mov(b, T1, reg);
-	e_shift(b, 1, 5, T1, TLB_SHIFT);
-	e_xor(b, T1, reg);
-	e_shift(b, 1, 5, T1, 7);
+	e_shift(b, 0, 5, T1, 7);
 	e_arith_imm(b, 0, 4, T1, (TLB_ENTRIES - 1) * sizeof(struct tlb_entry));
 }
 

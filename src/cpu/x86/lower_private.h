@@ -24,7 +24,7 @@
 #define HOMED_MASK (BIT(RBX) | BIT(RBP) | BIT(R11) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
 #define HOMED(r)   ((HOMED_MASK >> (r)) & 1)
 /* Where a guest register that is not homed lives. */
-#define PINNED(r) ((r) == RSP ? SP : (r))
+#define PINNED(r)  ((r) == RSP ? SP : (r))
 
 /* A host pointer to a guest operand: [reg + disp]. */
 struct ptr {
@@ -149,8 +149,8 @@ void lower_insns(struct lower *x);
 void emit_exit(struct lower *x, enum site_kind kind, s32 guest_off);
 /* The host register that holds guest register @r, loading a homed one into @temp. */
 unsigned use_reg(struct lower *x, unsigned r, unsigned temp);
-/* Host register @from -> guest register @r, @bytes of it: 2 are merged, 4 zero-extended (a home takes
- * all 8: the upper half of @from must be zero). */
+/* Host register @from -> guest register @r, @bytes of it: 2 are merged, 4 zero-extended (a home
+ * takes all 8: the upper half of @from must be zero). */
 void set_reg(struct lower *x, unsigned r, unsigned from, unsigned bytes);
 
 /* ---- lower_memory.c ---------------------------------------------------------------------------
