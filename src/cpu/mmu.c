@@ -391,10 +391,19 @@ static void tlb_drop_map(struct tlb *tlb, unsigned word, u64 map)
 	}
 }
 
+/* An entry may have been dropped or may not be written any more: copies of entries go with it. */
+static void forget_copies(struct cpu *cpu, unsigned kind)
+{
+	cpu->tlb[kind].victims.held = 0;
+	cpu->stack[kind] = (struct stack_page){ STACK_NOWHERE, 0 };
+}
+
 void tlb_init(struct cpu *cpu)
 {
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+		forget_copies(cpu, kind);
 		tlb_drop(&cpu->tlb[kind], 0); /* the one whose invalid tag is not zero */
+	}
 	code_jumps_flush(cpu);
 }
 
@@ -405,7 +414,7 @@ void tlb_flush_all(struct cpu *cpu)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
-		tlb->victims.held = 0;
+		forget_copies(cpu, kind);
 		for_used_words(tlb, word, left) tlb_drop_map(tlb, word, tlb->used[word]);
 		tlb->any_large = 0;
 	}
@@ -419,7 +428,7 @@ static void drop_nonglobal(struct cpu *cpu)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
-		tlb->victims.held = 0;
+		forget_copies(cpu, kind);
 		for_used_words(tlb, word, left)
 			tlb_drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
 	}
@@ -451,7 +460,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 		struct tlb *tlb = &cpu->tlb[kind];
 		unsigned index = TLB_INDEX(gva);
 
-		tlb->victims.held = 0;
+		forget_copies(cpu, kind);
 		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
 			tlb_drop(tlb, index);
 		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
@@ -478,7 +487,7 @@ void tlb_revoke_write(struct cpu *cpu, const void *host)
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
 
-		tlb->victims.held = 0;
+		forget_copies(cpu, kind);
 		for_used_words(tlb, word, left)
 		{
 			for (u64 map = tlb->used[word]; map; map &= map - 1) {

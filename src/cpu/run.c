@@ -585,6 +585,7 @@ static enum next leave_signal(struct cpu *cpu)
 	case SIGNAL_XM: fault(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD); break;
 	case SIGNAL_MF: fault(cpu, VEC_MF); break;
 	case SIGNAL_GP: fault_error(cpu, VEC_GP, 0); break;
+	case SIGNAL_NOWHERE: return NEXT_SLOW;
 	case SIGNAL_UD:
 		/* virtual hosts raise a stray one now and then: the instruction must mean it */
 		if (cpu->ud_rip != cpu->rip) {

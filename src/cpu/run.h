@@ -18,7 +18,15 @@ void signals_thread_stop(void);
 struct cpu *signals_current(const struct cpu_vm *vm);
 
 /* What signals_install()'s handler tells leave_signal() in exit_arg. */
-enum signal_cause { SIGNAL_OTHER, SIGNAL_DE, SIGNAL_XM, SIGNAL_MF, SIGNAL_GP, SIGNAL_UD };
+enum signal_cause {
+	SIGNAL_OTHER,
+	SIGNAL_DE,
+	SIGNAL_XM,
+	SIGNAL_MF,
+	SIGNAL_GP,
+	SIGNAL_UD,
+	SIGNAL_NOWHERE
+};
 
 /* The hot parts of cpu_run() and cpu_step(). */
 enum cpu_exit cpu_run_hot(struct cpu *cpu);

@@ -78,6 +78,9 @@ static void handler(int signo, siginfo_t *info, void *context)
 			return;
 		}
 		cause = cause_of(uc);
+		if (signo == SIGSEGV && (u64)(uintptr_t)info->si_addr < PAGE_SIZE &&
+		    cause == SIGNAL_OTHER)
+			cause = SIGNAL_NOWHERE; /* struct stack_page */
 		if (cause != SIGNAL_OTHER) {
 			current->exit_arg = cause;
 			current->scratch[2] = pc;

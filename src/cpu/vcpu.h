@@ -77,6 +77,16 @@ struct tlb {
 	struct tlb_victims victims;
 } __attribute__((aligned(sizeof(struct tlb_entry))));
 
+/* The page that the guest's stack was last seen in: what goes off RSP is compared with this before
+ * it asks the TLB, from which it was copied; the page may be read and written. Forgotten with the
+ * entries put aside. Forgotten, it stands for an address that is not canonical, whose access then
+ * ends in the host's page 0, where nothing is: SIGNAL_NOWHERE. */
+struct stack_page {
+	u64 tag; /* its linear address */
+	u64 host;
+};
+#define STACK_NOWHERE BIT(63)
+
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
 
 #define JC_ENTRIES 16384
@@ -205,15 +215,16 @@ struct cpu {
 	u32 exit_request;     /* any thread: nonzero makes translated code leave at its next poll */
 	u32 saved_flags;      /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
 	u64 fs_base, gs_base; /* == sys.seg[].base; kept here for translated code */
-	u64 host_rsp;         /* C's stack while translated code runs */
-	u64 shadow_sp;        /* translated code's while C runs; 16-byte aligned */
 	u64 code_base;        /* executable address of the code cache */
 	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */
 	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
-	u64 scratch[4];
 	u32 loop_left; /* how often a loop may go round without a check (lower_carry.c) */
+	struct stack_page stack[TLB_KINDS];
 	/* -- end of the 8-bit reach (approximately) */
+	u64 scratch[4];
+	u64 host_rsp;  /* C's stack while translated code runs */
+	u64 shadow_sp; /* translated code's while C runs; 16-byte aligned */
 
 	u64 rip;    /* valid outside translated code */
 	u64 rflags; /* all bits; arithmetic ones valid outside translated code. DF lives here only

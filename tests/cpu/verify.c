@@ -392,6 +392,45 @@ static void calls_and_returns(void)
 	       e_add_state(e, OFF(page_base), 0x1000), e_add_state(e, OFF(code_base), 0x1000));
 }
 
+static void stack_page(void)
+{
+	/* push rax; push rcx; pop rdx: the page of the kernel's stack, SMAP being off */
+	struct block *b = make_block((const u8 *)"\x50\x51\x5a", 3);
+	const size_t at = OFF(stack[TLB_KERNEL_AC]), user = OFF(stack[TLB_USER]);
+	const size_t tag = offsetof(struct stack_page, tag),
+		     host = offsetof(struct stack_page, host);
+	static const char none[] = "guest operand off a register that is no checked pointer";
+	static const char nobody[] = "the stack's page is asked for by no site, or for too little";
+	u32 id = site_of_kind(b, SITE_MEM);
+	const char *why = NULL;
+	bool good = block_verify(m.vm->code, b, &why);
+
+	result(good, "a stack as it is", why);
+	CHANGE(b, "the page of another context's stack", outside,
+	       e_op_state(e, 0x2b, 1, P0, at + tag), e_op_state(e, 0x2b, 1, P0, user + tag));
+	CHANGE(b, "the host's page of another context's stack", outside,
+	       e_op_state(e, 0x03, 1, P0, at + host), e_op_state(e, 0x03, 1, P0, user + host));
+	CHANGE(b, "the tag twice", none, e_op_state(e, 0x03, 1, P0, at + host),
+	       e_op_state(e, 0x03, 1, P0, at + tag));
+	CHANGE(b, "something else is subtracted", none, e_op_state(e, 0x2b, 1, P0, at + tag),
+	       e_op_state(e, 0x2b, 1, P0, at + host));
+	CHANGE(b, "the stack's page is written", outside, e_op_state(e, 0x03, 1, P0, at + host),
+	       e_op_state(e, 0x01, 1, P0, at + host));
+	CHANGE(b, "a stack wider than the page allows", "guest operand outside what was checked",
+	       e_arith_imm(e, 1, 7, P0, PAGE_SIZE - 16), e_arith_imm(e, 1, 7, P0, PAGE_SIZE - 8));
+	CHANGE(b, "the thunk may answer for less", nobody,
+	       e_store_imm64(e, OFF(scratch[1]), PAGE_SIZE - 16),
+	       e_store_imm64(e, OFF(scratch[1]), PAGE_SIZE - 15));
+	CHANGE(b, "the thunk is told nothing", nobody,
+	       e_store_imm64(e, OFF(scratch[1]), PAGE_SIZE - 16), (void)e);
+	CHANGE(b, "the thunk is told a register", nobody,
+	       e_store_imm64(e, OFF(scratch[1]), PAGE_SIZE - 16), e_store(e, RAX, OFF(scratch[1])));
+	CHANGE(b, "the thunk is asked by no site", nobody, e_store_imm32(e, OFF(exit_code), id),
+	       e_store_imm32(e, OFF(exit_code), 0));
+	CHANGE(b, "no answer is taken for one", "a jump backward that is no resumption",
+	       e_mov(e, P0, T0), (void)e);
+}
+
 /* Without a counted step a pointer is none at the loop's end, and so none at its start. */
 static void carried_pointers(void)
 {
@@ -472,6 +511,7 @@ int main(void)
 	user_blocks();
 	jumps();
 	calls_and_returns();
+	stack_page();
 	carried_pointers();
 	printf("1..%u\n", count);
 	machine_free(&m);

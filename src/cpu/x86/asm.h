@@ -87,6 +87,11 @@ static inline void e_store_imm32(struct code_buf *b, size_t off, u32 v) /* mov d
 	e_state(b, 0, off);
 	e32(b, v);
 }
+static inline void e_store_imm64(struct code_buf *b, size_t off, s32 v) /* mov qword [state], v */
+{
+	e8(b, 0x48);
+	e_store_imm32(b, off, v);
+}
 static inline void e_mov(struct code_buf *b, unsigned dst, unsigned src)
 {
 	e_rex(b, 1, src, dst);
@@ -327,6 +332,11 @@ static inline void e_patch(u8 *rel32, const u8 *target)
 	s32 d = target - (rel32 + 4);
 
 	__atomic_store_n((s32 *)rel32, d, __ATOMIC_RELEASE);
+}
+static inline void e_call_to(struct code_buf *b, const u8 *target)
+{
+	e8(b, 0xe8);
+	e32(b, target - (b->p + 4));
 }
 static inline void e_jmp_to(struct code_buf *b, const u8 *target)
 {

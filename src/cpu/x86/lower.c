@@ -27,7 +27,7 @@
  */
 #include "cpu/x86/lower_private.h"
 
-_Static_assert(OFF(scratch) + 32 <= 128 + CPU_RBP_BIAS, "hot fields out of 8-bit reach");
+_Static_assert(OFF(stack[TLB_USER].host) < 128 + CPU_RBP_BIAS, "hot fields out of 8-bit reach");
 
 /* ---- flags ---------------------------------------------------------------------------------- */
 
@@ -179,28 +179,59 @@ void emit_leave(struct lower *x, struct site *s)
 	e_jmp_to(x->b, x->b->base + (s->form == FLAGS_HOST ? t->exit_host : t->exit_saved));
 }
 
+/* A jump that code.c may bind to the block's twin; until then it goes on. */
+static void emit_alternative(struct lower *x, struct site *alt)
+{
+	struct code_buf *b = x->b;
+	u8 *rel;
+
+	if (!alt)
+		return;
+	rel = e_jmp(b, true);
+	alt->patch = cache_off(x, rel);
+	alt->stub = cache_off(x, b->p);
+	e_patch(rel, b->p);
+}
+
+/* The page is not that of cpu->stack: has the TLB it? The rel32 that is taken then. */
+static u8 *emit_stack_stub(struct lower *x, const struct stub *st)
+{
+	struct code_buf *b = x->b;
+
+	if (st->reg != T0)
+		e_mov(b, T0, st->reg);
+	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
+	e_store_imm64(b, OFF(scratch[1]), PAGE_SIZE - MAX(st->site->span, st->site->size));
+	e_call_to(b, b->base + x->l->thunks->stack[tlb_kind(x)]);
+	return e_jcc(b, 6, false); /* jbe */
+}
+
 /* The way to soft_mem_slow() and back. A group's may be bound to the block's twin, which then takes
  * its misses. */
 static void emit_memory_stub(struct lower *x, const struct stub *st)
 {
 	struct code_buf *b = x->b;
-	u8 *rel;
+	u8 *found = NULL;
 
-	if (st->alt) {
-		rel = e_jmp(b, true);
-		st->alt->patch = cache_off(x, rel);
-		st->alt->stub = cache_off(x, b->p);
-		e_patch(rel, b->p);
+	if (st->stack) {
+		found = emit_stack_stub(x, st);
+		emit_alternative(x, st->alt);
+	} else {
+		emit_alternative(x, st->alt);
+		if (st->reg != T0)
+			e_mov(b, T0, st->reg);
+		e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
 	}
-	if (st->reg != T0)
-		e_mov(b, T0, st->reg);
-	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
 	e_jmp_to(b, b->base + x->l->thunks->mem);
 	if (st->reg == T0) {
 		st->site->patch = cache_off(x, st->back);
+		if (found)
+			e_patch(found, st->back);
 		return;
 	}
 	st->site->patch = cache_off(x, b->p);
+	if (found)
+		e_patch(found, b->p);
 	e_mov(b, st->reg, T0);
 	e_jmp_to(b, st->back);
 }
@@ -211,8 +242,7 @@ static void emit_call_stub(struct lower *x, const struct stub *st)
 	struct code_buf *b = x->b;
 
 	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
-	e8(b, 0xe8);
-	e32(b, (b->base + x->l->thunks->call_miss) - (b->p + 4));
+	e_call_to(b, b->base + x->l->thunks->call_miss);
 	e_mov(b, st->reg, T2);
 	st->site->patch = cache_off(x, st->back);
 	e_jmp_to(b, st->back);
@@ -550,7 +580,7 @@ static void emit_page2_check(struct lower *x)
 
 	e_load(b, T0, OFF(page_base));
 	e_lea(b, 1, T0, T0, REG_NONE, 1, PAGE_SIZE);
-	emit_tlb_index(x, T0);
+	emit_tlb_index(b, T0);
 	e_op_indexed(b, 0x3b, 1, T0, T1, tlb_offset(x) + offsetof(struct tlb_entry, exec_tag));
 	other = e_jcc(b, 5, false);
 	e_mov_imm(b, T2, (u64)(uintptr_t)x->l->host2);

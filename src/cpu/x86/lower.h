@@ -115,7 +115,11 @@ struct thunks {
 	u32 enter;     /* void enter(struct cpu *, void *code) */
 	u32 exit_host; /* flags in EFLAGS: saves them, then */
 	u32 exit_saved;
-	u32 mem;          /* slow path of a check: calls soft_mem_slow() */
+	u32 mem; /* slow path of a check: calls soft_mem_slow() */
+	/* called, one for each TLB: T0 is an address minus cpu->stack[].tag. If the TLB has its
+	 * page, at most scratch[1] bytes into it, that becomes cpu->stack[], T0 the host address,
+	 * and the flags say "below or equal"; else T0 and T1 are as @mem wants them. */
+	u32 stack[TLB_KINDS];
 	u32 slow;         /* called: one access of a CTX_SLOW block */
 	u32 exit_signal;  /* the signal handler's way out */
 	u32 jump;         /* T0: RIP to continue at, not in the jump cache */

@@ -125,14 +125,18 @@ void emit_segment(struct lower *x, unsigned dst, unsigned seg)
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
-size_t tlb_offset(const struct lower *x)
+enum tlb_kind tlb_kind(const struct lower *x)
 {
 	u32 ctx = x->l->block->ctx;
-	unsigned kind = (ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER
-			: ctx & CTX_AC                  ? TLB_KERNEL_AC
-							: TLB_KERNEL;
 
-	return OFF(tlb) + kind * sizeof(struct tlb);
+	if ((ctx >> CTX_CPL_SHIFT & 3) == 3)
+		return TLB_USER;
+	return ctx & CTX_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+}
+
+size_t tlb_offset(const struct lower *x)
+{
+	return OFF(tlb) + tlb_kind(x) * sizeof(struct tlb);
 }
 
 static size_t tag_offset(const struct lower *x, unsigned access)
@@ -141,10 +145,8 @@ static size_t tag_offset(const struct lower *x, unsigned access)
 					       : offsetof(struct tlb_entry, read_tag));
 }
 
-void emit_tlb_index(struct lower *x, unsigned reg)
+void emit_tlb_index(struct code_buf *b, unsigned reg)
 {
-	struct code_buf *b = x->b;
-
 	e_mov(b, T1, reg);
 	e_shift(b, 0, 5, T1, 7);
 	e_arith_imm(b, 0, 4, T1, (TLB_ENTRIES - 1) * sizeof(struct tlb_entry));
@@ -154,7 +156,7 @@ void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)
 {
 	struct code_buf *b = x->b;
 
-	emit_tlb_index(x, reg);
+	emit_tlb_index(b, reg);
 	e_op_indexed(b, 0x2b, 1, reg, T1, tag_offset(x, access)); /* sub reg, tag */
 }
 
@@ -163,25 +165,38 @@ void emit_tlb_host(struct lower *x, unsigned reg)
 	e_op_indexed(x->b, 0x03, 1, reg, T1, tlb_offset(x) + offsetof(struct tlb_entry, host));
 }
 
-/* @reg: linear address -> host address, if @span bytes from there may be accessed so. */
+/* @reg: linear address -> host address, if @span bytes from there may be accessed so. @stack: it
+ * goes off RSP. */
 static struct site *emit_inline_check(struct lower *x, unsigned reg, unsigned span, unsigned access,
-				      struct stub **stub)
+				      bool stack, struct stub **stub)
 {
+	size_t page = OFF(stack) + tlb_kind(x) * sizeof(struct stack_page);
 	struct code_buf *b = x->b;
 	struct site *s;
 
-	emit_tlb_entry(x, reg, access);
+	if (stack) {
+		access = MEM_W;
+		e_op_state(b, 0x2b, 1, reg, page + offsetof(struct stack_page, tag)); /* sub */
+	} else {
+		emit_tlb_entry(x, reg, access);
+	}
 	e_arith_imm(b, 1, 7, reg, PAGE_SIZE - span);
 	s = new_site(x, SITE_MEM, x->l->guest[x->i]);
 	s->tag_off = tag_offset(x, access);
 	*stub = add_stub(x, e_jcc(b, 7, false), s); /* ja */
 	(*stub)->reg = reg;
-	emit_tlb_host(x, reg);
+	(*stub)->stack = stack;
+	if (stack)
+		e_op_state(b, 0x03, 1, reg, page + offsetof(struct stack_page, host));
+	else
+		emit_tlb_host(x, reg);
 	(*stub)->back = b->p;
 	return s;
 }
 
-void emit_check(struct lower *x, unsigned size, unsigned access, unsigned seg)
+/* As emit_check(). */
+static void emit_one_check(struct lower *x, unsigned size, unsigned access, unsigned seg,
+			   bool stack)
 {
 	struct code_buf *b = x->b;
 	struct stub *stub;
@@ -191,14 +206,18 @@ void emit_check(struct lower *x, unsigned size, unsigned access, unsigned seg)
 	if (is_slow(x)) {
 		s = new_site(x, SITE_SLOW, x->l->guest[x->i]);
 		e_store_imm32(b, OFF(exit_code), site_id(x, s));
-		e8(b, 0xe8);
-		e32(b, (b->base + x->l->thunks->slow) - (b->p + 4));
+		e_call_to(b, b->base + x->l->thunks->slow);
 	} else {
-		s = emit_inline_check(x, T0, size, access, &stub);
+		s = emit_inline_check(x, T0, size, access, stack, &stub);
 	}
 	s->size = size;
 	s->access = access;
 	s->seg = seg;
+}
+
+void emit_check(struct lower *x, unsigned size, unsigned access, unsigned seg)
+{
+	emit_one_check(x, size, access, seg, false);
 }
 
 /* ---- groups --------------------------------------------------------------------------------- */
@@ -403,6 +422,13 @@ static struct group *group_slot(struct lower *x, const struct group_key *key, s6
 	return g;
 }
 
+/* Is it worth looking at cpu->stack first? */
+static bool on_stack(const struct lower *x, const struct group_key *key)
+{
+	return is_long(x) && key->base == RSP && key->index == REG_NONE && key->seg == SEG_DS &&
+	       key->width == 8;
+}
+
 /* Emits the address of @key's value plus @disp into @reg. */
 typedef void emit_address(struct lower *x, unsigned reg, s64 disp);
 
@@ -425,7 +451,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 		settle(x);
 		address(x, T0, a->disp);
 		emit_segment(x, T0, seg);
-		emit_check(x, a->size, a->access, seg);
+		emit_one_check(x, a->size, a->access, seg, on_stack(x, key));
 		return (struct ptr){ T0, 0 };
 	}
 	*g = plan;
@@ -436,7 +462,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 	settle(x);
 	address(x, g->reg, g->lo);
 	emit_segment(x, g->reg, seg);
-	s = emit_inline_check(x, g->reg, g->hi - g->lo, g->access, &stub);
+	s = emit_inline_check(x, g->reg, g->hi - g->lo, g->access, on_stack(x, key), &stub);
 	s->size = a->size;
 	s->access = a->access;
 	s->seg = seg;
@@ -522,7 +548,7 @@ struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, un
 	flags_clobber(x, x->live_in[x->i]);
 	settle(x);
 	stack_address(x, base, T0, off);
-	emit_check(x, size, access, SEG_SS);
+	emit_one_check(x, size, access, SEG_SS, on_stack(x, &key));
 	return (struct ptr){ T0, 0 };
 }
 

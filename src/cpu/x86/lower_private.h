@@ -57,6 +57,7 @@ struct stub {
 	u8 *back;    /* SITE_MEM, SITE_CALL: where to go on */
 	struct site *site;
 	struct site *alt; /* SITE_MEM of a group: its SITE_ALT */
+	u8 stack;         /* SITE_MEM: it is cpu->stack that does not have the page */
 	u8 reg; /* SITE_MEM: holds the address, takes the pointer; SITE_CALL: takes what to call */
 };
 
@@ -162,10 +163,11 @@ void movzx16(struct code_buf *b, unsigned dst, unsigned src);
 void emit_effective(struct lower *x, unsigned dst, s32 add);
 /* Adds what segmentation adds to @dst (flags clobbered). In CTX_NONFLAT soft_access_slow() does. */
 void emit_segment(struct lower *x, unsigned dst, unsigned seg);
-/* struct cpu offset of the TLB that the block's accesses use. */
+/* The TLB that the block's accesses use, and its struct cpu offset. */
+enum tlb_kind tlb_kind(const struct lower *x);
 size_t tlb_offset(const struct lower *x);
 /* T1 = TLB_INDEX(@reg) times the entry's size. Clobbers EFLAGS. */
-void emit_tlb_index(struct lower *x, unsigned reg);
+void emit_tlb_index(struct code_buf *b, unsigned reg);
 /* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which
  * becomes the offset in its page, or something larger if @access is not in the TLB. Then, with T1
  * as it was:

@@ -126,6 +126,31 @@ static void emit_call_miss(struct code_buf *b, struct thunks *t)
 	e_jmp_to(b, b->base + t->exit_saved);
 }
 
+/* An address off RSP that is not in the page of cpu->stack. */
+static void emit_stack_page(struct code_buf *b, struct thunks *t, enum tlb_kind kind)
+{
+	size_t tlb = OFF(tlb) + kind * sizeof(struct tlb);
+	size_t page = OFF(stack) + kind * sizeof(struct stack_page);
+	size_t tag = tlb + offsetof(struct tlb_entry, write_tag);
+	u8 *miss;
+
+	t->stack[kind] = b->p - b->base;
+	e_op_state(b, 0x03, 1, T0, page + offsetof(struct stack_page, tag)); /* add */
+	emit_tlb_index(b, T0);
+	e_op_indexed(b, 0x2b, 1, T0, T1, tag);       /* sub */
+	e_op_state(b, 0x3b, 1, T0, OFF(scratch[1])); /* cmp */
+	miss = e_jcc(b, 7, false);
+	e_store(b, T0, OFF(scratch[0]));
+	e_op_indexed(b, 0x8b, 1, T0, T1, tag); /* mov */
+	e_store(b, T0, page + offsetof(struct stack_page, tag));
+	e_op_indexed(b, 0x8b, 1, T0, T1, tlb + offsetof(struct tlb_entry, host));
+	e_store(b, T0, page + offsetof(struct stack_page, host));
+	e_load(b, T1, OFF(scratch[0]));
+	e_lea(b, 1, T0, T0, T1, 1, 0);
+	e_patch(miss, b->p);
+	e8(b, 0xc3);
+}
+
 void lower_thunks(struct code_buf *b, struct thunks *t)
 {
 	u8 *out, *failed, *miss[3];
@@ -167,6 +192,9 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	emit_resume(b);
 	e8(b, 0xff); /* jmp [scratch2] */
 	e_state(b, 4, OFF(scratch[2]));
+
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
+		emit_stack_page(b, t, kind);
 
 	/* slow access: called, T0 = address or segment offset */
 	t->slow = b->p - b->base;

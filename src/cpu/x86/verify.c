@@ -70,7 +70,7 @@ static const struct field privileged[] = { FIELD(cr0), FIELD(cr2), FIELD(cr3), F
 /* What is known of a register. */
 enum fact {
 	ANYTHING,
-	SUBTRACTED, /* a tag was subtracted */
+	SUBTRACTED, /* a tag was subtracted: of the TLB, or, @of, of cpu->stack */
 	COMPARED,   /* ... and compared with @hi */
 	BOUNDED,    /* ... and is at most @hi */
 	POINTER,    /* host address; [lo, hi) from it may be accessed */
@@ -117,6 +117,7 @@ struct turns {
 struct facts {
 	struct knowledge reg[16];
 	struct turns turns;
+	u32 exit_code, stack_limit; /* last stored, the other one to scratch[1]; 0: nobody knows */
 };
 
 struct pending {
@@ -129,17 +130,25 @@ struct verify {
 	const struct block *block;
 	struct facts now;
 	u32 at;
-	bool flows;    /* the instruction before this one continues here */
-	u32 exit_code; /* last stored */
+	bool flows; /* the instruction before this one continues here */
 	struct pending pending[PENDING_MAX];
 	unsigned pending_count;
-	u8 starts[BLOCK_MAX_CODE / 8 + 1]; /* a bit a byte: an instruction begins */
 	struct {
 		u32 from, to;
+		u8 reg; /* rbx was just moved to it */
 	} back[BLOCK_MAX_SITES];
 	unsigned back_count;
-	u32 resume; /* where a call goes on that the jump cache does not know; what it needs there
-		     */
+	struct {
+		u32 at; /* behind the check that has made @reg a pointer to @bytes */
+		u8 reg, write;
+		s32 bytes;
+	} made[BLOCK_MAX_SITES];
+	unsigned made_count;
+	u8 moved_to; /* mov moved_to, rbx: the instruction that ends at @moved_end */
+	u32 moved_end;
+	u32 answered; /* behind the call of a thunk for the stack's page */
+	u32 resume;   /* where a call goes on that the jump cache does not know; what it needs there
+		       */
 	struct facts resume_facts;
 	struct {
 		u32 at; /* 0: there is none */
@@ -225,8 +234,25 @@ static bool counts_turns(const struct verify *v, s64 at)
 		 v->ops[1].imm.value.u == 1));
 }
 
+static enum tlb_kind tlb_kind(const struct block *block)
+{
+	if ((block->ctx >> CTX_CPL_SHIFT & 3) == 3)
+		return TLB_USER;
+	return block->ctx & CTX_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+}
+
+/* Offset of what cpu->stack has for this block. */
+static size_t stack_of(const struct block *block)
+{
+	return offsetof(struct cpu, stack) + tlb_kind(block) * sizeof(struct stack_page);
+}
+
 static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
 {
+	const struct field stack = { stack_of(v->block), sizeof(struct stack_page) };
+
+	if (!write && inside(&stack, 1, at, o->size / 8))
+		return true;
 	if (is_kernel(v) && inside(privileged + (write ? ARRAY_LEN(privileged) - 1 : 0),
 				   write ? 1 : ARRAY_LEN(privileged), at, o->size / 8))
 		return true;
@@ -240,11 +266,7 @@ static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, 
 
 static size_t tlb_of(const struct block *block)
 {
-	unsigned kind = (block->ctx >> CTX_CPL_SHIFT & 3) == 3 ? TLB_USER
-			: block->ctx & CTX_AC                  ? TLB_KERNEL_AC
-							       : TLB_KERNEL;
-
-	return offsetof(struct cpu, tlb) + kind * sizeof(struct tlb);
+	return offsetof(struct cpu, tlb) + tlb_kind(block) * sizeof(struct tlb);
 }
 
 enum column { COLUMN_READ, COLUMN_WRITE, COLUMN_HOST, COLUMN_EXEC, COLUMN_NONE };
@@ -570,6 +592,25 @@ static bool moves_by_a_turn(struct verify *v, int reg)
 	return true;
 }
 
+/* Has C seen to it that the pointer it gives at this site may be written to? */
+static bool may_write(const struct verify *v, const struct site *s)
+{
+	return s->span ? column_of(v, s->tag_off) == COLUMN_WRITE : s->access & MEM_W;
+}
+
+/* The pointer into the stack's page in rbx is, from here on, as good as the one that C would give.
+ */
+static bool stack_is_written(const struct verify *v)
+{
+	for (u32 i = 0; i < v->block->site_count; i++) {
+		const struct site *s = &v->code->sites[v->block->sites + i];
+
+		if (s->kind == SITE_MEM && s->patch == v->at + v->zi.length)
+			return may_write(v, s);
+	}
+	return true;
+}
+
 /* The new knowledge of the first operand, a general register. */
 static struct knowledge learn(const struct verify *v, int reg)
 {
@@ -607,11 +648,21 @@ static struct knowledge learn(const struct verify *v, int reg)
 		column = table_operand(v, 1);
 		if (wide && (column == COLUMN_READ || column == COLUMN_WRITE))
 			k = (struct knowledge){ SUBTRACTED, column == COLUMN_WRITE, 0, 0 };
+		if (wide &&
+		    state_operand(v, 1, stack_of(v->block) + offsetof(struct stack_page, tag)))
+			k = (struct knowledge){ SUBTRACTED, 1, 0, 0, .of = 1 };
 		return k;
 	case ZYDIS_MNEMONIC_ADD:
-		if (wide && old->fact == BOUNDED && table_operand(v, 1) == COLUMN_HOST)
-			k = (struct knowledge){ POINTER, old->write, 0, PAGE_SIZE - old->hi };
-		else if (wide && old->fact == ROOM_BOUNDED && table_operand(v, 1) == COLUMN_HOST)
+		if (wide && old->fact == BOUNDED &&
+		    (old->of ? state_operand(v, 1,
+					     stack_of(v->block) + offsetof(struct stack_page, host))
+			     : table_operand(v, 1) == COLUMN_HOST))
+			k = (struct knowledge){ POINTER,
+						old->write && (!old->of || reg != T0 ||
+							       stack_is_written(v)),
+						0, PAGE_SIZE - old->hi };
+		else if (wide && old->fact == ROOM_BOUNDED && !old->of &&
+			 table_operand(v, 1) == COLUMN_HOST)
 			k = (struct knowledge){ ROOM_POINTER, old->write, 0, old->hi };
 		else if (wide && old->fact == COUNT_NEG && imm == PAGE_SIZE &&
 			 (u64)old->lo << old->hi <= PAGE_SIZE)
@@ -727,7 +778,12 @@ static void update(struct verify *v)
 	if (reg >= 0 && moves_by_a_turn(v, reg))
 		return;
 	if (state_operand(v, 0, offsetof(struct cpu, exit_code)) && is_immediate(v, 1))
-		v->exit_code = v->ops[1].imm.value.u;
+		v->now.exit_code = v->ops[1].imm.value.u;
+	if (state_operand(v, 0, offsetof(struct cpu, scratch[1])))
+		v->now.stack_limit = is_immediate(v, 1) && v->ops[0].size == 64 &&
+						     v->ops[1].imm.value.u < PAGE_SIZE
+					     ? v->ops[1].imm.value.u
+					     : 0;
 	if (reg >= 0 && v->ops[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) {
 		old = v->now.reg[reg];
 		first = learn(v, reg);
@@ -747,6 +803,18 @@ static void update(struct verify *v)
 	}
 	if (reg >= 0 && first.fact != ANYTHING)
 		v->now.reg[reg] = first;
+	if (first.fact == POINTER && v->zi.mnemonic == ZYDIS_MNEMONIC_ADD &&
+	    v->made_count < ARRAY_LEN(v->made)) {
+		v->made[v->made_count].at = v->at + v->zi.length;
+		v->made[v->made_count].reg = reg;
+		v->made[v->made_count].write = first.write;
+		v->made[v->made_count++].bytes = first.hi;
+	}
+	if (v->zi.mnemonic == ZYDIS_MNEMONIC_MOV && reg >= 0 && v->ops[0].size == 64 &&
+	    is_register(v, 1, T0)) {
+		v->moved_to = reg;
+		v->moved_end = v->at + v->zi.length;
+	}
 }
 
 /* ---- control --------------------------------------------------------------------------------- */
@@ -765,6 +833,8 @@ static void meet(struct facts *a, const struct facts *b)
 	a->turns.mask = turns ? a->turns.mask & b->turns.mask : 0;
 	a->turns.may &= a->turns.mask & b->turns.may;
 	a->turns.down = 0;
+	a->exit_code = a->exit_code == b->exit_code ? a->exit_code : 0;
+	a->stack_limit = a->stack_limit == b->stack_limit ? a->stack_limit : 0;
 	for (unsigned i = 0; i < 16; i++) {
 		struct knowledge *k = &a->reg[i];
 		const struct knowledge *o = &b->reg[i];
@@ -773,7 +843,7 @@ static void meet(struct facts *a, const struct facts *b)
 			k->fact = ANYTHING;
 			continue;
 		}
-		if (k->fact != POINTER && (k->hi != o->hi || k->lo != o->lo))
+		if (k->fact != POINTER && (k->hi != o->hi || k->lo != o->lo || k->of != o->of))
 			k->fact = ANYTHING;
 		k->write &= o->write;
 		k->lo = MAX(k->lo, o->lo);
@@ -785,9 +855,9 @@ static void meet(struct facts *a, const struct facts *b)
 static bool is_thunk(const struct verify *v, u32 at)
 {
 	const struct thunks *t = &v->code->thunks;
-	bool ours = v->exit_code - EXIT_SITE - v->block->sites < v->block->site_count;
+	bool ours = v->now.exit_code - EXIT_SITE - v->block->sites < v->block->site_count;
 
-	if (v->exit_code == EXIT_STALE && at == t->exit_saved)
+	if (v->now.exit_code == EXIT_STALE && at == t->exit_saved)
 		return true;
 	if (at == t->exit_host || at == t->exit_saved || at == t->mem || at == t->branch)
 		return ours;
@@ -862,18 +932,39 @@ static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
 		return refuse(v, "a jump out of the block");
 	if (resumes(v, to, facts))
 		return true;
+	if (v->zi.mnemonic == ZYDIS_MNEMONIC_JBE && v->at == v->answered) {
+		if (to == v->code->sites[v->now.exit_code - EXIT_SITE].patch)
+			return true; /* as soft_mem_slow() would */
+		return refuse(v, "the stack's page is not taken to where it was asked for");
+	}
 	if (v->head.at && to == v->head.at)
 		return end_turns(v, facts);
 	if (to <= v->at) { /* back from soft_mem_slow(), which check_back() looks at */
 		if (v->back_count == ARRAY_LEN(v->back))
 			return refuse(v, "too many jumps backward");
 		v->back[v->back_count].from = v->at;
+		v->back[v->back_count].reg = v->moved_end == v->at ? v->moved_to : T0;
 		v->back[v->back_count++].to = to;
 		return true;
 	}
 	if (v->pending_count == PENDING_MAX)
 		return refuse(v, "too many jumps");
 	v->pending[v->pending_count++] = (struct pending){ to, *facts };
+	return true;
+}
+
+/* The thunk answers for as many bytes as scratch[1] leaves of a page: at least those of its site.
+ */
+static bool asks_for_stack(struct verify *v)
+{
+	const struct site *s = &v->code->sites[v->now.exit_code - EXIT_SITE];
+
+	if (!is_site(v, v->now.exit_code, SITE_MEM) || !v->now.stack_limit ||
+	    v->now.stack_limit + MAX(s->size, s->span) > PAGE_SIZE)
+		return refuse(v, "the stack's page is asked for by no site, or for too little");
+	v->answered = v->at + v->zi.length;
+	for (unsigned i = 0; i < 16; i++)
+		v->now.reg[i].fact = ANYTHING;
 	return true;
 }
 
@@ -891,16 +982,18 @@ static bool check_call(struct verify *v)
 	} else {
 		to = v->at + v->zi.length + v->ops[0].imm.value.s;
 		if (to == v->code->thunks.call_miss) {
-			if (!is_site(v, v->exit_code, SITE_CALL))
+			if (!is_site(v, v->now.exit_code, SITE_CALL))
 				return refuse(v, "a call without its site");
 			v->now.reg[T1].fact = ANYTHING;
 			v->now.reg[T2] = (struct knowledge){ TARGET, 0, 0, 0 };
 			return true;
 		}
+		if (to == v->code->thunks.stack[tlb_kind(v->block)])
+			return asks_for_stack(v);
 		if (to == v->code->thunks.slow) {
-			const struct site *s = &v->code->sites[v->exit_code - EXIT_SITE];
+			const struct site *s = &v->code->sites[v->now.exit_code - EXIT_SITE];
 
-			if (!is_site(v, v->exit_code, SITE_SLOW))
+			if (!is_site(v, v->now.exit_code, SITE_SLOW))
 				return refuse(v, "a slow access of no site");
 			v->now.reg[T0] = /* C keeps the others that hold something */
 				(struct knowledge){ POINTER, !!(s->access & MEM_W), 0, s->size };
@@ -981,8 +1074,6 @@ static void arrive(struct verify *v)
 		any = true;
 		v->pending[i--] = v->pending[--v->pending_count];
 	}
-	if (!v->flows)
-		v->exit_code = 0;
 	if (!any)
 		memset(&v->now, 0, sizeof(v->now)); /* a return site, a resumption, or dead */
 	for (u32 i = 0; i < v->block->site_count; i++) {
@@ -996,15 +1087,18 @@ static void arrive(struct verify *v)
 	}
 }
 
-static bool starts_at(const struct verify *v, u32 at)
+/* Is the pointer that C gives at this site, in @reg, as good as what its check would have made? */
+static bool answers(const struct verify *v, const struct site *s, u32 at, int reg)
 {
-	u32 off = at - v->block->code;
-
-	return v->starts[off / 8] >> off % 8 & 1;
+	for (unsigned i = 0; i < v->made_count; i++)
+		if (v->made[i].at == at && v->made[i].reg == reg)
+			return v->made[i].bytes <= MAX(s->size, s->span) &&
+			       (may_write(v, s) || !v->made[i].write);
+	return false;
 }
 
-/* A stub goes back to where its check was left, with the pointer that C gave: "mov reg, rbx; jmp
- * back", whose first instruction is where the thunk resumes. Nothing else jumps backward. */
+/* C goes on where a check was left, with the pointer in rbx: there itself, or in a stub's "mov reg,
+ * rbx; jmp back". Nothing else jumps backward. */
 static bool check_back(struct verify *v)
 {
 	for (unsigned i = 0; i < v->back_count; i++) {
@@ -1013,10 +1107,20 @@ static bool check_back(struct verify *v)
 		for (u32 k = 0; k < v->block->site_count && !known; k++) {
 			const struct site *s = &v->code->sites[v->block->sites + k];
 
-			known = s->kind == SITE_MEM && s->patch == v->back[i].from - 3;
+			known = s->kind == SITE_MEM && s->patch == v->back[i].from - 3 &&
+				answers(v, s, v->back[i].to, v->back[i].reg);
 		}
-		if (!known || !starts_at(v, v->back[i].to))
+		if (!known)
 			return refuse(v, "a jump backward that is no resumption");
+	}
+	for (u32 k = 0; k < v->block->site_count; k++) {
+		const struct site *s = &v->code->sites[v->block->sites + k];
+		bool known = s->kind != SITE_MEM || answers(v, s, s->patch, T0);
+
+		for (unsigned i = 0; i < v->back_count && !known; i++)
+			known = s->patch == v->back[i].from - 3;
+		if (!known)
+			return refuse(v, "C would go on where no check was left");
 	}
 	return true;
 }
@@ -1030,15 +1134,12 @@ static bool counts_down(const struct verify *v)
 static void verify_all(struct verify *v, const ZydisDecoder *decoder)
 {
 	while (!v->why && !v->once_again && v->at < v->block->code_end) {
-		u32 off = v->at - v->block->code;
-
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, v->code->buf.base + v->at,
 							 v->block->code_end - v->at, &v->zi,
 							 v->ops))) {
 			refuse(v, "bytes that are no instruction");
 			break;
 		}
-		v->starts[off / 8] |= 1 << off % 8;
 		arrive(v);
 		v->flows = true;
 		if (counts_down(v) && !begin_turns(v))
