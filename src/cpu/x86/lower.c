@@ -659,6 +659,7 @@ void lower_block(struct lowering *l)
 		emit_fall_through(&x);
 	}
 	carry_copy(&x);
+	emit_fars(&x);
 	emit_stubs(&x);
 	while (cache_off(&x, x.b->p) < block->entry_saved + BLOCK_MIN_CODE)
 		e8(x.b, 0xcc);

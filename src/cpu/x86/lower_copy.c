@@ -66,6 +66,8 @@ static void encode_legacy(struct lower *x, const struct operands *o)
 
 		if (i == end - 1u && insn->gpr_op)
 			v = (v & 0xf8) | (o->op & 7);
+		if (o->turned && v != 0x85) /* TEST has one direction, in which it makes no odds */
+			v |= 2;
 		if (insn->map == 0 && i == insn->opcode_offset && v == 0x82)
 			v = 0x80; /* alias that 64-bit mode lacks */
 		e8(b, v);
@@ -176,6 +178,25 @@ static bool rm_takes_memory(const struct insn *insn)
 	return false;
 }
 
+/* Of a homed and a pinned register, the homed one in ModRM.reg: can they change places, so that the
+ * homed one may be a memory operand? */
+static bool can_turn(const struct insn *insn)
+{
+	u8 op = insn->opcode;
+
+	return insn->encoding == ENCODING_LEGACY && insn->map == 0 && insn->has_modrm &&
+	       ((op < 0x40 && (op & 7) == 1) || op == 0x85 || op == 0x89) && insn->gpr_reg &&
+	       insn->gpr_rm && HOMED(insn->reg) && !HOMED(insn->rm);
+}
+
+/* XOR or SUB of a register and itself: what it was does not count. */
+static bool is_zeroing(const struct insn *insn)
+{
+	return insn->encoding == ENCODING_LEGACY && insn->map == 0 && !insn->bytewide &&
+	       (insn->mnemonic == ZYDIS_MNEMONIC_XOR || insn->mnemonic == ZYDIS_MNEMONIC_SUB) &&
+	       insn->gpr_reg && insn->gpr_rm && insn->reg == insn->rm && insn->opsize >= 4;
+}
+
 /* A general-register operand that lives in memory and goes through a temporary. */
 struct moved {
 	u8 reg;   /* guest register */
@@ -237,7 +258,7 @@ static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field,
 	}
 	m->store |= !!(gpr & MEM_W);
 	/* a narrow write keeps the rest of the register */
-	if ((gpr & MEM_R || width < 4) && !m->loaded)
+	if ((gpr & MEM_R || width < 4) && !m->loaded && !is_zeroing(x->insn))
 		load_moved(x, m);
 	return m->temp;
 }
@@ -295,10 +316,20 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 		bool high = is_high_byte(insn, insn->gpr_rm, insn->rm);
 
 		home = high ? insn->rm - 4 : insn->rm;
-		if (HOMED(home) && rm_takes_memory(insn) && !writes_part(insn->gpr_rm, high)) {
+		if (HOMED(home) && rm_takes_memory(insn) && !is_zeroing(insn) &&
+		    !writes_part(insn->gpr_rm, high)) {
 			o.form = RM_STATE;
 			o.state = HOME(home) + high;
 		}
+	}
+	if (!memory && can_turn(insn)) {
+		o.turned = true;
+		o.reg = PINNED(insn->rm);
+		o.form = RM_STATE;
+		o.state = HOME(insn->reg);
+		encode(x, &o);
+		flags_after(x);
+		return;
 	}
 	o.reg = place(x, &mv, insn->gpr_reg, o.reg, legacy_temp ? T0 : T2, legacy_temp);
 	if (o.form == RM_REG && insn->gpr_rm)

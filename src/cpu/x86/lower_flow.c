@@ -173,6 +173,12 @@ void lower_jcc(struct lower *x)
 	form = x->form;
 	if (target > x->l->guest[x->i] && target < (s32)PAGE_SIZE) {
 		link_to(x, e_jcc(b, cc, true), target, live);
+	} else if (!in_page(target)) {
+		x->fars[x->far_count++] = (struct far){ .jump = e_jcc(b, cc, false),
+							.target = target,
+							.insn = x->i,
+							.form = live ? form : FLAGS_DEAD,
+							.live = live };
 	} else {
 		skip = e_jcc(b, cc ^ 1, false);
 		emit_direct(x, target, live);
@@ -180,6 +186,19 @@ void lower_jcc(struct lower *x)
 		x->ended = false;
 	}
 	x->form = form;
+}
+
+void emit_fars(struct lower *x)
+{
+	for (unsigned i = 0; i < x->far_count; i++) {
+		const struct far *f = &x->fars[i];
+
+		e_patch(f->jump, x->b->p);
+		x->i = f->insn;
+		x->insn = &x->l->insns[x->i];
+		x->form = f->form;
+		emit_direct(x, f->target, f->live);
+	}
 }
 
 /* LOOP, LOOPcc and JrCXZ: the native instruction decides, on the same RCX. Out of the page C does,

@@ -47,9 +47,11 @@ struct group {
 	struct group_key key;
 	s64 ref, lo, hi;
 };
-#define GROUPS     2 /* lower_call_outside() takes one register */
+#define GROUPS         2 /* lower_call_outside() takes one register */
 /* Wider groups miss more often because a page ends in them. */
-#define GROUP_SPAN 256
+#define GROUP_SPAN     256
+/* Conditional branches out of the page: few leave a block, which may have a second copy. */
+#define BLOCK_MAX_FARS (2 * BLOCK_MAX_INSNS)
 
 struct stub {
 	u8 *jump;    /* rel32 to be pointed here */
@@ -89,6 +91,12 @@ struct lower {
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
 	s32 rsp_pending;    /* guest RSP is SP plus this */
 	u8 flips;           /* CTX_AC, if the context of what comes is not the block's there */
+	struct far {
+		u8 *jump; /* rel32 of a conditional branch to @target, which is not in the page */
+		s32 target;
+		u8 insn, form, live;
+	} fars[BLOCK_MAX_FARS];
+	unsigned far_count;
 	u8 live_in[BLOCK_MAX_INSNS];
 	struct stub stubs[BLOCK_MAX_SITES]; /* large: add_stub() clears what it takes */
 };
@@ -221,6 +229,7 @@ struct operands {
 	struct ptr ptr; /* RM_PTR */
 	size_t state;   /* RM_STATE: struct cpu offset */
 	bool no_rex;    /* AH..DH are among the operands */
+	bool turned;    /* the opcode for the other direction: @reg and @rm have changed places */
 };
 
 void encode(struct lower *x, const struct operands *o);
@@ -260,6 +269,8 @@ void emit_direct(struct lower *x, s32 target, u8 live);
 /* The block ends where the next one begins. */
 void emit_fall_through(struct lower *x);
 void lower_jcc(struct lower *x);
+/* Behind the block: where its conditional branches go that leave the page. */
+void emit_fars(struct lower *x);
 void lower_loop(struct lower *x);
 void lower_push(struct lower *x);
 void lower_pop(struct lower *x);
