@@ -43,6 +43,19 @@ struct cpu_cpuid {
 	u32 eax, ebx, ecx, edx;
 };
 
+/* What makes translated code fast, and can be left out to find what makes it wrong. */
+enum cpu_plain {
+	CPU_PLAIN_GROUPS = 1 << 0,  /* every access checks for itself */
+	CPU_PLAIN_LOOPS = 1 << 1,   /* no loop carries its pointers */
+	CPU_PLAIN_STACK = 1 << 2,   /* the stack is looked for in the TLB, as everything else */
+	CPU_PLAIN_FLAGS = 1 << 3,   /* all flags are wanted everywhere */
+	CPU_PLAIN_LINKS = 1 << 4,   /* blocks are not chained */
+	CPU_PLAIN_JUMPS = 1 << 5,   /* the jump cache stays empty */
+	CPU_PLAIN_RETURNS = 1 << 6, /* returns ask the jump cache */
+	CPU_PLAIN_SLEEP = 1 << 7,   /* no overwritten block is kept */
+	CPU_PLAIN_ALL = (1 << 8) - 1,
+};
+
 struct cpu_vm_config {
 	unsigned cpus;                    /* processors that may be created, 1..255 */
 	unsigned sockets, cores, threads; /* topology; sockets * cores * threads == cpus */
@@ -50,6 +63,7 @@ struct cpu_vm_config {
 	bool step;                        /* one instruction a block, no chaining, exact flags */
 	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
 	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
+	unsigned plain;                   /* debug: enum cpu_plain */
 	int perf_map;                     /* descriptor that perf_map.c writes to; 0: none */
 	int jitdump;                      /* the same for jitdump.c, open for reading too */
 	int guest_symbols;                /* ... and of symbols.c's file for it; 0: none */

@@ -10,7 +10,7 @@ bool dormant_page(struct cpu_vm *vm, gpa_t page)
 {
 	const struct ram_slot *slot;
 
-	return ram_ptr(vm, page, &slot) &&
+	return !(vm->config.plain & CPU_PLAIN_SLEEP) && ram_ptr(vm, page, &slot) &&
 	       __atomic_load_n(&slot->info[(page - slot->gpa) >> PAGE_SHIFT], __ATOMIC_RELAXED) &
 		       PAGE_REWRITTEN;
 }

@@ -285,8 +285,8 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 {
 	struct jump_entry *e = &cpu->jc[jump_slot(pc)];
 
-	if (cpu->vm->config.check_blocks)
-		return; /* every entry comes by here */
+	if (cpu->vm->config.plain & CPU_PLAIN_JUMPS)
+		return;
 	if (!may_lead_to(block) || (block->ctx & (CTX_SINGLE | CTX_NOGROUP)))
 		return;
 	note_mapping(cpu, pc);
@@ -480,7 +480,7 @@ static void bind_link(struct cpu *cpu, struct site *s, struct block *to)
 {
 	struct code_cache *code = cpu->vm->code;
 
-	if (cpu->vm->config.check_blocks)
+	if (cpu->vm->config.plain & CPU_PLAIN_LINKS)
 		return;
 	if (s->block->page2 != ~0ull || (s->block->ctx & CTX_SINGLE))
 		return;

@@ -406,7 +406,10 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	struct code_cache *code = cpu->vm->code;
 	struct insn insns[BLOCK_MAX_INSNS];
 	struct block fresh = { .page = page, .page2 = ~0ull, .off = pc & ~PAGE_MASK, .ctx = ctx };
-	struct lowering l = { .buf = &code->buf, .thunks = &code->thunks, .insns = insns };
+	struct lowering l = { .buf = &code->buf,
+			      .thunks = &code->thunks,
+			      .insns = insns,
+			      .plain = cpu->vm->config.plain };
 	struct footprint_draft draft;
 	u64 started = __builtin_ia32_rdtsc();
 	struct block *block;

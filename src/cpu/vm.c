@@ -165,6 +165,8 @@ struct cpu_vm *cpu_vm_new(const struct cpu_vm_config *config, GError **error)
 	}
 	vm = g_new0(struct cpu_vm, 1);
 	vm->config = *config;
+	if (config->check_blocks) /* every entry comes by run.c */
+		vm->config.plain |= CPU_PLAIN_LINKS | CPU_PLAIN_JUMPS;
 	vm->bus = config->bus;
 	vm->config.bus = (struct cpu_bus){ .opaque = vm,
 					   .mmio = bus_mmio,

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The random differential tester: short straight programs run natively, translated and stepped; all
- * three must agree on registers, flags, vector state, memory and exceptions.
+ * The random differential tester: programs run natively, translated and stepped; all three must
+ * agree on registers, flags, vector state, memory and exceptions. Most are short and straight; some
+ * are loops over arrays, and some are whole: functions with frames that call each other, with loops
+ * and random instructions in them.
  *
- *   cpu-diff [--cases N] [--seed S] [--only SEED] [--length N] [--faults] [--legacy-sse ...]
+ *   cpu-diff [--cases N] [--seed S] [--only SEED] [--length N] [--faults] [--combinations]
  *
  * Every memory operand's registers are loaded right before it, so that the address is known: most
  * land inside the four data pages, many across a page boundary (which the guest's physical memory
  * does not have: its pages are scattered). With --faults one data page is missing or read-only.
- * A failure prints the case's seed; --only SEED runs that case and prints everything.
+ * With --combinations the programs, most of them whole, are spread over all combinations of what
+ * the translator can leave out (enum cpu_plain). A failure prints the case's seed; --only SEED runs
+ * that case and prints everything.
  */
 #include "machine.h"
 #include "native.h"
@@ -28,6 +32,7 @@
 static struct insn_contract contract;
 static u64 xcr0;
 static bool faults; /* one data page is missing or read-only */
+static bool combinations;
 static u64 rng_state;
 
 static u64 rnd(void)
@@ -47,10 +52,11 @@ static u64 below(u64 n)
  */
 
 struct program {
-	u8 bytes[1024];
+	u8 bytes[CODE_PAGES * PAGE_SIZE];
 	unsigned len;
-	unsigned starts[MAX_INSNS * 4];
+	unsigned starts[512];
 	unsigned count;
+	bool whole;  /* other immediates would lose its stack */
 	bool masked; /* which byte of a masked operand CR2 names is the processor's choice */
 };
 
@@ -487,10 +493,175 @@ static void put_loop(struct program *p)
 	p->len += 4;
 }
 
+/* ---- whole programs --------------------------------------------------------------------------
+ */
+
+/* The stack is where no other access of a program goes, so every return finds its address. */
+#define WHOLE_STACK     (DATA_GVA + 448)
+#define FUNCTIONS_MAX   4
+#define FRAME           40 /* bytes */
+#define REFERENCES_MAX  24
+#define PAIRS_OF_PUSHES 2
+
+/* A call or jump whose function is not placed yet. */
+struct reference {
+	unsigned at; /* of the rel32 or of the imm64 */
+	u8 function;
+	bool absolute;
+};
+
+struct whole {
+	struct reference references[REFERENCES_MAX];
+	unsigned count, functions;
+	unsigned entry[FUNCTIONS_MAX];
+};
+
+static unsigned not_rsp(void)
+{
+	unsigned reg;
+
+	do
+		reg = below(16);
+	while (reg == RSP);
+	return reg;
+}
+
+static void refer(struct whole *w, unsigned at, unsigned function, bool absolute)
+{
+	w->references[w->count++] = (struct reference){ at, function, absolute };
+}
+
+/* A call of a function with a larger number than @self, so that none comes back to itself. */
+static void put_call(struct program *p, struct whole *w, unsigned first)
+{
+	unsigned function = first + below(w->functions - first), reg = not_rsp();
+
+	if (w->count == REFERENCES_MAX)
+		return;
+	if (below(3)) {
+		put(p, (u8[]){ 0xe8, 0, 0, 0, 0 }, 5);
+		refer(w, p->len - 4, function, false);
+		return;
+	}
+	put_mov_imm64(p, reg, 0);
+	refer(w, p->len - 8, function, true);
+	put(p, (u8[]){ 0x40 | reg >> 3, 0xff, 0xd0 | (reg & 7) }, 3);
+}
+
+/* MOV, ADD or SUB between a register and the frame, either way. */
+static void put_frame_access(struct program *p)
+{
+	static const u8 opcodes[] = { 0x89, 0x8b, 0x01, 0x03, 0x29, 0x2b };
+	unsigned reg = not_rsp();
+
+	put(p,
+	    (u8[]){ (below(3) ? 0x48 : 0x40) | (reg & 8) >> 1, opcodes[below(6)],
+		    0x44 | (reg & 7) << 3, 0x24, 8 + below(FRAME - 16) },
+	    5);
+}
+
+/* Anything that leaves RSP alone. */
+static void put_plain_insn(struct program *p)
+{
+	unsigned len = p->len, count = p->count;
+	bool masked = p->masked;
+
+	if (put_random_insn(p) >> RSP & 1) {
+		p->len = len;
+		p->count = count;
+		p->masked = masked;
+		put_frame_access(p);
+	}
+}
+
+static void put_pieces(struct program *p, struct whole *w, unsigned first)
+{
+	for (unsigned n = 1 + below(4); n--;) {
+		switch (below(6)) {
+		case 0:
+			if (first < w->functions)
+				put_call(p, w, first);
+			break;
+		case 1: put_plain_insn(p); break;
+		default: put_frame_access(p);
+		}
+	}
+}
+
+/* push, push; sub rsp; pieces, some of them in a loop counted in the frame; add rsp; pop, pop; ret,
+ * or a jump to another function, which returns for this one. */
+static void put_function(struct program *p, struct whole *w, unsigned self)
+{
+	unsigned reg[PAIRS_OF_PUSHES], pushes = below(PAIRS_OF_PUSHES + 1), body;
+
+	w->entry[self] = p->len;
+	for (unsigned i = 0; i < pushes; i++) {
+		reg[i] = not_rsp();
+		put(p, (u8[]){ 0x40 | reg[i] >> 3, 0x50 | (reg[i] & 7) }, 2);
+	}
+	put(p, (u8[]){ 0x48, 0x83, 0xec, FRAME }, 4);
+	put_pieces(p, w, self + 1);
+	if (below(2)) {
+		put(p, (u8[]){ 0x48, 0xc7, 0x04, 0x24, 1 + below(5), 0, 0, 0 }, 8);
+		body = p->len;
+		put_pieces(p, w, self + 1);
+		put(p, (u8[]){ 0x48, 0xff, 0x0c, 0x24 }, 4); /* dec qword [rsp] */
+		put(p, (u8[]){ 0x0f, 0x85 }, 2);
+		*(s32 *)(p->bytes + p->len) = (s32)(body - (p->len + 4));
+		p->len += 4;
+	}
+	put(p, (u8[]){ 0x48, 0x83, 0xc4, FRAME }, 4);
+	while (pushes--)
+		put(p, (u8[]){ 0x40 | reg[pushes] >> 3, 0x58 | (reg[pushes] & 7) }, 2);
+	if (self + 1 < w->functions && below(5) == 0 && w->count < REFERENCES_MAX) {
+		put(p, (u8[]){ 0xe9, 0, 0, 0, 0 }, 5);
+		refer(w, p->len - 4, self + 1, false);
+	} else {
+		put(p, (u8[]){ 0xc3 }, 1);
+	}
+}
+
+static void put_whole(struct program *p)
+{
+	struct whole w = { .functions = 1 + below(FUNCTIONS_MAX) };
+
+	p->whole = true;
+	put_mov_imm64(p, RSP, WHOLE_STACK);
+	for (unsigned n = 1 + below(3); n--;) {
+		put_call(p, &w, 0);
+		put_plain_insn(p);
+	}
+	put(p, (u8[]){ 0xcc }, 1);
+	for (unsigned i = 0; i < w.functions; i++) {
+		if (below(4) == 0 && p->len < PAGE_SIZE - 64) { /* about the page's end */
+			unsigned to = PAGE_SIZE - 64 + below(128);
+
+			memset(p->bytes + p->len, 0xcc, to - p->len);
+			p->len = to;
+		}
+		put_function(p, &w, i);
+	}
+	for (unsigned i = 0; i < w.count; i++) {
+		const struct reference *r = &w.references[i];
+		u64 address = CODE_GVA + w.entry[r->function];
+		s32 off = w.entry[r->function] - (r->at + 4);
+
+		if (r->absolute)
+			memcpy(p->bytes + r->at, &address, 8);
+		else
+			memcpy(p->bytes + r->at, &off, 4);
+	}
+}
+
 static void make_program(struct program *p, unsigned insns)
 {
 	p->len = p->count = 0;
-	p->masked = false;
+	p->masked = p->whole = false;
+	if (insns > 1 && below(combinations ? 2 : 12) == 0) {
+		put_whole(p);
+		p->bytes[p->len] = 0xcc;
+		return;
+	}
 	if (below(16) == 0)
 		put_string(p);
 	if (insns > 1 && below(12) == 0)
@@ -511,6 +682,8 @@ static bool vary(struct program *p)
 	struct insn i, other;
 	u8 b[15];
 
+	if (p->whole)
+		return false;
 	for (unsigned k = 0; k < p->count; k++) {
 		u8 *at = p->bytes + p->starts[k];
 
@@ -615,6 +788,12 @@ static void run_native(const struct native_state *start, const struct program *p
 	clean_xsave(o->xsave);
 }
 
+static void put_code(struct machine *m, u8 *at, const u8 *code, unsigned bytes)
+{
+	memcpy(at, code, bytes);
+	cpu_vm_memory_written(m->vm, machine_gpa(m, at), bytes);
+}
+
 static void run_guest(struct machine *m, const struct native_state *start, const struct program *p,
 		      struct outcome *o)
 {
@@ -626,8 +805,9 @@ static void run_guest(struct machine *m, const struct native_state *start, const
 	s.rflags = 2 | (start->rflags & FLAGS_ARITH);
 	s.xcr0 = xcr0;
 	memcpy(s.xsave, start->xsave, sizeof(s.xsave));
-	memcpy(m->code, p->bytes, p->len + 1);
-	cpu_vm_memory_written(m->vm, machine_gpa(m, m->code), p->len + 1);
+	put_code(m, m->code, p->bytes, MIN(p->len + 1, PAGE_SIZE));
+	if (p->len >= PAGE_SIZE)
+		put_code(m, m->code_behind, p->bytes + PAGE_SIZE, p->len + 1 - PAGE_SIZE);
 	o->vector = machine_run(m, &s);
 	memcpy(o->gpr, s.gpr, sizeof(o->gpr));
 	o->rip = s.rip;
@@ -802,6 +982,9 @@ static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsig
 	if (!run_program(&c, machines, "first", verbose))
 		return false;
 	first = c.p;
+	if (c.p.whole &&
+	    !run_program(&c, machines, "again", verbose)) /* with what is known by now */
+		return false;
 	if (below(4) || !vary(&c.p))
 		return true;
 	if (!run_program(&c, machines, "with other immediates", verbose))
@@ -818,12 +1001,15 @@ static void find_woken(void *woken, const char *group, const char *name, u64 val
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "cases", 1, 0, 'n' },  { "seed", 1, 0, 's' },
-						 { "only", 1, 0, 'o' },   { "length", 1, 0, 'l' },
-						 { "faults", 0, 0, 'f' }, { 0 } };
+	static const struct option options[] = {
+		{ "cases", 1, 0, 'n' },  { "seed", 1, 0, 's' },
+		{ "only", 1, 0, 'o' },   { "length", 1, 0, 'l' },
+		{ "faults", 0, 0, 'f' }, { "combinations", 0, 0, 'c' },
+		{ "plain", 1, 0, 'p' },  { 0 }
+	};
 	static struct machine fast, step;
 	u64 cases = 20000, seed = 1, only = 0, failed = 0, woken = 0;
-	unsigned length = MAX_INSNS;
+	unsigned length = MAX_INSNS, plain = 0;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -833,10 +1019,12 @@ int main(int argc, char **argv)
 		case 'o': only = strtoull(optarg, NULL, 0); break;
 		case 'l': length = strtoul(optarg, NULL, 0); break;
 		case 'f': faults = true; break;
+		case 'c': combinations = true; break;
+		case 'p': plain = strtoul(optarg, NULL, 0); break;
 		default: return 2;
 		}
 	}
-	machine_init(&fast, false);
+	machine_init_plain(&fast, plain);
 	machine_init(&step, true);
 	xcr0 = fast.vm->xcr0_mask;
 	find_components();
@@ -851,11 +1039,19 @@ int main(int argc, char **argv)
 	if (only)
 		return !run_case(&fast, &step, only, length, true);
 	unstable_max = 3 + cases / 200000;
-	for (u64 i = 0; i < cases && failed < 10; i++)
+	for (u64 i = 0; i < cases && failed < 10; i++) {
+		if (combinations && i * (CPU_PLAIN_ALL + 1) / cases != plain) {
+			machine_free(&fast);
+			machine_init_plain(&fast, ++plain);
+			native_go_first();
+		}
 		failed += !run_case(&fast, &step, seed * 0x100000000ull + i, length, false);
+		if (failed && combinations)
+			printf("# without %#x of enum cpu_plain\n", plain);
+	}
 	cpu_counters(fast.cpu, find_woken, &woken);
 	printf("# %llu blocks woken\n", (unsigned long long)woken);
-	failed += cases >= 10000 && !woken;
+	failed += cases >= 10000 && !woken && !combinations;
 	printf("1..1\n%s 1 - %llu random programs, seed %llu%s\n", failed ? "not ok" : "ok",
 	       (unsigned long long)cases, (unsigned long long)seed,
 	       faults ? ", with page faults" : "");

@@ -79,7 +79,7 @@ static void make_idt(struct machine *m)
 }
 
 static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off,
-		 int perf_map, int jitdump, int guest_symbols)
+		 unsigned plain, int perf_map, int jitdump, int guest_symbols)
 {
 	struct cpu_vm_config config = {
 		.cpus = cpus,
@@ -88,6 +88,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.threads = 1,
 		.step = step,
 		.verify_blocks = true,
+		.plain = plain,
 		.perf_map = perf_map,
 		.jitdump = jitdump,
 		.guest_symbols = guest_symbols,
@@ -116,7 +117,7 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		m->data[i] = m->ram + scattered[i];
 	}
 	m->code = map(m, CODE_GVA);
-	map(m, CODE_GVA + PAGE_SIZE);
+	m->code_behind = map(m, CODE_GVA + PAGE_SIZE);
 	map(m, IST_GVA);
 	make_idt(m);
 	g = map(m, IDT_GVA + 0x2000);
@@ -150,22 +151,27 @@ void machine_init(struct machine *m, bool step)
 
 void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 {
-	init(m, step, cpus, NULL, 0, 0, 0);
+	init(m, step, cpus, NULL, 0, 0, 0, 0);
+}
+
+void machine_init_plain(struct machine *m, unsigned plain)
+{
+	init(m, false, 1, NULL, plain, 0, 0, 0);
 }
 
 void machine_init_without(struct machine *m, const char *const *features_off)
 {
-	init(m, false, 1, features_off, 0, 0, 0);
+	init(m, false, 1, features_off, 0, 0, 0, 0);
 }
 
 void machine_init_perf_map(struct machine *m, int fd, int symbols)
 {
-	init(m, false, 1, NULL, fd, 0, symbols);
+	init(m, false, 1, NULL, 0, fd, 0, symbols);
 }
 
 void machine_init_jitdump(struct machine *m, int fd, int symbols)
 {
-	init(m, false, 1, NULL, 0, fd, symbols);
+	init(m, false, 1, NULL, 0, 0, fd, symbols);
 }
 
 void machine_free(struct machine *m)

@@ -23,8 +23,8 @@ struct machine {
 	struct cpu *cpu; /* the first of */
 	struct cpu *cpus[4];
 	u8 *ram;
-	u8 *data[DATA_PAGES]; /* host addresses; guest physical pages are not adjacent */
-	u8 *code;
+	u8 *data[DATA_PAGES];   /* host addresses; guest physical pages are not adjacent */
+	u8 *code, *code_behind; /* its two pages */
 	u64 *data_pte[DATA_PAGES];
 	struct x86_state state; /* template */
 	/* what a read from where no memory is does, or NULL; it reads ones */
@@ -33,6 +33,8 @@ struct machine {
 
 void machine_init(struct machine *m, bool step);
 void machine_init_smp(struct machine *m, bool step, unsigned cpus);
+/* Without some optimisations: enum cpu_plain. */
+void machine_init_plain(struct machine *m, unsigned plain);
 /* With CPUID features hidden: NULL-terminated names. */
 void machine_init_without(struct machine *m, const char *const *features_off);
 /* With a map for perf on @fd, and the kernel's symbols on @symbols or 0. */

@@ -106,6 +106,19 @@ void native_init(u64 xcr0)
 		sigaction(signals[i], &action, &before[signals[i]]);
 }
 
+void native_go_first(void)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+	struct sigaction action, old;
+
+	sigaction(SIGUSR1, NULL, &action);
+	for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
+		sigaction(signals[i], &action, &old);
+		if (old.sa_sigaction != handler)
+			before[signals[i]] = old;
+	}
+}
+
 void native_run(struct native_state *s)
 {
 	running = s;

@@ -19,6 +19,8 @@ struct native_state {
 
 /* Once. @xcr0: the components of xsave that are loaded and compared. */
 void native_init(u64 xcr0);
+/* After a processor was made, which takes the signals for itself. */
+void native_go_first(void);
 /* Runs from @s until INT3 or an exception; @s becomes the state then. The code must end in INT3. */
 void native_run(struct native_state *s);
 

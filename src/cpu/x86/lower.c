@@ -530,7 +530,7 @@ static void compute_liveness(struct lower *x)
 
 		if (i + 1 < (int)l->count)
 			l->live_after[i] = x->live_in[i + 1];
-		if (l->block->ctx & CTX_SINGLE)
+		if (l->block->ctx & CTX_SINGLE || l->plain & CPU_PLAIN_FLAGS)
 			l->live_after[i] = l->live_taken[i] = FL_ALL;
 		live = l->live_after[i];
 		if (insn->kind == KIND_JCC || insn->kind == KIND_LOOP)

@@ -145,6 +145,7 @@ struct lowering {
 	struct site *sites;             /* room for BLOCK_MAX_SITES */
 	unsigned site_count;
 	u32 first_site;                    /* global index of sites[0] */
+	unsigned plain;                    /* enum cpu_plain */
 	struct footprint_draft *footprint; /* NULL: none is wanted */
 };
 

@@ -475,7 +475,10 @@ void lower_ret(struct lower *x)
 		s->tag_off = drops;
 		e_mov_imm(x->b, T2, site_id(x, s));
 	}
-	e8(x->b, 0xc3);
+	if (x->l->plain & CPU_PLAIN_RETURNS)
+		e_jmp_to(x->b, x->b->base + x->l->thunks->lookup);
+	else
+		e8(x->b, 0xc3);
 	x->ended = true;
 }
 

@@ -425,8 +425,8 @@ static struct group *group_slot(struct lower *x, const struct group_key *key, s6
 /* Is it worth looking at cpu->stack first? */
 static bool on_stack(const struct lower *x, const struct group_key *key)
 {
-	return is_long(x) && key->base == RSP && key->index == REG_NONE && key->seg == SEG_DS &&
-	       key->width == 8;
+	return !(x->l->plain & CPU_PLAIN_STACK) && is_long(x) && key->base == RSP &&
+	       key->index == REG_NONE && key->seg == SEG_DS && key->width == 8;
 }
 
 /* Emits the address of @key's value plus @disp into @reg. */
@@ -474,7 +474,8 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 
 static bool may_group(const struct lower *x)
 {
-	return !(x->l->block->ctx & CTX_NOGROUP) && !is_single(x);
+	return !(x->l->block->ctx & CTX_NOGROUP) && !is_single(x) &&
+	       !(x->l->plain & CPU_PLAIN_GROUPS);
 }
 
 static void operand_address(struct lower *x, unsigned reg, s64 disp)
