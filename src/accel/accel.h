@@ -30,6 +30,7 @@ struct accel_bus {
 
 struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
+	u64 code_cache_bytes;            /* of the software CPU; 0: its default */
 	bool step, check_blocks;         /* debug switches of the software CPU */
 	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
 	int jitdump;                     /* descriptor for perf of the code itself; 0: none */

@@ -19,6 +19,7 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.sockets = config->sockets,
 		.cores = config->cores,
 		.threads = config->threads,
+		.code_cache_bytes = config->code_cache_bytes,
 		.step = config->step,
 		.check_blocks = config->check_blocks,
 		.verify_blocks = config->check_blocks,

@@ -490,7 +490,11 @@ struct block *code_block_at(struct code_cache *code, u64 pc)
 
 bool code_has_room(const struct code_cache *code)
 {
+	const size_t most = sizeof(struct block) + BLOCK_MAX_SITES * sizeof(struct site) +
+			    BLOCK_MAX_MAPS * sizeof(struct host_map) + 2 * sizeof(struct insn);
+
 	return (size_t)(code->buf.limit - code->buf.p) > BLOCK_MAX_CODE &&
+	       code_table_bytes(code) + most <= code->bytes &&
 	       code->block_count < code->block_max &&
 	       code->site_count + BLOCK_MAX_SITES < code->site_max &&
 	       code->map_count + BLOCK_MAX_MAPS < code->map_max &&

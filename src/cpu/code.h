@@ -86,7 +86,15 @@ void code_yield(void);
 void code_exclusive_begin(struct cpu_vm *vm, struct cpu *self);
 void code_exclusive_end(struct cpu_vm *vm, struct cpu *self);
 
-/* Is there room for one more block of any size? */
+/* What the tables take that grow with the blocks. */
+static inline size_t code_table_bytes(const struct code_cache *code)
+{
+	return code->block_count * sizeof(struct block) + code->site_count * sizeof(struct site) +
+	       code->map_count * sizeof(struct host_map) + code->insn_count * sizeof(struct insn) +
+	       code->footprint_used;
+}
+
+/* Is there room for one more block of any size? Neither the code nor its tables outgrow @bytes. */
 bool code_has_room(const struct code_cache *code);
 /* Forgets everything. The caller is CODE_OUT and holds nothing of the cache. */
 void code_flush(struct cpu_vm *vm, struct cpu *self);

@@ -59,17 +59,19 @@ enum cpu_plain {
 struct cpu_vm_config {
 	unsigned cpus;                    /* processors that may be created, 1..255 */
 	unsigned sockets, cores, threads; /* topology; sockets * cores * threads == cpus */
-	size_t code_cache_bytes;          /* 0: the default */
-	bool step;                        /* one instruction a block, no chaining, exact flags */
-	bool check_blocks;                /* debug: compare a block's guest bytes at every entry */
-	bool verify_blocks;               /* debug: take new blocks apart again (x86/verify.c) */
-	unsigned plain;                   /* debug: enum cpu_plain */
-	int perf_map;                     /* descriptor that perf_map.c writes to; 0: none */
-	int jitdump;                      /* the same for jitdump.c, open for reading too */
-	int guest_symbols;                /* ... and of symbols.c's file for it; 0: none */
-	u64 tsc_hz;                       /* 0: measure the host's */
-	u64 lapic_hz;                     /* frequency of the local APIC timer's input, for CPUID */
-	const char *const *features_off;  /* NULL-terminated Linux names of CPUID bits to hide */
+	/* What translated code may take, and what its tables may take; 0: 64 MiB. A full cache is
+	 * emptied. */
+	size_t code_cache_bytes;
+	bool step;                       /* one instruction a block, no chaining, exact flags */
+	bool check_blocks;               /* debug: compare a block's guest bytes at every entry */
+	bool verify_blocks;              /* debug: take new blocks apart again (x86/verify.c) */
+	unsigned plain;                  /* debug: enum cpu_plain */
+	int perf_map;                    /* descriptor that perf_map.c writes to; 0: none */
+	int jitdump;                     /* the same for jitdump.c, open for reading too */
+	int guest_symbols;               /* ... and of symbols.c's file for it; 0: none */
+	u64 tsc_hz;                      /* 0: measure the host's */
+	u64 lapic_hz;                    /* frequency of the local APIC timer's input, for CPUID */
+	const char *const *features_off; /* NULL-terminated Linux names of CPUID bits to hide */
 	struct cpu_bus bus;
 };
 

@@ -86,16 +86,18 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 void cpu_vm_counters(struct cpu_vm *vm, cpu_counter_fn *visit, void *opaque)
 {
 	struct code_cache *code = vm->code;
-	u64 blocks, bytes, flushes, invalidated;
+	u64 blocks, bytes, tables, flushes, invalidated;
 
 	code_lock(code);
 	blocks = code->block_count;
 	bytes = code->buf.p - code->start;
+	tables = code_table_bytes(code);
 	flushes = code->flushes;
 	invalidated = code->invalidated;
 	code_unlock(code);
 	visit(opaque, "code-cache", "blocks", blocks);
 	visit(opaque, "code-cache", "bytes", bytes);
+	visit(opaque, "code-cache", "table-bytes", tables);
 	visit(opaque, "code-cache", "bytes-at-most", code->bytes);
 	visit(opaque, "code-cache", "flushes", flushes);
 	visit(opaque, "code-cache", "blocks-invalidated", invalidated);

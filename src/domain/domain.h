@@ -121,6 +121,7 @@ struct domain {
 
 	char *name, *uuid, *machine;
 	u64 memory_kib, current_kib;
+	u64 code_cache_kib; /* of the software CPU; 0: its default */
 	bool memory_shared; /* memoryBacking: a memfd, or shared access */
 	unsigned vcpus, vcpus_current;
 	struct {

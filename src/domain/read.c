@@ -155,6 +155,7 @@ static void read_general(struct domain *domain, const xmlNode *root)
 	domain->name = g_strdup(xml_text(xml_child(root, "name")));
 	domain->uuid = g_strdup(xml_text(xml_child(root, "uuid")));
 	domain->memory_kib = read_kib(xml_child(root, "memory"));
+	domain->code_cache_kib = read_kib(xml_find(root, "features/tcg/tb-cache"));
 	domain->memory_shared = read_shared(root);
 	domain->current_kib = read_kib(xml_child(root, "currentMemory"));
 	domain->clock = word_number(xml_attr(xml_child(root, "clock"), "offset"), offsets);

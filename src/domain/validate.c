@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DISK_SERIAL_MAX 20           /* virtio 1.2, 5.2.6: VIRTIO_BLK_ID_BYTES */
-#define MEMORY_MIN_KIB  (2ull << 10) /* what lodge-vmm takes */
-#define MEMORY_MAX_KIB  (1ull << 30) /* 1 TiB */
-#define SERIAL_PORTS    4            /* COM1 to COM4 */
+#define DISK_SERIAL_MAX    20 /* virtio 1.2, 5.2.6: VIRTIO_BLK_ID_BYTES */
+#define CODE_CACHE_MIN_KIB (8 * 1024)
+#define CODE_CACHE_MAX_KIB (1024 * 1024) /* as far as a jump reaches */
+#define MEMORY_MIN_KIB     (2ull << 10)  /* what lodge-vmm takes */
+#define MEMORY_MAX_KIB     (1ull << 30)  /* 1 TiB */
+#define SERIAL_PORTS       4             /* COM1 to COM4 */
 
 #define CHANNEL_NAME_MAX   255
 #define FW_CFG_NAME_MAX    55
@@ -112,6 +114,18 @@ static bool validate_memory(const struct domain *domain, const xmlNode *root, GE
 				   "it or leave it out",
 				   kib);
 	return true;
+}
+
+static bool validate_code_cache(const struct domain *domain, const xmlNode *root, GError **error)
+{
+	const xmlNode *cache = xml_find(root, "features/tcg/tb-cache");
+	u64 kib = cache ? size_kib(cache) : CODE_CACHE_MIN_KIB;
+
+	if (kib >= CODE_CACHE_MIN_KIB && kib <= CODE_CACHE_MAX_KIB)
+		return true;
+	return domain_fail(domain, error, DOMAIN_ERROR_VALUE, cache,
+			   "%" G_GUINT64_FORMAT " KiB is not between 8 MiB and 1 GiB; %s", kib,
+			   xml_attr(cache, "unit") ? "correct it" : "is unit='MiB' missing?");
 }
 
 static bool validate_vcpus(const struct domain *domain, const xmlNode *root, GError **error)
@@ -662,10 +676,10 @@ bool domain_validate(struct domain *domain, GError **error)
 	if (!xml_attr(root, "type"))
 		return missing(domain, error, root, "type='kvm' or 'qemu'");
 	return validate_name(domain, root, error) && validate_memory(domain, root, error) &&
-	       validate_vcpus(domain, root, error) && validate_os(domain, root, error) &&
-	       validate_cpu(domain, root, error) && validate_clock(domain, root, error) &&
-	       validate_fw_cfg(domain, root, error) && validate_boot(domain, root, error) &&
-	       validate_disks(domain, devices, error) &&
+	       validate_code_cache(domain, root, error) && validate_vcpus(domain, root, error) &&
+	       validate_os(domain, root, error) && validate_cpu(domain, root, error) &&
+	       validate_clock(domain, root, error) && validate_fw_cfg(domain, root, error) &&
+	       validate_boot(domain, root, error) && validate_disks(domain, devices, error) &&
 	       validate_interfaces(domain, devices, error) &&
 	       validate_serials(domain, devices, error) &&
 	       validate_channels(domain, devices, error) &&

@@ -50,11 +50,15 @@ static json_t *plan_vcpus(const struct domain *domain)
 
 static json_t *plan_cpu(const struct launch_private *p)
 {
-	json_t *off = json_array();
+	json_t *off = json_array(), *cpu;
 
 	for (unsigned i = 0; i < p->features_off->len; i++)
 		json_array_append_new(off, json_string(p->features_off->pdata[i]));
-	return json_pack("{s:o}", "features_off", off);
+	cpu = json_pack("{s:o}", "features_off", off);
+	if (p->domain->code_cache_kib)
+		json_object_set_new(cpu, "code_cache_bytes",
+				    json_integer(p->domain->code_cache_kib * KIB));
+	return cpu;
 }
 
 static json_t *plan_lifecycle(const struct launch *launch)

@@ -75,6 +75,7 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 		.sockets = config->sockets,
 		.cores = config->cores,
 		.threads = config->threads,
+		.code_cache_bytes = config->code_cache_bytes,
 		.step = config->step,
 		.check_blocks = config->check_blocks,
 		.perf_map = config->perf_map,

@@ -78,6 +78,7 @@ struct vm_config {
 	bool memory_shared; /* other processes can map it */
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;
+	u64 code_cache_bytes;                 /* the same */
 	int perf_map, jitdump, guest_symbols; /* of struct accel_config */
 	const char *const *features_off;
 	const struct memory_limits *limits; /* NULL: none; outlives the machine */

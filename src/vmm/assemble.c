@@ -249,6 +249,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 		.sockets = MIN(plan->sockets, UINT32_MAX),
 		.cores = MIN(plan->cores, UINT32_MAX),
 		.threads = MIN(plan->threads, UINT32_MAX),
+		.code_cache_bytes = plan->code_cache_bytes,
 		.step = plan->cpu_step,
 		.check_blocks = plan->cpu_check_blocks,
 		.perf_map = MAX(plan->perf_map_fd, 0),

@@ -165,7 +165,9 @@ static const struct member vcpus_members[] = {
 	P("threads", NUMBER, true, threads),
 	END,
 };
-static const struct member cpu_members[] = { S(features_off, ARRAY, false), END };
+static const struct member cpu_members[] = { P("code_cache_bytes", NUMBER, false, code_cache_bytes),
+					     END };
+static const struct member cpu_lists[] = { S(features_off, ARRAY, false), END };
 static const struct member cpu_debug_members[] = {
 	P("step", BOOLEAN, false, cpu_step),
 	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
@@ -334,6 +336,9 @@ static int check_words(struct plan *plan, const struct sections *s, GError **err
 	return 0;
 }
 
+#define CODE_CACHE_MIN (8 * MIB)
+#define CODE_CACHE_MAX (1 * GIB) /* as far as a jump reaches */
+
 static int check_perf_map(const struct plan *plan, GError **error)
 {
 	if (plan->perf_map_fd >= 0 && plan->perf_map_fd <= STDERR_FILENO)
@@ -355,7 +360,7 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	if (parse_object(s->engine, "engine", engine_members, p, error) ||
 	    parse_object(s->memory, "memory", memory_members, p, error) ||
 	    parse_object(s->vcpus, "vcpus", vcpus_members, p, error) ||
-	    parse_object(s->cpu, "cpu", cpu_members, s, error) ||
+	    parse_split(s->cpu, "cpu", cpu_members, p, cpu_lists, s, error) ||
 	    parse_object(s->cpu_debug, "cpu_debug", cpu_debug_members, p, error) ||
 	    parse_object(s->clock, "clock", clock_members, p, error) ||
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
@@ -363,6 +368,9 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 		return -EINVAL;
 	if (check_perf_map(p, error))
 		return -EINVAL;
+	if (p->code_cache_bytes &&
+	    (p->code_cache_bytes < CODE_CACHE_MIN || p->code_cache_bytes > CODE_CACHE_MAX))
+		return fail(error, "cpu", "code_cache_bytes", "must be 8 MiB to 1 GiB");
 	if (s->monitor && parse_object(s->monitor, "monitor", monitor_members, p, error))
 		return -EINVAL;
 	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))

@@ -29,6 +29,7 @@ struct plan {
 	bool memory_shared;
 	u64 vcpus, sockets, cores, threads;
 	const char **features_off; /* NULL-terminated */
+	u64 code_cache_bytes;      /* 0: the default */
 	bool cpu_step, cpu_check_blocks, cpu_stats;
 	int perf_map_fd, jitdump_fd, guest_symbols_fd;
 	const char *clock_offset;

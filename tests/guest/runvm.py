@@ -46,7 +46,7 @@ class Vm:
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  keeps=(),
-                 rng=True, nets=(), ports=(), guard=True):
+                 rng=True, nets=(), ports=(), guard=True, cpu=None):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
@@ -115,6 +115,8 @@ class Vm:
             "lifecycle": lifecycle or {"poweroff": "destroy", "reboot": "destroy",
                                        "crash": "destroy"},
         }
+        if cpu:
+            plan["cpu"] = {"features_off": [], **cpu}
         if self.log:
             plan["log"] = {"fd": self.give(self.log.fileno()), "level": log_level}
         self.plan = plan
