@@ -717,6 +717,8 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	block = find_block(cpu, pc, ctx);
 	if (!block || !code_fetchable(cpu, ctx, block->first_bytes))
 		return false;
+	/* a full cache is another epoch: what the old one's jumps and frames say is gone */
+	cpu->jc_key = cpu_jump_key(cpu);
 	if (link && flushes == cpu->vm->code->flushes)
 		bind_link(cpu, link, block);
 	remember_jump(cpu, pc, block);
