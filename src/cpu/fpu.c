@@ -11,7 +11,7 @@
  * Hot. References: SDM vol. 1 chapter 13, APM vol. 2 section 11.5.
  */
 #include "cpu/bytes.h"
-#include "cpu/run.h"
+#include "cpu/helper.h"
 
 #include <Zydis/Zydis.h>
 
@@ -39,9 +39,9 @@ void fpu_enter(struct cpu *cpu)
 	cpu->fpu_loaded = 1;
 }
 
-void fpu_leave(struct cpu *cpu)
+/* The state in the registers to cpu->xsave as well. */
+static void fpu_save(struct cpu *cpu)
 {
-	static const u32 mxcsr = MXCSR_DEFAULT;
 	u64 mask = cpu->vm->xcr0_mask;
 
 	if (!cpu->fpu_loaded)
@@ -52,6 +52,15 @@ void fpu_leave(struct cpu *cpu)
 				 : "a"((u32)mask), "d"((u32)(mask >> 32)));
 	else
 		__asm__ volatile("fxsave64 %0" : "=m"(cpu->xsave));
+}
+
+void fpu_leave(struct cpu *cpu)
+{
+	static const u32 mxcsr = MXCSR_DEFAULT;
+
+	if (!cpu->fpu_loaded)
+		return;
+	fpu_save(cpu);
 	__asm__ volatile("fninit\n\tldmxcsr %0" : : "m"(mxcsr));
 	cpu->fpu_loaded = 0;
 }
@@ -184,6 +193,46 @@ static bool component(const struct cpu *cpu, unsigned i, u32 *offset, u32 *bytes
 	return false;
 }
 
+/* What a kernel saves at a switch: to plain memory of one page, with no way to a device or a fault
+ * between, so the state may stay in the registers. False: not so, nothing is done. */
+static bool xsave_plain(struct cpu *cpu, gva_t gva, u64 rfbm)
+{
+	const u64 plain = 7; /* x87, SSE, AVX */
+	u32 offset = LEGACY_BYTES, bytes = HEADER_BYTES;
+	struct mem_ref ref;
+	u8 *x = cpu->xsave;
+	u64 in_use;
+
+	if ((rfbm & 3) != 3 || rfbm & ~plain || !cpu_64bit(cpu) ||
+	    (rfbm & 4 && !component(cpu, 2, &offset, &bytes)) ||
+	    (gva & ~PAGE_MASK) + offset + bytes > PAGE_SIZE ||
+	    !mem_ref(cpu, gva, offset + bytes, ACCESS_W, &ref) || !ref.host)
+		return false;
+	fpu_save(cpu);
+	in_use = load64(x + XSTATE_BV);
+	if (in_use & 1) {
+		*(u64 *)ref.host = load64(x);
+		copy_bytes(ref.host + 32, x + 32, 128);
+	} else {
+		*(u64 *)ref.host = FCW_DEFAULT;
+		clear_bytes(ref.host + 32, 128);
+	}
+	*(u64 *)(ref.host + 8) = *(u64 *)(ref.host + 16) = 0; /* hide_pointers() */
+	*(u32 *)(ref.host + 24) = load32(x + 24);
+	*(u32 *)(ref.host + 28) = cpu->vm->mxcsr_mask;
+	if (in_use & 2)
+		copy_bytes(ref.host + 160, x + 160, 256);
+	else
+		clear_bytes(ref.host + 160, 256);
+	if (rfbm & 4 && in_use & 4)
+		copy_bytes(ref.host + offset, x + offset, bytes);
+	else if (rfbm & 4)
+		clear_bytes(ref.host + offset, bytes);
+	*(u64 *)(ref.host + XSTATE_BV) = (load64(ref.host + XSTATE_BV) & ~rfbm) | (in_use & rfbm);
+	mem_ref_written(cpu, &ref, 0, offset + bytes);
+	return true;
+}
+
 static bool xsave(struct cpu *cpu, gva_t gva)
 {
 	u64 rfbm = requested(cpu) & cpu->xcr0;
@@ -192,6 +241,10 @@ static bool xsave(struct cpu *cpu, gva_t gva)
 	u8 *x = cpu->xsave;
 
 	if (!aligned(cpu, gva, 64))
+		return false;
+	if (xsave_plain(cpu, gva, rfbm))
+		return true;
+	if (cpu->fault_pending)
 		return false;
 	for (unsigned i = 2; i < 63; i++)
 		if (rfbm >> i & 1 && component(cpu, i, &offset, &bytes) &&
@@ -263,7 +316,8 @@ static bool xrstor(struct cpu *cpu, gva_t gva)
 			return false;
 	if (rfbm & 6 && !mxcsr_valid(cpu, load32(area + 24)))
 		return false;
-	fpu_leave(cpu);
+	if (rfbm != cpu->vm->xcr0_mask || !cpu_64bit(cpu)) /* else nothing of it is left */
+		fpu_leave(cpu);
 	hide_pointers(area);
 	if (rfbm & bv & 1) {
 		copy_bytes(x, area, 24);
@@ -280,6 +334,8 @@ static bool xrstor(struct cpu *cpu, gva_t gva)
 		if (rfbm & bv & BIT(i) && component(cpu, i, &offset, &bytes))
 			copy_bytes(x + offset, area + offset, bytes);
 	*(u64 *)(x + XSTATE_BV) = (load64(x + XSTATE_BV) & ~rfbm) | (bv & rfbm);
+	if (cpu->fpu_loaded)
+		fpu_enter(cpu);
 	return true;
 }
 
