@@ -169,6 +169,8 @@ void perf_map_add_thunks(struct perf_map *map, const struct code_cache *code)
 		{ t->jump_return, "jump_return" },
 		{ t->call_miss, "call_miss" },
 		{ t->call_late, "call_late" },
+		{ t->syscall, "syscall" },
+		{ t->sysret, "sysret" },
 		{ t->lookup, "lookup" },
 		{ t->return_empty, "return_empty" },
 		{ t->return_stale, "return_stale" },

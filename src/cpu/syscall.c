@@ -6,10 +6,11 @@
  * SDM vol. 2 and APM vol. 3. The vendors differ; the guest has the host's vendor and gets its
  * behaviour: SYSCALL and SYSRET outside 64-bit mode exist on AMD only, SYSENTER in long mode on
  * Intel only, and Intel checks a non-canonical RIP in SYSRET itself.
+ *
+ * SYSCALL and SYSRET of 64-bit code are mostly executed by thunks (x86/lower_thunks.c), which do
+ * what is here.
  */
 #include "cpu/helper.h"
-
-#define FLAGS_LOADABLE 0x3c7fd7ull /* SYSRET: all but RF, VM and reserved bits */
 
 static void interrupts_may_wait(struct cpu *cpu)
 {
@@ -62,7 +63,7 @@ enum helper_result do_sysret(struct cpu *cpu, const struct insn *insn)
 		return raise_error(cpu, VEC_GP, 0);
 	cpu->rip = wide ? cpu->gpr[RCX] : (u32)cpu->gpr[RCX];
 	if (cpu_long_mode(cpu))
-		cpu->rflags = (cpu->gpr[R11] & FLAGS_LOADABLE) | 2;
+		cpu->rflags = (cpu->gpr[R11] & FLAGS_SYSRET) | 2;
 	else
 		cpu->rflags |= FLAG_IF;
 	seg_install_flat_cs(cpu, wide ? selector + 16 : selector, wide, 3);

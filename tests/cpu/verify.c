@@ -301,6 +301,7 @@ static void user_blocks(void)
 	check_user("SWAPGS of the user", (const u8 *)"\x0f\x01\xf8", 3, outside);
 	check_user("CLAC of the user", (const u8 *)"\x0f\x01\xca", 3, outside);
 	check_user("CR2 of the user", (const u8 *)"\x0f\x20\xd0\x90", 4, outside);
+	check_user("SYSRET of the user", (const u8 *)"\x48\x0f\x07", 3, "a jump out of the block");
 	check_user("a selector is the user's to read", (const u8 *)"\x8c\xd8\x90", 3, NULL);
 	check_user("STD and CLD are the user's too", (const u8 *)"\xfd\xfc", 2, NULL);
 	check_user("the kernel's TLB", program, sizeof(program),

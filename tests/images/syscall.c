@@ -20,6 +20,17 @@ CODE(swap_gs, "", "swapgs", "");
 CODE32(swap_gs32, "", ".byte 0x0f, 0x01, 0xf8", "");
 CODE(write_msr, "", "wrmsr", "");
 
+/* Sixty system calls and their returns, from a function on one side and with a call on the other.
+ */
+CODE(turns,
+     "pushf; orl $0x40000, (%rsp); popf; mov $60, %r8d; xor %r9d, %r9d; xor %r12d, %r12d;"
+     "1: call 2f; dec %r8d; jnz 1b; jmp 3f; 2: stc; syscall; adc $0, %r9d; ret; 3:",
+     "", "");
+CODE(quick_entry,
+     "adc $0, %r12d; mov %cr2, %r13; mov %cs, %r14d; mov %ss, %ebx; mov %rsp, %r15;"
+     "lea rsp0_stack_top(%rip), %rsp; call 3f; mov %r15, %rsp; jmp 4f; 3: ret; 4:",
+     "sysretq", "");
+
 #define STAR         0xc0000081
 #define LSTAR        0xc0000082
 #define CSTAR        0xc0000083
@@ -114,6 +125,32 @@ static void returned(u16 cs, u16 ss, const char *code)
 	check("cs", trap.cs, cs);
 	check("ss", trap.ss, ss);
 	check("rsp", trap.rsp, (u64)kernel_stack_top);
+}
+
+static void there_and_back(const char *name, bool smap)
+{
+	u64 cr4 = READ_CR(4);
+
+	if (smap && !cpu_has(7, 0, 1, 20)) {
+		skip(name, "syscall sysret", "not offered");
+		return;
+	}
+	begin(name, "syscall sysret");
+	wrmsr(LSTAR, (u64)quick_entry);
+	WRITE_CR(4, smap ? cr4 | 1 << 21 : cr4);
+	run_user(turns);
+	WRITE_CR(4, cr4);
+	set_up();
+	finished();
+	check("turns", out.r9, 60);
+	check("turns in the kernel with CF as it was", out.r12, 60);
+	check("cs in the kernel", out.r14, SEL_CODE64);
+	check("ss in the kernel", out.rbx, SEL_DATA);
+	check("cs", trap.cs, SEL_USER64);
+	check("ss", trap.ss, SEL_UDATA);
+	check("rsp", trap.rsp, USER(user_stack_top));
+	check("flags", trap.rflags & (FLAG_AC | FLAG_IF | FLAG_TF), FLAG_AC);
+	end();
 }
 
 static void returns(void)
@@ -253,6 +290,8 @@ void cases_syscall(void)
 {
 	set_up();
 	calls();
+	there_and_back("syscall/there-and-back", false);
+	there_and_back("syscall/there-and-back-with-smap", true);
 	returns();
 	fast_entry();
 	swaps();

@@ -435,6 +435,12 @@ bool insn_changes_context(const struct insn *insn)
 	       (insn->mnemonic == ZYDIS_MNEMONIC_STAC || insn->mnemonic == ZYDIS_MNEMONIC_CLAC);
 }
 
+bool insn_changes_ring(const struct insn *insn)
+{
+	return insn->kind == KIND_SYSTEM && (insn->mnemonic == ZYDIS_MNEMONIC_SYSCALL ||
+					     insn->mnemonic == ZYDIS_MNEMONIC_SYSRET);
+}
+
 bool insn_ends_block(const struct insn *insn)
 {
 	switch (insn->kind) {
@@ -444,7 +450,7 @@ bool insn_ends_block(const struct insn *insn)
 	case KIND_RET:
 	case KIND_JMP:
 	case KIND_STRING: return true;
-	case KIND_SYSTEM: return insn_changes_context(insn);
+	case KIND_SYSTEM: return insn_changes_context(insn) || insn_changes_ring(insn);
 	default: return !insn->allowed || insn_needs_helper(insn);
 	}
 }
@@ -542,7 +548,8 @@ static void compute_liveness(struct lower *x)
 		if (insn->kind == KIND_RET)
 			live = FL_ALL;
 		x->live_in[i] = insn->flags_read | (live & ~insn->flags_written);
-		if (insn_needs_helper(insn) || insn->mnemonic == ZYDIS_MNEMONIC_PUSHFQ)
+		if (insn_needs_helper(insn) || insn->mnemonic == ZYDIS_MNEMONIC_PUSHFQ ||
+		    insn_changes_ring(insn))
 			x->live_in[i] = FL_ALL;
 	}
 }

@@ -120,14 +120,16 @@ struct thunks {
 	 * page, at most scratch[1] bytes into it, that becomes cpu->stack[], T0 the host address,
 	 * and the flags say "below or equal"; else T0 and T1 are as @mem wants them. */
 	u32 stack[TLB_KINDS];
-	u32 slow;         /* called: one access of a CTX_SLOW block */
-	u32 exit_signal;  /* the signal handler's way out */
-	u32 jump;         /* T0: RIP to continue at, not in the jump cache */
-	u32 branch;       /* the same for a SITE_BRANCH */
-	u32 jump_return;  /* the same for a return, whose site T2 names */
-	u32 call_miss;    /* called: T0 is the target of a SITE_CALL, not in the jump cache */
-	u32 call_late;    /* what is called then */
-	u32 lookup;       /* T0: RIP to continue at, flags saved; T2: site of the return */
+	u32 slow;        /* called: one access of a CTX_SLOW block */
+	u32 exit_signal; /* the signal handler's way out */
+	u32 jump;        /* T0: RIP to continue at, not in the jump cache */
+	u32 branch;      /* the same for a SITE_BRANCH */
+	u32 jump_return; /* the same for a return, whose site T2 names */
+	u32 call_miss;   /* called: T0 is the target of a SITE_CALL, not in the jump cache */
+	u32 call_late;   /* what is called then */
+	u32 syscall; /* T0: RIP behind it. Executes SYSCALL, or leaves for the exit code stored */
+	u32 sysret;  /* the same for SYSRET to 64-bit code */
+	u32 lookup;  /* T0: RIP to continue at, flags saved; T2: site of the return */
 	u32 return_empty; /* at the bottom of cpu->shadow */
 	u32 return_stale; /* a return to a block that is no more */
 };
@@ -164,6 +166,8 @@ static inline bool block_checks_page2(const struct block *block)
 void emit_stale(struct code_buf *b, const struct thunks *thunks, u16 off);
 /* STAC and CLAC: inline, and what follows is a block of another context. */
 bool insn_changes_context(const struct insn *insn);
+/* SYSCALL and SYSRET. */
+bool insn_changes_ring(const struct insn *insn);
 /* Does the block end after this instruction whatever follows? */
 bool insn_ends_block(const struct insn *insn);
 /* Decided from the instruction alone: C executes it. */

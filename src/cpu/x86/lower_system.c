@@ -212,6 +212,20 @@ static void lower_base(struct lower *x, enum x86_seg seg, bool write)
 	forget_groups(x, seg);
 }
 
+/* By a thunk, which leaves for the helper where the case is not the common one. */
+static void lower_ring(struct lower *x, u32 thunk)
+{
+	struct code_buf *b = x->b;
+	struct site *s;
+
+	e_load(b, T0, OFF(page_base));
+	e_lea(b, 1, T0, T0, REG_NONE, 1, x->l->guest[x->i] + x->insn->len);
+	s = new_site(x, SITE_ALONE, x->l->guest[x->i]);
+	e_store_imm32(b, OFF(exit_code), site_id(x, s));
+	e_jmp_to(b, b->base + thunk);
+	x->ended = true;
+}
+
 bool lower_system(struct lower *x)
 {
 	const struct insn *insn = x->insn;
@@ -230,6 +244,14 @@ bool lower_system(struct lower *x)
 	case ZYDIS_MNEMONIC_WRGSBASE:
 	case ZYDIS_MNEMONIC_RDTSC:
 	case ZYDIS_MNEMONIC_RDTSCP: break;
+	case ZYDIS_MNEMONIC_SYSCALL:
+		if ((x->l->block->ctx >> CTX_CPL_SHIFT & 3) != 3)
+			return false;
+		break;
+	case ZYDIS_MNEMONIC_SYSRET:
+		if (!is_kernel(x) || !(insn->rex & 8))
+			return false;
+		break;
 	case ZYDIS_MNEMONIC_PUSHFQ:
 		if (insn->opsize != 8)
 			return false;
@@ -259,6 +281,8 @@ bool lower_system(struct lower *x)
 		else
 			lower_mov_from_segment(x);
 		break;
+	case ZYDIS_MNEMONIC_SYSCALL: lower_ring(x, x->l->thunks->syscall); break;
+	case ZYDIS_MNEMONIC_SYSRET: lower_ring(x, x->l->thunks->sysret); break;
 	case ZYDIS_MNEMONIC_RDFSBASE: lower_base(x, SEG_FS, false); break;
 	case ZYDIS_MNEMONIC_RDGSBASE: lower_base(x, SEG_GS, false); break;
 	case ZYDIS_MNEMONIC_WRFSBASE: lower_base(x, SEG_FS, true); break;

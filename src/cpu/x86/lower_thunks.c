@@ -151,6 +151,231 @@ static void emit_stack_page(struct code_buf *b, struct thunks *t, enum tlb_kind 
 	e8(b, 0xc3);
 }
 
+/* ---- SYSCALL and SYSRET ------------------------------------------------------------------------
+ *
+ * What do_syscall() and do_sysret() of syscall.c and run.c behind them do, where nothing stands in
+ * the way: nobody wants anything, and the jump cache knows the target. The rest leaves for the exit
+ * code that the block has stored, before anything has changed. Guest RCX is the host's, R11 lives
+ * in struct cpu; P0 is free.
+ */
+
+struct ring {
+	enum jc_class from, to;
+	u8 cpl;
+	u8 leave_count;
+	u8 *leave[10];
+};
+
+/* The condition @cc of the flags leaves. */
+static void leave_if(struct code_buf *b, struct ring *ring, unsigned cc)
+{
+	ring->leave[ring->leave_count++] = e_jcc(b, cc, false);
+}
+
+static void e_store_imm8(struct code_buf *b, size_t off, u8 v)
+{
+	e8(b, 0xc6);
+	e_state(b, 0, off);
+	e8(b, v);
+}
+
+/* T1 = offset of RIP @target's first or second place if it is there, for the key in scratch[1]; T2
+ * becomes its page. Else takes one of the jumps @miss. */
+static void emit_find_place(struct code_buf *b, unsigned target, bool second, u8 *miss[2])
+{
+	size_t jc = OFF(jc);
+
+	if (target == T2)
+		e_load(b, T2, OFF(msr.lstar));
+	else
+		e_mov(b, T2, target);
+	e_mov(b, T1, T2);
+	e_shift(b, 1, 5, T1, 10);
+	e_xor(b, T1, T2);
+	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
+	if (second)
+		e_arith_imm(b, 0, 6, T1, JC_SECOND);
+	e_shift(b, 0, 4, T1, 4);
+	e_op_indexed(b, 0x3b, 1, T2, T1, jc + offsetof(struct jump_entry, pc));
+	miss[0] = e_jcc(b, 5, false);
+	e_arith_imm(b, 1, 4, T2, (u32)-4096);
+	e_store(b, T2, OFF(scratch[0]));
+	e_op_indexed(b, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, ctx));
+	e_op_state(b, 0x3b, 0, T2, OFF(scratch[1]));
+	miss[1] = e_jcc(b, 5, false);
+}
+
+/* The context, whose new value T2 holds, and the key that goes with it, into scratch[2] and
+ * scratch[1]; T1 = the code of RIP @target (RCX, or T2: the system call's). */
+static void emit_find(struct code_buf *b, struct ring *ring, unsigned target)
+{
+	u8 *first[2], *second[2], *found;
+
+	e_load32(b, T1, OFF(epochs.now) + ring->to * sizeof(u32));
+	e_shift(b, 0, 4, T1, 16);
+	e_store32(b, T2, OFF(scratch[2]));
+	e_xor(b, T1, T2); /* no bit is in both */
+	e_store32(b, T1, OFF(scratch[1]));
+	emit_find_place(b, target, false, first);
+	found = e_jmp(b, false);
+	e_patch(first[0], b->p);
+	e_patch(first[1], b->p);
+	emit_find_place(b, target, true, second);
+	ring->leave[ring->leave_count++] = second[0];
+	ring->leave[ring->leave_count++] = second[1];
+	e_patch(found, b->p);
+	e_op_indexed(b, 0x8b, 0, T1, T1, OFF(jc) + offsetof(struct jump_entry, code));
+	e_op_state(b, 0x03, 1, T1, OFF(code_base));
+}
+
+/* The flags are T0: nothing of them is in EFLAGS. Clobbers T0 and T2. */
+static void emit_set_flags(struct code_buf *b)
+{
+	e_store(b, T0, OFF(rflags));
+	e_mov32(b, T2, T0);
+	e_arith_imm(b, 0, 4, T2, 0xd5);
+	e_shift(b, 0, 4, T2, 8);
+	e_shift(b, 0, 5, T0, 11);
+	e_arith_imm(b, 0, 4, T0, 1);
+	e_xor(b, T2, T0);
+	e_store32(b, T2, OFF(saved_flags));
+}
+
+/* A flat segment; T0: a selector whose low bits count no more, which it keeps but for them. */
+static void emit_set_segment(struct code_buf *b, enum x86_seg seg, unsigned cpl, u16 attr)
+{
+	size_t at = OFF(seg) + seg * sizeof(struct x86_segment);
+
+	e_arith_imm(b, 0, 4, T0, 0xfffc);
+	e_mov32(b, T2, T0);
+	e_arith_imm(b, 0, 1, T2, cpl | (u32)(attr | cpl << 5) << 16);
+	e_rex(b, 1, 0, 0);
+	e_store_imm32(b, at + offsetof(struct x86_segment, base), 0);
+	e_store_imm32(b, at + offsetof(struct x86_segment, limit), 0xffffffff);
+	e_store32(b, T2, at + offsetof(struct x86_segment, selector));
+}
+
+/* The other ring's context, stack of frames and code. */
+static void emit_cross(struct code_buf *b, struct ring *ring)
+{
+	size_t resting = OFF(shadow_resting), keys = OFF(shadow_key);
+	u8 *same;
+
+	e_load(b, T0, OFF(scratch[0]));
+	e_store(b, T0, OFF(page_base));
+	e_store_imm8(b, OFF(cpl), ring->cpl);
+	e_load32(b, T0, OFF(scratch[2]));
+	e_store32(b, T0, OFF(ctx));
+	e_load32(b, T0, OFF(scratch[1]));
+	e_store32(b, T0, OFF(jc_key));
+	e_store(b, RSP, resting + ring->from * sizeof(u64));
+	e_load(b, RSP, resting + ring->to * sizeof(u64));
+	e_store_imm8(b, OFF(shadow_class), ring->to);
+	e_load32(b, T2, keys + ring->to * sizeof(u32));
+	e_xor(b, T2, T0);
+	e_arith_imm(b, 0, 4, T2, ~(u32)CTX_AC);
+	same = e_jcc(b, 4, false);
+	e_load(b, RSP, OFF(shadow)); /* cpu_shadow_bottom() */
+	e_lea(b, 1, RSP, RSP, REG_NONE, 1, (ring->to + 1) * SHADOW_STRIDE - 64);
+	e_patch(same, b->p);
+	e_store32(b, T0, keys + ring->to * sizeof(u32));
+	e_jmp_reg(b, T1);
+}
+
+static void emit_ring_end(struct code_buf *b, struct thunks *t, const struct ring *ring)
+{
+	for (unsigned i = 0; i < ring->leave_count; i++)
+		e_patch(ring->leave[i], b->p);
+	e_jmp_to(b, b->base + t->exit_saved);
+}
+
+static void emit_syscall(struct code_buf *b, struct thunks *t)
+{
+	struct ring ring = { .from = JC_USER, .to = JC_KERNEL, .cpl = 0 };
+
+	t->syscall = b->p - b->base;
+	e_test_state8(b, OFF(efer), EFER_SCE);
+	leave_if(b, &ring, 4);
+	e_cmp_state32(b, OFF(exit_request), 0);
+	leave_if(b, &ring, 5);
+	/* so that the kernel's context is the one without CTX_AC */
+	e_test_state8(b, OFF(cr4) + 2, CR4_SMAP >> 16);
+	leave_if(b, &ring, 4);
+	e_test_state8(b, OFF(msr.sfmask) + 2, FLAG_AC >> 16);
+	leave_if(b, &ring, 4);
+	e_load32(b, T2, OFF(ctx));
+	e_arith_imm(b, 0, 4, T2, ~(u32)(3 << CTX_CPL_SHIFT));
+	emit_find(b, &ring, T2);
+
+	e_mov(b, RCX, T0);
+	e_load(b, P0, OFF(rflags));
+	e_arith_imm(b, 1, 4, P0, ~(u32)(FLAGS_ARITH | FLAG_RF));
+	e_load32(b, T0, OFF(saved_flags));
+	e_mov32(b, T2, T0);
+	e_shift(b, 0, 5, T2, 8);
+	e_arith_imm(b, 0, 4, T2, 0xd5);
+	e_xor(b, P0, T2);
+	e_arith_imm(b, 0, 4, T0, 1);
+	e_shift(b, 0, 4, T0, 11);
+	e_xor(b, P0, T0);
+	e_store(b, P0, HOME(R11));
+	e_load32(b, T0, OFF(msr.sfmask));
+	e_rex(b, 1, 0, T0); /* not */
+	e8(b, 0xf7);
+	e8(b, 0xc0 | 2 << 3 | (T0 & 7));
+	e_rex(b, 1, P0, T0); /* and */
+	e8(b, 0x21);
+	e8(b, 0xc0 | (P0 & 7) << 3 | (T0 & 7));
+	e_arith_imm(b, 1, 1, T0, 2);
+	emit_set_flags(b);
+	e_load(b, T0, OFF(msr.star));
+	e_shift(b, 1, 5, T0, 32);
+	emit_set_segment(b, SEG_CS, 0, 0x9b | SEG_ATTR_G | SEG_ATTR_L);
+	e_arith_imm(b, 0, 0, T0, 8);
+	emit_set_segment(b, SEG_SS, 0, 0x93 | SEG_ATTR_G | SEG_ATTR_DB);
+	emit_cross(b, &ring);
+	emit_ring_end(b, t, &ring);
+}
+
+static void emit_sysret(struct code_buf *b, struct thunks *t)
+{
+	struct ring ring = { .from = JC_KERNEL, .to = JC_USER, .cpl = 3 };
+
+	t->sysret = b->p - b->base;
+	e_test_state8(b, OFF(efer), EFER_SCE);
+	leave_if(b, &ring, 4);
+	e_cmp_state32(b, OFF(exit_request), 0);
+	leave_if(b, &ring, 5);
+	e_cmp_state32(b, OFF(requests), 0); /* which IF may let in */
+	leave_if(b, &ring, 5);
+	e_mov(b, T0, RCX);
+	e_shift(b, 1, 5, T0, 47);
+	leave_if(b, &ring, 5); /* not the user's half */
+	e_load(b, P0, HOME(R11));
+	e_rex(b, 0, 0, P0); /* test P0, imm32 */
+	e8(b, 0xf7);
+	e8(b, 0xc0 | (P0 & 7));
+	e32(b, FLAG_TF);
+	leave_if(b, &ring, 5);
+	e_load32(b, T2, OFF(ctx));
+	e_arith_imm(b, 0, 4, T2, ~(u32)CTX_AC);
+	e_arith_imm(b, 0, 1, T2, 3 << CTX_CPL_SHIFT);
+	emit_find(b, &ring, RCX);
+
+	e_mov(b, T0, P0);
+	e_arith_imm(b, 0, 4, T0, FLAGS_SYSRET);
+	e_arith_imm(b, 0, 1, T0, 2);
+	emit_set_flags(b);
+	e_load(b, T0, OFF(msr.star));
+	e_shift(b, 1, 5, T0, 48);
+	e_arith_imm(b, 0, 0, T0, 8);
+	emit_set_segment(b, SEG_SS, 3, 0x93 | SEG_ATTR_G | SEG_ATTR_DB);
+	e_arith_imm(b, 0, 0, T0, 8);
+	emit_set_segment(b, SEG_CS, 3, 0x9b | SEG_ATTR_G | SEG_ATTR_L);
+	emit_cross(b, &ring);
+	emit_ring_end(b, t, &ring);
+}
+
 void lower_thunks(struct code_buf *b, struct thunks *t)
 {
 	u8 *out, *failed, *miss[3];
@@ -237,6 +462,8 @@ void lower_thunks(struct code_buf *b, struct thunks *t)
 	e_jmp_to(b, b->base + t->branch);
 
 	emit_call_miss(b, t);
+	emit_syscall(b, t);
+	emit_sysret(b, t);
 
 	/* a return whose call's block is no more: the frame's other half is still there */
 	t->return_stale = b->p - b->base;

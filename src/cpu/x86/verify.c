@@ -851,13 +851,25 @@ static void meet(struct facts *a, const struct facts *b)
 	}
 }
 
+/* SYSCALL is the user's and SYSRET the kernel's, of 64-bit code, and each has its helper behind it.
+ */
+static bool is_ring_thunk(const struct verify *v, u32 at)
+{
+	const struct thunks *t = &v->code->thunks;
+	unsigned cpl = v->block->ctx >> CTX_CPL_SHIFT & 3;
+
+	return ((at == t->syscall && cpl == 3) || (at == t->sysret && cpl == 0)) &&
+	       (v->block->ctx & CTX_MODE_MASK) == CTX_64 &&
+	       is_site(v, v->now.exit_code, SITE_ALONE);
+}
+
 /* The thunks that want no more than what is in registers, and those that a site is named to. */
 static bool is_thunk(const struct verify *v, u32 at)
 {
 	const struct thunks *t = &v->code->thunks;
 	bool ours = v->now.exit_code - EXIT_SITE - v->block->sites < v->block->site_count;
 
-	if (v->now.exit_code == EXIT_STALE && at == t->exit_saved)
+	if ((v->now.exit_code == EXIT_STALE && at == t->exit_saved) || is_ring_thunk(v, at))
 		return true;
 	if (at == t->exit_host || at == t->exit_saved || at == t->mem || at == t->branch)
 		return ours;
