@@ -7,6 +7,7 @@
  * Where one mnemonic names instructions of different kinds (MOV, PUSH, JMP...), only the forms
  * that decode.c sends to helpers arrive.
  */
+#include "cpu/code.h"
 #include "cpu/helper.h"
 #include <Zydis/Zydis.h>
 
@@ -197,6 +198,18 @@ static enum helper_result do_hlt(struct cpu *cpu, const struct insn *insn)
 	return cpu->cpl ? raise_error(cpu, VEC_GP, 0) : HELPER_HALT;
 }
 
+/* After @PAUSES_MAX of them. Parked, as the instruction itself is in the cache. */
+static enum helper_result do_pause(struct cpu *cpu, const struct insn *insn)
+{
+	if (cpu->pauses_left-- && cpu->pauses_left < PAUSES_MAX)
+		return HELPER_NEXT;
+	cpu->pauses_left = PAUSES_MAX;
+	code_leave(cpu, CODE_PARKED);
+	code_yield();
+	code_enter(cpu);
+	return HELPER_NEXT;
+}
+
 static enum helper_result do_ud(struct cpu *cpu, const struct insn *insn)
 {
 	return raise_fault(cpu, VEC_UD);
@@ -320,6 +333,7 @@ static helper_fn *const table[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 	ROW(INVLPG, do_invlpg),
 	ROW(INVPCID, do_invpcid),
 	ROW(HLT, do_hlt),
+	ROW(PAUSE, do_pause),
 	ROW(INVD, do_privileged_nop),
 	ROW(WBINVD, do_privileged_nop),
 	ROW(CLFLUSH, do_clflush),

@@ -219,7 +219,8 @@ struct cpu {
 	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */
 	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
-	u32 loop_left; /* how often a loop may go round without a check (lower_carry.c) */
+	u32 pauses_left; /* how many PAUSEs until the host's processor is given up */
+	u32 loop_left;   /* how often a loop may go round without a check (lower_carry.c) */
 	struct stack_page stack[TLB_KINDS];
 	/* -- end of the 8-bit reach (approximately) */
 	u64 scratch[4];
@@ -290,6 +291,10 @@ struct cpu {
 	/* fpu.c: a private copy of a guest's XSAVE or FXSAVE area while it is checked */
 	u8 fpu_area[X86_XSAVE_BYTES] __attribute__((aligned(64)));
 };
+
+/* A guest that waits for another of its processors in a loop of PAUSEs, 10 to 20 us long by then,
+ * may wait for one that the host has taken off its processor. */
+#define PAUSES_MAX 512
 
 enum cpu_stepping { STEPPING_NOT, STEPPING_INSN, STEPPING_BLOCK };
 

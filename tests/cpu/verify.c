@@ -273,6 +273,11 @@ static void access_flag(void)
 	       state_logic(e, 4, OFF(jc_key), ~(CTX_AC | 1 << 16)));
 	CHANGE(b, "CLAC changes a control register", outside, state_logic(e, 4, OFF(ctx), ~CTX_AC),
 	       state_logic(e, 4, OFF(cr4), ~CTX_AC));
+	b = make_block((const u8 *)"\xf3\x90", 2); /* pause */
+	CHANGE(b, "PAUSE counts in another field", outside, e_sub_state32(e, OFF(pauses_left), 1),
+	       e_sub_state32(e, OFF(exit_request), 1));
+	CHANGE(b, "PAUSE counts up", outside, e_sub_state32(e, OFF(pauses_left), 1),
+	       (e8(e, 0x83), e_state(e, 0, OFF(pauses_left)), e8(e, 1)));
 	b = make_block((const u8 *)"\x8c\xd8\x90", 3); /* mov %ds, %eax */
 	CHANGE(b, "a selector is written", outside,
 	       (bytes(e, "\x44\x0f\xb7", 3), e_state(e, T2, OFF(seg[SEG_DS].selector))),

@@ -72,6 +72,30 @@ static void test_interrupt_flag(void)
 	box_assert_next(box, "fa");
 }
 
+/* It does nothing that can be seen, however often, in any ring; every so many times the host's
+ * processor is given up. */
+static void test_pause(void)
+{
+	struct x86_state before, after;
+	unsigned given_up = 0;
+
+	box_long_mode(box);
+	for (unsigned ring = 0; ring < 2; ring++) {
+		cpu_get_state(cpu, &before);
+		for (unsigned i = 0; i < 3 * (PAUSES_MAX + 1); i++) {
+			box_assert_next(box, "f3 90");
+			given_up += cpu->pauses_left == PAUSES_MAX;
+			cpu->rip = before.rip;
+		}
+		cpu_get_state(cpu, &after);
+		after.tsc = before.tsc;
+		g_assert_cmpmem(&before, sizeof(before), &after, sizeof(after));
+		box_user(box);
+	}
+	g_assert_cmpuint(given_up, >=, 5);
+	g_assert_cmpuint(given_up, <=, 7);
+}
+
 static void test_ac(void)
 {
 	box_long_mode(box);
@@ -715,6 +739,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/sys/popf", test_popf);
 	g_test_add_func("/sys/pushf", test_pushf);
 	g_test_add_func("/sys/interrupt-flag", test_interrupt_flag);
+	g_test_add_func("/sys/pause", test_pause);
 	g_test_add_func("/sys/ac", test_ac);
 	g_test_add_func("/sys/syscall", test_syscall);
 	g_test_add_func("/sys/sysenter", test_sysenter);

@@ -615,6 +615,8 @@ int insn_decode(const struct insn_contract *contract, enum insn_mode mode, const
 		insn->opsize = insn->rex & 8 ? 8 : insn->prefixes & PFX_66 ? 2 : 4;
 		insn->gpr_op = MEM_RW | insn->opsize << GPR_WIDTH_SHIFT;
 		insn->reg_op = 8;
+	} else if (zi.mnemonic == ZYDIS_MNEMONIC_PAUSE && mode == INSN_64) {
+		insn->kind = KIND_SYSTEM;
 	}
 	/* PREFETCHW of a register is not one of the wide NOPs */
 	if (insn->map == 1 && insn->opcode == 0x0d && insn->rm != REG_NONE)

@@ -212,6 +212,16 @@ static void lower_base(struct lower *x, enum x86_seg seg, bool write)
 	forget_groups(x, seg);
 }
 
+/* The host's own, and a count: at its end the helper looks. */
+static void lower_pause(struct lower *x)
+{
+	struct code_buf *b = x->b;
+
+	e_sub_state32(b, OFF(pauses_left), 1);
+	alone_if(x, 2); /* jb */
+	e_bytes(b, "\xf3\x90", 2);
+}
+
 /* By a thunk, which leaves for the helper where the case is not the common one. */
 static void lower_ring(struct lower *x, u32 thunk)
 {
@@ -234,6 +244,7 @@ bool lower_system(struct lower *x)
 	switch (insn->mnemonic) {
 	case ZYDIS_MNEMONIC_CLD:
 	case ZYDIS_MNEMONIC_STD:
+	case ZYDIS_MNEMONIC_PAUSE:
 	case ZYDIS_MNEMONIC_MOV:
 		if (insn->map && !is_kernel(x))
 			return false;
@@ -281,6 +292,7 @@ bool lower_system(struct lower *x)
 		else
 			lower_mov_from_segment(x);
 		break;
+	case ZYDIS_MNEMONIC_PAUSE: lower_pause(x); break;
 	case ZYDIS_MNEMONIC_SYSCALL: lower_ring(x, x->l->thunks->syscall); break;
 	case ZYDIS_MNEMONIC_SYSRET: lower_ring(x, x->l->thunks->sysret); break;
 	case ZYDIS_MNEMONIC_RDFSBASE: lower_base(x, SEG_FS, false); break;

@@ -247,6 +247,12 @@ static size_t stack_of(const struct block *block)
 	return offsetof(struct cpu, stack) + tlb_kind(block) * sizeof(struct stack_page);
 }
 
+static bool counts_pauses(const struct verify *v, s64 at)
+{
+	return at == offsetof(struct cpu, pauses_left) && v->ops[0].size == 32 &&
+	       v->zi.mnemonic == ZYDIS_MNEMONIC_SUB && is_immediate(v, 1);
+}
+
 static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, bool write)
 {
 	const struct field stack = { stack_of(v->block), sizeof(struct stack_page) };
@@ -256,7 +262,7 @@ static bool check_state(struct verify *v, const ZydisDecodedOperand *o, s64 at, 
 	if (is_kernel(v) && inside(privileged + (write ? ARRAY_LEN(privileged) - 1 : 0),
 				   write ? 1 : ARRAY_LEN(privileged), at, o->size / 8))
 		return true;
-	if (write && (changes_a_flag(v, at) || counts_turns(v, at)))
+	if (write && (changes_a_flag(v, at) || counts_turns(v, at) || counts_pauses(v, at)))
 		return true;
 	if (inside(written, ARRAY_LEN(written), at, o->size / 8) ||
 	    (!write && inside(readable, ARRAY_LEN(readable), at, o->size / 8)))
