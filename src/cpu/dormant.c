@@ -18,7 +18,8 @@ bool dormant_page(struct cpu_vm *vm, gpa_t page)
 struct footprint *dormant_footprint(struct code_cache *code, const struct footprint_draft *draft)
 {
 	size_t fields = draft->print.fields * sizeof(*draft->field);
-	size_t bytes = ALIGN_UP(sizeof(struct footprint) + fields + draft->print.bytes, 8);
+	size_t moves = draft->print.moves * sizeof(*draft->move);
+	size_t bytes = ALIGN_UP(sizeof(struct footprint) + fields + moves + draft->print.bytes, 8);
 	struct footprint *f;
 
 	if (bytes > code->footprint_bytes - code->footprint_used)
@@ -27,8 +28,10 @@ struct footprint *dormant_footprint(struct code_cache *code, const struct footpr
 	code->footprint_used += bytes;
 	*f = draft->print;
 	f->field = (void *)(f + 1);
-	f->byte = (u8 *)f->field + fields;
+	f->move = (void *)((u8 *)f->field + fields);
+	f->byte = (u8 *)f->move + moves;
 	memcpy(f->field, draft->field, fields);
+	memcpy(f->move, draft->move, moves);
 	memcpy(f->byte, draft->byte, draft->print.bytes);
 	return f;
 }
@@ -55,16 +58,27 @@ static void open_entries(struct code_cache *code, const struct block *block)
 
 static bool same_values(const struct footprint *f, const u8 *code, const u64 *values)
 {
-	for (unsigned i = 0; i < f->fields; i++) {
-		const struct footprint_field *field = &f->field[i];
+	for (unsigned i = 0; i < f->fields + f->moves; i++) {
+		unsigned bytes, host = footprint_place(f, i, &bytes);
 
-		if (field->host && memcmp(code + field->host, &values[i], field->bytes))
+		if (host && memcmp(code + host, &values[i], bytes))
 			return false;
 	}
 	return true;
 }
 
-/* Opens the block with its immediates. False: they have changed, and somebody may be executing it.
+static void write_values(const struct footprint *f, u8 *code, const u64 *values)
+{
+	for (unsigned i = 0; i < f->fields + f->moves; i++) {
+		unsigned bytes, host = footprint_place(f, i, &bytes);
+
+		if (host)
+			memcpy(code + host, &values[i], bytes);
+	}
+}
+
+/* Opens the block with its immediates and addresses. False: they have changed, and somebody may be
+ * executing it.
  */
 static bool take_values(struct cpu *cpu, struct block *block, const u64 *values)
 {
@@ -78,9 +92,7 @@ static bool take_values(struct cpu *cpu, struct block *block, const u64 *values)
 		code_make_stale(cpu->vm->code, block);
 		return false;
 	}
-	for (unsigned i = 0; i < f->fields; i++)
-		if (f->field[i].host)
-			memcpy(code + f->field[i].host, &values[i], f->field[i].bytes);
+	write_values(f, code, values);
 	return true;
 }
 
@@ -99,7 +111,7 @@ static struct block *wake_locked(struct cpu *cpu, gpa_t page, unsigned off, u32 
 {
 	struct code_cache *code = cpu->vm->code;
 	struct block **link = code_dormant_slot(code, page, off, ctx);
-	u64 values[FOOTPRINT_MAX_INSNS];
+	u64 values[FOOTPRINT_MAX_VALUES];
 
 	for (; *link; link = &(*link)->hash_next) {
 		struct block *block = *link;

@@ -48,12 +48,41 @@ static u16 address_registers(const struct lowering *l)
 	return mask;
 }
 
+static bool is_step(const struct insn *insn, u16 addresses)
+{
+	return insn->writes & addresses && insn->opcode != 0xc6 && insn->opcode != 0xc7 &&
+	       (insn->opcode & 0xf0) != 0xb0;
+}
+
+/* Where the instruction has a displacement that is left out: the offset in it, or 0. */
+static unsigned large_displacement(const struct insn *insn)
+{
+	unsigned at = insn->imm_offset - 4u, mod = insn->modrm >> 6, rm = insn->modrm & 7;
+	s32 disp;
+
+	if (!insn->allowed || !insn->has_modrm || !insn->mem.present || insn->addrsize < 4 ||
+	    insn->imm2_bytes || mod == 3 || mod == 1 || at <= insn->modrm_offset || at > 11)
+		return 0;
+	if (mod == 0 && rm != 5 && !(rm == 4 && (insn->bytes[insn->modrm_offset + 1] & 7) == 5))
+		return 0;
+	memcpy(&disp, insn->bytes + at, sizeof(disp));
+	if (disp != insn->mem.disp || (disp < FOOTPRINT_DISP_MIN && disp > -FOOTPRINT_DISP_MIN))
+		return 0;
+	/* LEA may be a step of an address */
+	return insn->kind == KIND_LEA && insn->mem.index == REG_NONE && insn->mem.base == insn->reg
+		       ? 0
+		       : at;
+}
+
 void footprint_begin(struct footprint_draft *d)
 {
 	memset(&d->print, 0, sizeof(d->print));
 	memset(d->of_insn, 0, sizeof(d->of_insn));
+	memset(d->family, 0, sizeof(d->family));
+	d->families = d->fixed = 0;
 	d->full = false;
 	d->print.field = d->field;
+	d->print.move = d->move;
 	d->print.byte = d->byte;
 }
 
@@ -76,23 +105,67 @@ static void add_bytes(struct footprint_draft *d, const struct insn *insn)
 	f->range[f->ranges - 1].bytes += insn->len;
 }
 
-/* Leaves out the immediate of the instruction that was added last. */
-static void leave_out(struct footprint_draft *d, const struct insn *insn)
+/* Leaves out @bytes at offset @at of the instruction that was added last. */
+static struct footprint_field *leave_out(struct footprint_draft *d, const struct insn *insn,
+					 unsigned at, unsigned bytes)
 {
 	struct footprint *f = &d->print;
-	unsigned at = f->bytes - insn->imm_bytes;
+	struct footprint_field *field = &f->field[f->fields++];
 
-	f->field[f->fields++] = (struct footprint_field){ .at = at, .bytes = insn->imm_bytes };
-	memset(f->byte + at, 0, insn->imm_bytes);
+	at += f->bytes - insn->len;
+	*field = (struct footprint_field){ .at = at, .bytes = bytes };
+	memset(f->byte + at, 0, bytes);
+	return field;
 }
 
 void footprint_seen(struct footprint_draft *d, const struct insn *insn)
 {
+	unsigned at = large_displacement(insn);
+
 	if (d->full)
 		return;
 	add_bytes(d, insn);
+	if (at)
+		leave_out(d, insn, at, 4);
 	if (only_computes(insn))
-		leave_out(d, insn);
+		leave_out(d, insn, insn->imm_offset, insn->imm_bytes);
+}
+
+static u8 own_segment(const struct insn_mem *m)
+{
+	return m->seg == SEG_FS || m->seg == SEG_GS ? m->seg : SEG_DS;
+}
+
+/* Can the two accesses share a pointer? */
+static bool same_expression(const struct insn *a, const struct insn *b)
+{
+	const struct insn_mem *x = &a->mem, *y = &b->mem;
+
+	return x->base == y->base && x->index == y->index && x->scale == y->scale &&
+	       own_segment(x) == own_segment(y) && a->addrsize == b->addrsize;
+}
+
+static unsigned family_of(struct footprint_draft *d, const struct lowering *l, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (d->family[k] && same_expression(&l->insns[k], &l->insns[i]))
+			return d->family[k];
+	return d->families + 1 < FOOTPRINT_FAMILIES ? ++d->families : 0;
+}
+
+static void leave_out_displacement(struct footprint_draft *d, const struct lowering *l, unsigned i)
+{
+	const struct insn *insn = &l->insns[i];
+	unsigned at = large_displacement(insn), family = at ? family_of(d, l, i) : 0;
+	struct footprint_field *field;
+
+	if (!family || insn_has_helper(insn) || insn->masked) /* C reads block->last */
+		return;
+	d->family[i] = family;
+	d->values[d->print.fields] = (u32)insn->mem.disp;
+	field = leave_out(d, insn, at, 4);
+	field->family = family;
+	field->value = insn->mem.disp;
 }
 
 void footprint_block(struct footprint_draft *d, const struct lowering *l)
@@ -104,10 +177,11 @@ void footprint_block(struct footprint_draft *d, const struct lowering *l)
 		const struct insn *insn = &l->insns[i];
 
 		add_bytes(d, insn);
-		if (!only_computes(insn) || insn->writes & addresses)
+		leave_out_displacement(d, l, i);
+		if (!only_computes(insn) || is_step(insn, addresses))
 			continue;
 		d->values[d->print.fields] = insn->imm;
-		leave_out(d, insn);
+		leave_out(d, insn, insn->imm_offset, insn->imm_bytes);
 		d->of_insn[i] = d->print.fields;
 	}
 }
@@ -125,7 +199,22 @@ void footprint_immediate(struct footprint_draft *d, unsigned i, u32 host)
 	field->host = field->host || host >= NOT_ONCE ? NOT_ONCE : host;
 }
 
-/* The block's own immediates must stand in the translation exactly once. */
+void footprint_displacement(struct footprint_draft *d, unsigned i, u32 host, s32 value)
+{
+	struct footprint *f = &d->print;
+
+	if (!d->family[i])
+		return;
+	if (!host || host >= NOT_ONCE || f->moves == FOOTPRINT_MOVES) {
+		d->fixed |= BIT(d->family[i]);
+		return;
+	}
+	f->move[f->moves++] =
+		(struct footprint_move){ .host = host, .family = d->family[i], .value = value };
+}
+
+/* The block's own immediates must stand in the translation exactly once; its displacements, in the
+ * form that they were written in. */
 bool footprint_end(struct footprint_draft *d)
 {
 	struct footprint *f = &d->print;
@@ -136,30 +225,70 @@ bool footprint_end(struct footprint_draft *d)
 	for (unsigned i = 0; i < f->fields; i++) {
 		const struct footprint_field *field = &f->field[i];
 		bool own = field->at < f->range[0].bytes;
+		bool stays = field->family ? d->fixed >> field->family & 1
+					   : !field->host || field->host == NOT_ONCE;
 
-		if (own && (!field->host || field->host == NOT_ONCE))
+		if (own && stays)
 			memcpy(f->byte + field->at, &d->values[i], field->bytes);
 		else
 			f->field[kept++] = *field;
 	}
 	f->fields = kept;
+	kept = 0;
+	for (unsigned i = 0; i < f->moves; i++)
+		if (!(d->fixed >> f->move[i].family & 1))
+			f->move[kept++] = f->move[i];
+	f->moves = kept;
+	return true;
+}
+
+/* By how much a family has moved. */
+struct shift {
+	u8 known[FOOTPRINT_FAMILIES];
+	s64 by[FOOTPRINT_FAMILIES];
+};
+
+static bool move_by(struct shift *shift, const struct footprint_field *f, s32 now)
+{
+	s64 by = (s64)now - f->value;
+
+	/* the same forms must be able to hold it */
+	if ((now < 0) != (f->value < 0) || (now < FOOTPRINT_DISP_MIN && now > -FOOTPRINT_DISP_MIN))
+		return false;
+	if (shift->known[f->family])
+		return shift->by[f->family] == by;
+	shift->known[f->family] = 1;
+	shift->by[f->family] = by;
 	return true;
 }
 
 bool footprint_fits(const struct footprint *f, const u8 *page_bytes, u64 *values)
 {
 	u8 now[FOOTPRINT_MAX_INSNS * 15];
+	struct shift shift;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < f->ranges; i++) {
 		memcpy(now + n, page_bytes + f->range[i].off, f->range[i].bytes);
 		n += f->range[i].bytes;
 	}
+	memset(shift.known, 0, sizeof(shift.known));
 	for (unsigned i = 0; i < f->fields; i++) {
 		const struct footprint_field *field = &f->field[i];
 
+		values[i] = 0;
 		memcpy(&values[i], now + field->at, field->bytes);
 		memset(now + field->at, 0, field->bytes);
+		if (field->family && !move_by(&shift, field, values[i]))
+			return false;
+	}
+	for (unsigned i = 0; i < f->moves; i++) {
+		const struct footprint_move *m = &f->move[i];
+		s64 v = m->value + (shift.known[m->family] ? shift.by[m->family] : 0);
+
+		if (v != (s32)v || (v < 0) != (m->value < 0))
+			return false;
+		values[f->fields + i] = (u32)v;
 	}
 	return !memcmp(now, f->byte, n);
 }

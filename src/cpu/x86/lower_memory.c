@@ -16,6 +16,7 @@
  * of the block runs as its CTX_NOGROUP twin, in which every access checks for itself (SITE_ALT).
  * Whether the instruction's own access faults is always decided by that access alone.
  */
+#include "cpu/x86/footprint.h"
 #include "cpu/x86/lower_private.h"
 
 _Static_assert(sizeof(struct tlb_entry) == 32 && TLB_SHIFT == 12, "index code below");
@@ -47,6 +48,23 @@ void movzx16(struct code_buf *b, unsigned dst, unsigned src)
 
 /* ---- addresses ------------------------------------------------------------------------------ */
 
+/* The instruction's displacement has been written as part of @disp: as the last four bytes, or
+ * otherwise. */
+static void note_displacement(struct lower *x, bool last, s32 disp)
+{
+	struct lowering *l = x->l;
+
+	if (l->footprint)
+		footprint_displacement(l->footprint, x->i,
+				       last ? cache_off(x, x->b->p - 4) - l->block->code : 0, disp);
+}
+
+/* Does e_lea() write it in four bytes? */
+static bool is_wide(s64 disp)
+{
+	return disp < -128 || disp > 127;
+}
+
 static void emit_rip_relative(struct lower *x, unsigned dst, s64 disp, unsigned w)
 {
 	struct code_buf *b = x->b;
@@ -54,7 +72,9 @@ static void emit_rip_relative(struct lower *x, unsigned dst, s64 disp, unsigned 
 	e_load(b, dst, OFF(page_base));
 	if (fits32(disp)) {
 		e_lea(b, 1, dst, dst, REG_NONE, 1, disp);
+		note_displacement(x, is_wide(disp), disp);
 	} else {
+		note_displacement(x, false, 0);
 		e_mov_imm(b, T1, disp);
 		e_lea(b, 1, dst, dst, T1, 1, 0);
 	}
@@ -88,13 +108,16 @@ void emit_effective(struct lower *x, unsigned dst, s32 add)
 		index = use_reg(x, m->index, T1);
 	if (base == REG_NONE && index == REG_NONE) {
 		e_mov_imm(b, dst, w ? (u64)disp : x->insn->addrsize == 4 ? (u32)disp : (u16)disp);
+		note_displacement(x, false, 0);
 		return;
 	}
 	if (base == REG_NONE) {
 		/* index * scale + disp32 without a base: start from zero */
 		e_mov_imm(b, dst, (u64)disp);
+		note_displacement(x, disp < 0 && fits32(disp), disp);
 		e_lea(b, w, dst, dst, index, m->scale, 0);
 	} else if (!fits32(disp)) { /* what was added does not fit any more */
+		note_displacement(x, false, 0);
 		e_lea(b, 1, dst, base, index, m->scale, m->disp);
 		e_lea(b, w, dst, dst, REG_NONE, 1, disp - m->disp);
 	} else if (index == REG_NONE && disp == 0 && w) {
@@ -102,6 +125,7 @@ void emit_effective(struct lower *x, unsigned dst, s32 add)
 			e_mov(b, dst, base);
 	} else {
 		e_lea(b, w, dst, base, index, m->scale, disp);
+		note_displacement(x, is_wide(disp), disp);
 	}
 	if (x->insn->addrsize == 2)
 		movzx16(b, dst, dst);
