@@ -32,6 +32,9 @@ struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
 	u64 code_cache_bytes;            /* of the software CPU; 0: its default */
 	bool step, check_blocks;         /* debug switches of the software CPU */
+	bool save_code;                  /* save_code() will be called */
+	bool saved_code_checked;         /* see struct cpu_vm_config */
+	int saved_code;                  /* descriptor of what it wrote before; 0: none */
 	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
 	int jitdump;                     /* descriptor for perf of the code itself; 0: none */
 	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
@@ -67,6 +70,10 @@ struct accel {
 	/* Any thread: see cpu_vm_kernel_moved() in cpu/cpu.h. NULL: this engine needs not know. */
 	void (*kernel_moved)(struct accel_vm *vm, bool known, u64 by);
 	u64 (*tsc_hz)(struct accel_vm *vm);
+	/* See cpu_vm_save_code() in cpu/cpu.h. NULL: this engine has nothing to save. */
+	s64 (*save_code)(struct accel_vm *vm, int fd);
+	/* See cpu_check_saved_code() there. */
+	s64 (*check_code)(int from, int to, int (*seal)(GError **error), GError **error);
 
 	struct accel_vcpu *(*vcpu_create)(struct accel_vm *vm, unsigned index, GError **error);
 	void (*vcpu_destroy)(struct accel_vcpu *vcpu);

@@ -23,6 +23,9 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.step = config->step,
 		.check_blocks = config->check_blocks,
 		.verify_blocks = config->check_blocks,
+		.save_code = config->save_code,
+		.saved_code = config->saved_code,
+		.saved_code_checked = config->saved_code_checked,
 		.perf_map = config->perf_map,
 		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
@@ -54,6 +57,11 @@ static int soft_memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 b
 static void soft_memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
 {
 	cpu_vm_memory_written((struct cpu_vm *)vm, gpa, bytes);
+}
+
+static s64 soft_save_code(struct accel_vm *vm, int fd)
+{
+	return cpu_vm_save_code((struct cpu_vm *)vm, fd);
 }
 
 static void soft_kernel_moved(struct accel_vm *vm, bool known, u64 by)
@@ -171,6 +179,8 @@ const struct accel accel_soft = {
 	.memory_slot = soft_memory_slot,
 	.memory_written = soft_memory_written,
 	.kernel_moved = soft_kernel_moved,
+	.save_code = soft_save_code,
+	.check_code = cpu_check_saved_code,
 	.tsc_hz = soft_tsc_hz,
 	.vcpu_create = soft_vcpu_create,
 	.vcpu_destroy = soft_vcpu_destroy,

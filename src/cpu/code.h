@@ -4,6 +4,7 @@
  *
  *   code.c       finding, binding and invalidating blocks; stopping the others (hot)
  *   translate.c  making blocks (cold)
+ *   saved.c      taking blocks from a file of an earlier run (cold)
  *   dormant.c    waking blocks whose bytes have come back (cold)
  *
  * Locking. @lock guards everything here; it is never held across a device access or a wait for
@@ -33,7 +34,8 @@ struct code_cache {
 	size_t bytes;
 	u8 *rx; /* executable view; buf.base is the writable one */
 	struct code_buf buf;
-	u8 *start;        /* first byte behind the thunks */
+	u8 *start; /* first byte behind the thunks */
+	size_t sites_populated, blocks_populated, maps_populated;
 	size_t populated; /* bytes of the code memory that the host was asked for */
 	struct thunks thunks;
 	struct insn_contract contract;
@@ -54,8 +56,13 @@ struct code_cache {
 	struct block **dormant; /* the same for blocks that sleep (dormant.h) */
 	u8 *footprints;
 	size_t footprint_used, footprint_bytes;
-	struct block **pages; /* by page, through page_next */
+	u16 *places; /* of the blocks that saved_write() may write */
+	u32 place_count, place_max;
+	bool recording;           /* blocks are made so that saved_write() can write them */
+	struct saved_code *saved; /* cpu_vm_config.saved_code, or NULL */
+	struct block **pages;     /* by page, through page_next */
 	u64 flushes, invalidated;
+	struct verifier *verifier;
 	u32 verified; /* cpu_vm_config.verify_blocks: blocks that x86/verify.c took apart, */
 	u8 refused;   /* ... and found one wrong: nothing runs any more */
 	struct perf_map *perf_map; /* cpu_vm_config.perf_map, or NULL */

@@ -66,6 +66,9 @@ struct cpu_vm_config {
 	bool check_blocks;               /* debug: compare a block's guest bytes at every entry */
 	bool verify_blocks;              /* debug: take new blocks apart again (x86/verify.c) */
 	unsigned plain;                  /* debug: enum cpu_plain */
+	bool save_code;                  /* cpu_vm_save_code() will be called */
+	int saved_code;                  /* descriptor of what it wrote, sealed; 0: none */
+	bool saved_code_checked;         /* all its blocks came out of cpu_check_saved_code() */
 	int perf_map;                    /* descriptor that perf_map.c writes to; 0: none */
 	int jitdump;                     /* the same for jitdump.c, open for reading too */
 	int guest_symbols;               /* ... and of symbols.c's file for it; 0: none */
@@ -92,6 +95,18 @@ void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes);
 /* Any thread: the kernel runs @by above where it was linked; its symbols move along. !@known:
  * nobody knows where, and they are not used. */
 void cpu_vm_kernel_moved(struct cpu_vm *vm, bool known, u64 by);
+
+/* While no processor runs: writes the guest's translations, for cpu_vm_config.saved_code of the
+ * next guest of the same kind, to @fd, a memfd as large as may be written. Returns how many, or
+ * -errno.
+ */
+s64 cpu_vm_save_code(struct cpu_vm *vm, int fd);
+
+/* Verifies all blocks that a guest's cpu_vm_save_code() has written, of whatever contract, to
+ * @from, a sealed memfd, and writes those that are safe to @to, a memfd as large as may be written.
+ * Returns how many, or -errno. @seal is called when all memory that it needs to execute is there,
+ * before anything of @from is looked at. For a process that runs no guest. */
+s64 cpu_check_saved_code(int from, int to, int (*seal)(GError **error), GError **error);
 
 u64 cpu_vm_tsc_hz(const struct cpu_vm *vm);
 /* The CPUID contract, computed once; *@count entries, owned by @vm. */

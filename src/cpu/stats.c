@@ -55,6 +55,10 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 		[STAT_MSR] = "apic-msr-accesses",
 		[STAT_INVALIDATIONS] = "code-overwritten",
 		[STAT_WOKEN] = "blocks-woken",
+		[STAT_SAVED] = "blocks-from-cache",
+		[STAT_SAVED_INSNS] = "instructions-from-cache",
+		[STAT_SAVED_BAD] = "blocks-refused",
+		[STAT_UNSAVED] = "blocks-not-cacheable",
 	};
 	static const char *const sites[STAT_SITES] = {
 		[SITE_LINK] = "direct-jump", [SITE_POLL] = "poll",     [SITE_MEM] = "memory",
@@ -62,7 +66,7 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 		[SITE_FPU] = "fpu",          [SITE_NEXT] = "single",   [SITE_ALONE] = "alone",
 	};
 	char vector[8];
-	u64 us, misses;
+	u64 us, misses, saved;
 
 	for (unsigned i = 0; i < STAT_COUNT; i++)
 		if (names[i])
@@ -71,6 +75,10 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 						__ATOMIC_RELAXED) *
 	     1000000 / cpu->vm->tsc_hz;
 	visit_counter(&us, "events", "translation-us", visit, opaque);
+	saved = (unsigned __int128)__atomic_load_n(&cpu->stats[STAT_SAVED_TICKS],
+						   __ATOMIC_RELAXED) *
+		1000000 / cpu->vm->tsc_hz;
+	visit_counter(&saved, "events", "from-cache-us", visit, opaque);
 	misses = decode_cache_misses(cpu->decoded);
 	visit_counter(&misses, "events", "decode-misses", visit, opaque);
 	visit_helpers(cpu, visit, opaque);

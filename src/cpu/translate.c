@@ -16,6 +16,7 @@
 #include "cpu/dormant.h"
 #include "cpu/perf_map.h"
 #include "cpu/run.h"
+#include "cpu/saved.h"
 #include "cpu/x86/decode_cache.h"
 #include "cpu/x86/verify.h"
 
@@ -116,12 +117,15 @@ int code_cache_new(struct cpu_vm *vm, size_t bytes, GError **error)
 	code->dormant = pool_new(CODE_HASH, sizeof(*code->dormant));
 	code->footprint_bytes = code->bytes / 4;
 	code->footprints = pool_new(code->footprint_bytes, 1);
+	code->place_max = blocks * 16;
+	code->places = pool_new(code->place_max, sizeof(*code->places));
 	if (!code->blocks || !code->sites || !code->maps || !code->insns || !code->hash ||
-	    !code->pages || !code->dormant || !code->footprints) {
+	    !code->pages || !code->dormant || !code->footprints || !code->places) {
 		g_set_error(error, g_quark_from_static_string("lodge-cpu"), ENOMEM,
 			    "no address space for the tables of the code cache");
 		return -1;
 	}
+	code->verifier = verifier_new();
 	insn_contract_init(&code->contract);
 	lower_thunks(&code->buf, &code->thunks);
 	code->start = code->buf.p;
@@ -152,6 +156,9 @@ void code_cache_free(struct code_cache *code)
 	munmap(code->pages, CODE_HASH * sizeof(*code->pages));
 	munmap(code->dormant, CODE_HASH * sizeof(*code->dormant));
 	munmap(code->footprints, code->footprint_bytes);
+	munmap(code->places, code->place_max * sizeof(*code->places));
+	saved_close(code->saved);
+	verifier_free(code->verifier);
 	g_free(code);
 }
 
@@ -183,7 +190,7 @@ void code_flush(struct cpu_vm *vm, struct cpu *self)
 	memset(code->hash, 0, CODE_HASH * sizeof(*code->hash));
 	memset(code->pages, 0, CODE_HASH * sizeof(*code->pages));
 	memset(code->dormant, 0, CODE_HASH * sizeof(*code->dormant));
-	code->footprint_used = 0;
+	code->footprint_used = code->place_count = 0;
 	for (unsigned i = 0; i < vm->config.cpus; i++)
 		if (vm->cpus[i])
 			code_jumps_flush(vm->cpus[i]);
@@ -364,7 +371,7 @@ static void verify(struct code_cache *code, const struct block *block)
 	const char *why;
 
 	code->verified++;
-	if (block_verify(code, block, &why))
+	if (block_verify(code, block, NULL, &why))
 		return;
 	log_error("cpu", "the block for guest physical %#llx in context %#x is unsafe: %s",
 		  (unsigned long long)(block->page + block->off), block->ctx, why);
@@ -388,17 +395,159 @@ static struct block *wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, co
 	return block;
 }
 
+/* Asks for a table's next entries at once, as below. */
+static void populate_table(void *base, size_t used, size_t *populated, size_t bytes)
+{
+	size_t more = MIN(POPULATE_BYTES, bytes - *populated);
+
+	if (used + POPULATE_BYTES / 4 < *populated || !more)
+		return;
+	madvise((u8 *)base + *populated, more, MADV_POPULATE_WRITE);
+	*populated += more;
+}
+
 /* Asks for the memory of the next blocks at once: page by page it costs two faults each. A host
  * that does not know how (before Linux 5.14) does nothing. */
 static void populate(struct code_cache *code)
 {
 	size_t from = code->populated, bytes = MIN(POPULATE_BYTES, code->bytes - from);
 
+	populate_table(code->sites, code->site_count * sizeof(*code->sites), &code->sites_populated,
+		       code->site_max * sizeof(*code->sites));
+	populate_table(code->blocks, code->block_count * sizeof(*code->blocks),
+		       &code->blocks_populated, code->block_max * sizeof(*code->blocks));
+	populate_table(code->maps, code->map_count * sizeof(*code->maps), &code->maps_populated,
+		       code->map_max * sizeof(*code->maps));
+
 	if (code->buf.p - code->buf.base + POPULATE_BYTES / 4 < from || !bytes)
 		return;
 	madvise(code->buf.base + from, bytes, MADV_POPULATE_WRITE);
 	madvise(code->rx + from, bytes, MADV_POPULATE_READ);
 	code->populated += bytes;
+}
+
+/* Where the parts of the next block go. Lock held, as for the two below. */
+static void begin_block(struct code_cache *code, struct block *block)
+{
+	block->sites = code->site_count;
+	block->map = code->maps + code->map_count;
+}
+
+static void keep_last(struct code_cache *code, struct block *block, const struct insn *insn,
+		      unsigned off)
+{
+	block->last = &code->insns[code->insn_count++];
+	*block->last = *insn;
+	block->last_off = off;
+}
+
+/* All of it is written: it may be found. */
+static void finish_block(struct code_cache *code, struct block *block, gva_t pc)
+{
+	code->site_count += block->site_count;
+	code->map_count += block->maps;
+	code->block_count++;
+	block->valid = 1;
+	if (unlikely(code->perf_map))
+		perf_map_add_block(code->perf_map, code, block, pc);
+	code_insert(code, block);
+}
+
+/* Has the block a way to C that wants another instruction than @last (NULL: none)? */
+static bool needs_last(const struct code_cache *code, const struct block *block,
+		       const struct insn *last)
+{
+	for (u32 i = 0; i < block->site_count; i++) {
+		const struct site *s = &code->sites[block->sites + i];
+
+		if (s->kind == SITE_HELPER && !(last && last->allowed && insn_has_helper(last)))
+			return true;
+		if (s->kind == SITE_FPU && !(last && last->fpu))
+			return true;
+	}
+	return false;
+}
+
+/* The record's block->last, from the guest's code. */
+static bool restore_last(struct cpu *cpu, struct block *block, const struct saved_block *record,
+			 const u8 *host)
+{
+	struct code_cache *code = cpu->vm->code;
+	struct insn insn;
+	int len;
+
+	if (record->last == SAVED_NONE)
+		return !needs_last(code, block, NULL);
+	if (record->last < block->off || record->last >= block->off + block->bytes)
+		return false;
+	len = decode(cpu, ctx_mode(block->ctx), host + record->last,
+		     MIN(15, PAGE_SIZE - record->last), &insn);
+	if (len <= 0 || needs_last(code, block, &insn))
+		return false;
+	keep_last(code, block, &insn, record->last);
+	return true;
+}
+
+/* Makes the block from its record, with the lock held. False: it is not safe. */
+static bool make_saved(struct cpu *cpu, struct block *block, const struct saved_block *record,
+		       const u64 *values, const u8 *host, gva_t pc)
+{
+	struct code_cache *code = cpu->vm->code;
+	u8 *start = code->buf.p;
+	u32 insns = code->insn_count;
+
+	begin_block(code, block);
+	if (!saved_place(code, record, values, block) || !restore_last(cpu, block, record, host)) {
+		code->buf.p = start;
+		code->insn_count = insns;
+		return false;
+	}
+	if (unlikely(cpu->vm->config.verify_blocks))
+		verify(code, block);
+	block->sum = cpu->vm->config.check_blocks ? block_sum(host + block->off, block->bytes) : 0;
+	finish_block(code, block, pc);
+	return true;
+}
+
+/* A block that an earlier run of the guest has made from these bytes, or NULL. */
+static struct block *take_saved(struct cpu *cpu, const struct block *fresh, const u8 *host,
+				gva_t pc)
+{
+	struct code_cache *code = cpu->vm->code;
+	u64 values[FOOTPRINT_MAX_VALUES], started = __builtin_ia32_rdtsc();
+	const struct saved_block *record;
+	struct block *block = NULL;
+	u32 writes;
+
+	if (!code->saved || fresh->ctx & CTX_SINGLE)
+		return NULL;
+	code_mark_page(cpu, fresh->page);
+	writes = __atomic_load_n(&code->writes, __ATOMIC_ACQUIRE);
+	record = saved_find(code->saved, fresh->off, fresh->ctx, host, values);
+	if (!record)
+		return NULL;
+	code_lock(code);
+	if (writes == code->writes && code_has_room(code)) {
+		populate(code);
+		block = &code->blocks[code->block_count];
+		*block = *fresh;
+		if ((*saved_use(code->saved, record) == SAVED_UNKNOWN &&
+		     !saved_check(code, record)) ||
+		    !make_saved(cpu, block, record, values, host, pc)) {
+			*saved_use(code->saved, record) = SAVED_BAD;
+			cpu->stats[STAT_SAVED_BAD]++;
+			block = NULL;
+		} else {
+			*saved_use(code->saved, record) = SAVED_USED;
+		}
+	}
+	code_unlock(code);
+	if (block) {
+		cpu->stats[STAT_SAVED]++;
+		cpu->stats[STAT_SAVED_INSNS] += block->insns;
+	}
+	cpu->stats[STAT_SAVED_TICKS] += __builtin_ia32_rdtsc() - started;
+	return block;
 }
 
 struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u32 ctx)
@@ -416,6 +565,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	u32 writes;
 
 	block = wake(cpu, page, fresh.off, ctx, host);
+	if (!block)
+		block = take_saved(cpu, &fresh, host, pc);
 	if (block)
 		return block;
 	l.block = &fresh;
@@ -439,7 +590,8 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	block = &code->blocks[code->block_count];
 	*block = fresh;
 	l.block = block;
-	if (!(ctx & CTX_SINGLE) && block->page2 == ~0ull && dormant_page(cpu->vm, page)) {
+	if (!(ctx & CTX_SINGLE) && block->page2 == ~0ull &&
+	    (code->recording || dormant_page(cpu->vm, page))) {
 		l.footprint = &draft;
 		footprint_begin(&draft);
 		footprint_block(&draft, &l);
@@ -447,33 +599,31 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	find_live_flags(cpu, &l, host, block->page2 != ~0ull);
 	l.sites = code->sites + code->site_count;
 	l.first_site = code->site_count;
-	block->sites = code->site_count;
-	block->map = code->maps + code->map_count;
+	begin_block(code, block);
+	if (l.footprint && code->recording &&
+	    code->place_count + BLOCK_MAX_PLACES < code->place_max)
+		l.places = code->places + code->place_count;
 	while ((uintptr_t)code->buf.p & 15)
 		e8(&code->buf, 0xcc);
 	lower_block(&l);
 	if (unlikely(cpu->vm->config.verify_blocks))
 		verify(code, block);
 	if (insn_has_helper(&insns[l.count - 1]) ||
-	    (ctx & CTX_SINGLE && insn_is_near_branch(&insns[l.count - 1]))) {
-		block->last = &code->insns[code->insn_count++];
-		*block->last = insns[l.count - 1];
-	} else {
-		block->last = NULL;
-	}
-	if (insns[block->insns - 1].fpu) { /* SITE_FPU wants to know which kind */
-		block->last = &code->insns[code->insn_count++];
-		*block->last = insns[block->insns - 1];
-	}
+	    (ctx & CTX_SINGLE && insn_is_near_branch(&insns[l.count - 1])))
+		keep_last(code, block, &insns[l.count - 1], l.guest[l.count - 1]);
+	if (insns[block->insns - 1].fpu) /* SITE_FPU wants to know which kind */
+		keep_last(code, block, &insns[block->insns - 1], l.guest[block->insns - 1]);
 	if (l.footprint && footprint_end(&draft))
 		block->footprint = dormant_footprint(code, &draft);
-	code->site_count += block->site_count;
-	code->map_count += block->maps;
-	code->block_count++;
-	block->valid = 1;
-	if (unlikely(code->perf_map))
-		perf_map_add_block(code->perf_map, code, block, pc);
-	code_insert(code, block);
+	if (block->footprint && l.places && l.place_count < BLOCK_MAX_PLACES) {
+		block->recorded = 1;
+		block->places = code->place_count;
+		block->place_count = l.place_count;
+		code->place_count += l.place_count;
+	} else if (code->recording && !(ctx & CTX_SINGLE)) {
+		cpu->stats[STAT_UNSAVED]++;
+	}
+	finish_block(code, block, pc);
 	code_unlock(code);
 	cpu->stats[STAT_BLOCKS]++;
 	cpu->stats[STAT_INSNS] += block->insns;

@@ -201,6 +201,11 @@ enum cpu_stat {
 	STAT_MSR,
 	STAT_INVALIDATIONS, /* writes that hit translated code */
 	STAT_WOKEN,
+	STAT_SAVED,       /* blocks taken from a file (saved.h), */
+	STAT_SAVED_INSNS, /* ... their instructions, */
+	STAT_SAVED_TICKS, /* ... what finding and making them took, of the host's TSC */
+	STAT_SAVED_BAD,   /* ... and those that were not safe */
+	STAT_UNSAVED,     /* translated blocks that cannot be written to one */
 	STAT_COUNT
 };
 

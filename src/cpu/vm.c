@@ -6,6 +6,7 @@
 #include "cpu/code.h"
 #include "cpu/perf_map.h"
 #include "cpu/run.h"
+#include "cpu/saved.h"
 #include "cpu/x86/decode_cache.h"
 
 #include <errno.h>
@@ -181,6 +182,9 @@ struct cpu_vm *cpu_vm_new(const struct cpu_vm_config *config, GError **error)
 		return NULL;
 	}
 	cpuid_apply_contract(vm, &vm->code->contract);
+	vm->code->recording = config->save_code;
+	if (config->saved_code)
+		vm->code->saved = saved_open(vm, config->saved_code, false);
 	return vm;
 }
 
@@ -224,6 +228,39 @@ void cpu_vm_kernel_moved(struct cpu_vm *vm, bool known, u64 by)
 	code_lock(code);
 	perf_map_kernel_moved(code->perf_map, known, by);
 	code_unlock(code);
+}
+
+s64 cpu_check_saved_code(int from, int to, int (*seal)(GError **error), GError **error)
+{
+	const struct cpu_vm_config config = { .cpus = 1, .sockets = 1, .cores = 1, .threads = 1 };
+	struct cpu_vm *vm = cpu_vm_new(&config, error);
+	s64 ret = -EINVAL;
+
+	if (!vm)
+		return -ENOMEM;
+	if (!saved_is_sealed(from)) {
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), EPERM,
+			    "the descriptor is not sealed");
+		cpu_vm_free(vm);
+		return -EPERM;
+	}
+	if (seal(error)) {
+		cpu_vm_free(vm);
+		return -EPERM;
+	}
+	vm->code->saved = saved_open(vm, from, true);
+	if (vm->code->saved)
+		ret = saved_check_all(vm->code, to);
+	else
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), EINVAL,
+			    "these are no translations of this program; the log says why");
+	cpu_vm_free(vm);
+	return ret;
+}
+
+s64 cpu_vm_save_code(struct cpu_vm *vm, int fd)
+{
+	return saved_write(vm, fd);
 }
 
 u64 cpu_vm_tsc_hz(const struct cpu_vm *vm)

@@ -78,8 +78,9 @@ struct vm_config {
 	bool memory_shared; /* other processes can map it */
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;
-	u64 code_cache_bytes;                 /* the same */
-	int perf_map, jitdump, guest_symbols; /* of struct accel_config */
+	bool save_code, saved_code_checked;
+	u64 code_cache_bytes;
+	int saved_code, perf_map, jitdump, guest_symbols; /* of struct accel_config, all of these */
 	const char *const *features_off;
 	const struct memory_limits *limits; /* NULL: none; outlives the machine */
 	bool manual_clock;                  /* tests */

@@ -47,12 +47,16 @@ struct vmm {
 
 static const char usage[] =
 	"Usage: lodge-vmm --plan FD\n"
+	"       lodge-vmm --check-code FROM TO\n"
 	"       lodge-vmm --describe | --help | --version\n"
 	"\n"
 	"Runs one guest, as the plan on descriptor FD says (docs/plan.md). Started by lodge and "
 	"lodged.\n"
 	"\n"
 	"  --plan FD    read the plan, a JSON object, from this descriptor\n"
+	"  --check-code FROM TO   copy the safe ones of a guest's saved translations between "
+	"these\n"
+	"               descriptors; nothing else is done\n"
 	"  --describe   print machines, device types and drivers as JSON\n"
 	"\n"
 	"Exit status: 0 the guest powered off, 1 error, 3 it reset and reboot is \"destroy\",\n"
@@ -317,6 +321,21 @@ static void log_start(const struct vm *vm)
 		 cpu.tv_sec * 1e3 + cpu.tv_nsec / 1e6);
 }
 
+/* For the next start of this guest. The vCPUs stand. */
+static void save_code(struct vmm *vmm)
+{
+	const struct accel *accel = vmm->vm->accel;
+	s64 blocks;
+
+	if (vmm->plan->code_to_fd < 0 || !accel->save_code)
+		return;
+	blocks = accel->save_code(vmm->vm->accel_vm, vmm->plan->code_to_fd);
+	if (blocks < 0)
+		log_warning("vmm", "the translations are not saved: %s", g_strerror(-blocks));
+	else if (blocks)
+		log_info("vmm", "%lld translated blocks saved", (long long)blocks);
+}
+
 static int run(struct vmm *vmm)
 {
 	GError *error = NULL;
@@ -341,6 +360,7 @@ static int run(struct vmm *vmm)
 	vm_pause(vmm->vm);
 	if (vmm->plan->cpu_stats)
 		counters_log(vmm->vm);
+	save_code(vmm);
 	log_info("vmm", "ends with status %d", status);
 	return status;
 }
@@ -392,6 +412,24 @@ static int run_plan(int fd)
 	return status;
 }
 
+/* What a guest's process has written goes through another one before the next guest uses it. */
+static int check_code(int from, int to)
+{
+	GError *error = NULL;
+	s64 blocks;
+
+	if (sandbox_enter(&error)) {
+		report(error, "cannot check saved translations");
+		return EXIT_ERROR;
+	}
+	blocks = engine_find("soft", NULL)->check_code(from, to, sandbox_seal, &error);
+	if (blocks < 0) {
+		report(error, "cannot check saved translations");
+		return EXIT_ERROR;
+	}
+	return 0;
+}
+
 static int print_description(void)
 {
 	json_t *description = describe();
@@ -422,6 +460,8 @@ int main(int argc, char **argv)
 		if (*argv[2] && !*end && fd >= 0 && fd < 1 << 20)
 			return run_plan(fd);
 	}
+	if (argc == 4 && !strcmp(argv[1], "--check-code"))
+		return check_code(atoi(argv[2]), atoi(argv[3]));
 	fputs(usage, stderr);
 	return EXIT_USAGE;
 }

@@ -165,8 +165,13 @@ static const struct member vcpus_members[] = {
 	P("threads", NUMBER, true, threads),
 	END,
 };
-static const struct member cpu_members[] = { P("code_cache_bytes", NUMBER, false, code_cache_bytes),
-					     END };
+static const struct member cpu_members[] = {
+	P("code_cache_bytes", NUMBER, false, code_cache_bytes),
+	P("code_from", FD, false, code_from_fd),
+	P("code_to", FD, false, code_to_fd),
+	P("code_checked", BOOLEAN, false, code_checked),
+	END,
+};
 static const struct member cpu_lists[] = { S(features_off, ARRAY, false), END };
 static const struct member cpu_debug_members[] = {
 	P("step", BOOLEAN, false, cpu_step),
@@ -353,6 +358,15 @@ static int check_perf_map(const struct plan *plan, GError **error)
 	return 0;
 }
 
+static int check_saved_code(const struct plan *plan, GError **error)
+{
+	if (plan->code_from_fd >= 0 && plan->code_from_fd <= STDERR_FILENO)
+		return fail(error, "cpu", "code_from", "must not be a standard stream");
+	if (plan->code_to_fd >= 0 && plan->code_to_fd <= STDERR_FILENO)
+		return fail(error, "cpu", "code_to", "must not be a standard stream");
+	return 0;
+}
+
 static int parse_sections(struct plan *p, struct sections *s, GError **error)
 {
 	if (s->version != 1)
@@ -366,7 +380,7 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
 	    parse_object(s->boot, "boot", boot_members, p, error))
 		return -EINVAL;
-	if (check_perf_map(p, error))
+	if (check_perf_map(p, error) || check_saved_code(p, error))
 		return -EINVAL;
 	if (p->code_cache_bytes &&
 	    (p->code_cache_bytes < CODE_CACHE_MIN || p->code_cache_bytes > CODE_CACHE_MAX))
@@ -389,7 +403,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	int err;
 
 	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
-	p->jitdump_fd = p->guest_symbols_fd = -1;
+	p->jitdump_fd = p->guest_symbols_fd = p->code_from_fd = p->code_to_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";

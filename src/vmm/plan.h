@@ -32,6 +32,8 @@ struct plan {
 	u64 code_cache_bytes;      /* 0: the default */
 	bool cpu_step, cpu_check_blocks, cpu_stats;
 	int perf_map_fd, jitdump_fd, guest_symbols_fd;
+	bool code_checked;
+	int code_from_fd, code_to_fd; /* saved translations: the old ones, the new ones */
 	const char *clock_offset;
 	const char *on_poweroff, *on_reboot, *on_crash, *on_watchdog;
 	int kernel_fd, initrd_fd;

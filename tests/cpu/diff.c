@@ -6,10 +6,13 @@
  * and random instructions in them.
  *
  *   cpu-diff [--cases N] [--seed S] [--only SEED] [--length N] [--faults] [--combinations]
+ *            [--saved]
  *
  * Every memory operand's registers are loaded right before it, so that the address is known: most
  * land inside the four data pages, many across a page boundary (which the guest's physical memory
  * does not have: its pages are scattered). With --faults one data page is missing or read-only.
+ * With --saved another machine translates the programs first, and the one that is tested takes its
+ * blocks from what that one saved, also for programs with other immediates.
  * With --combinations the programs, most of them whole, are spread over all combinations of what
  * the translator can leave out (enum cpu_plain). A failure prints the case's seed; --only SEED runs
  * that case and prints everything.
@@ -993,6 +996,30 @@ static bool run_case(struct machine *fast, struct machine *step, u64 seed, unsig
 	return run_program(&c, machines, "again", verbose);
 }
 
+/* A descriptor of the translations of all the programs. */
+static int save_cases(u64 cases, u64 seed, unsigned length)
+{
+	static struct machine recorder;
+	static struct test_case c;
+	static struct outcome got;
+	int fd;
+
+	machine_init_saved(&recorder, true, 0);
+	for (u64 i = 0; i < cases; i++) {
+		make_case(&c, seed * 0x100000000ull + i, length);
+		guest_outcome(&c, &recorder, &got);
+	}
+	fd = machine_save(&recorder);
+	machine_free(&recorder);
+	return fd;
+}
+
+static void find_taken(void *taken, const char *group, const char *name, u64 value)
+{
+	if (!strcmp(name, "blocks-from-cache"))
+		*(u64 *)taken = value;
+}
+
 static void find_woken(void *woken, const char *group, const char *name, u64 value)
 {
 	if (!strcmp(name, "blocks-woken"))
@@ -1002,13 +1029,13 @@ static void find_woken(void *woken, const char *group, const char *name, u64 val
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "cases", 1, 0, 'n' },  { "seed", 1, 0, 's' },
-		{ "only", 1, 0, 'o' },   { "length", 1, 0, 'l' },
-		{ "faults", 0, 0, 'f' }, { "combinations", 0, 0, 'c' },
-		{ "plain", 1, 0, 'p' },  { 0 }
+		{ "cases", 1, 0, 'n' },  { "seed", 1, 0, 's' },   { "only", 1, 0, 'o' },
+		{ "length", 1, 0, 'l' }, { "faults", 0, 0, 'f' }, { "combinations", 0, 0, 'c' },
+		{ "plain", 1, 0, 'p' },  { "saved", 0, 0, 'v' },  { 0 }
 	};
 	static struct machine fast, step;
-	u64 cases = 20000, seed = 1, only = 0, failed = 0, woken = 0;
+	u64 cases = 20000, seed = 1, only = 0, failed = 0, woken = 0, taken = 0;
+	bool saved = false;
 	unsigned length = MAX_INSNS, plain = 0;
 	int c;
 
@@ -1021,6 +1048,7 @@ int main(int argc, char **argv)
 		case 'f': faults = true; break;
 		case 'c': combinations = true; break;
 		case 'p': plain = strtoul(optarg, NULL, 0); break;
+		case 'v': saved = true; break;
 		default: return 2;
 		}
 	}
@@ -1028,14 +1056,18 @@ int main(int argc, char **argv)
 	machine_init(&step, true);
 	xcr0 = fast.vm->xcr0_mask;
 	find_components();
+	insn_contract_init(&contract);
+	cpuid_apply_contract(fast.vm, &contract);
+	if (saved) {
+		machine_free(&fast);
+		machine_init_saved(&fast, false, save_cases(cases, seed, length));
+	}
 	native_init(xcr0);
 	native_data = mmap((void *)DATA_GVA, DATA_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	native_code =
 		mmap((void *)CODE_GVA, CODE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	insn_contract_init(&contract);
-	cpuid_apply_contract(fast.vm, &contract);
 	if (only)
 		return !run_case(&fast, &step, only, length, true);
 	unstable_max = 3 + cases / 200000;
@@ -1051,10 +1083,15 @@ int main(int argc, char **argv)
 	}
 	cpu_counters(fast.cpu, find_woken, &woken);
 	printf("# %llu blocks woken\n", (unsigned long long)woken);
-	failed += cases >= 10000 && !woken && !combinations;
+	cpu_counters(fast.cpu, find_taken, &taken);
+	printf("# %llu blocks from those of another machine\n", (unsigned long long)taken);
+	failed += cases >= 10000 && !saved && !woken && !combinations;
+	failed += saved && taken < cases / 2;
 	printf("1..1\n%s 1 - %llu random programs, seed %llu%s\n", failed ? "not ok" : "ok",
 	       (unsigned long long)cases, (unsigned long long)seed,
-	       faults ? ", with page faults" : "");
+	       faults  ? ", with page faults"
+	       : saved ? ", from saved blocks"
+		       : "");
 	machine_free(&fast);
 	machine_free(&step);
 	return failed != 0;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "machine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static gpa_t next_page = 0x10000;
 
@@ -79,7 +81,7 @@ static void make_idt(struct machine *m)
 }
 
 static void init(struct machine *m, bool step, unsigned cpus, const char *const *features_off,
-		 unsigned plain, int perf_map, int jitdump, int guest_symbols)
+		 unsigned plain, int perf_map, int jitdump, int guest_symbols, bool save, int saved)
 {
 	struct cpu_vm_config config = {
 		.cpus = cpus,
@@ -89,6 +91,8 @@ static void init(struct machine *m, bool step, unsigned cpus, const char *const 
 		.step = step,
 		.verify_blocks = true,
 		.plain = plain,
+		.save_code = save,
+		.saved_code = saved,
 		.perf_map = perf_map,
 		.jitdump = jitdump,
 		.guest_symbols = guest_symbols,
@@ -151,27 +155,44 @@ void machine_init(struct machine *m, bool step)
 
 void machine_init_smp(struct machine *m, bool step, unsigned cpus)
 {
-	init(m, step, cpus, NULL, 0, 0, 0, 0);
+	init(m, step, cpus, NULL, 0, 0, 0, 0, false, 0);
 }
 
 void machine_init_plain(struct machine *m, unsigned plain)
 {
-	init(m, false, 1, NULL, plain, 0, 0, 0);
+	init(m, false, 1, NULL, plain, 0, 0, 0, false, 0);
 }
 
 void machine_init_without(struct machine *m, const char *const *features_off)
 {
-	init(m, false, 1, features_off, 0, 0, 0, 0);
+	init(m, false, 1, features_off, 0, 0, 0, 0, false, 0);
 }
 
 void machine_init_perf_map(struct machine *m, int fd, int symbols)
 {
-	init(m, false, 1, NULL, 0, fd, 0, symbols);
+	init(m, false, 1, NULL, 0, fd, 0, symbols, false, 0);
 }
 
 void machine_init_jitdump(struct machine *m, int fd, int symbols)
 {
-	init(m, false, 1, NULL, 0, 0, fd, symbols);
+	init(m, false, 1, NULL, 0, 0, fd, symbols, false, 0);
+}
+
+void machine_init_saved(struct machine *m, bool save, int saved)
+{
+	init(m, false, 1, NULL, 0, 0, 0, 0, save, saved);
+}
+
+int machine_save(struct machine *m)
+{
+	int fd = memfd_create("saved", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, 64 * MIB) || cpu_vm_save_code(m->vm, fd) <= 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)) {
+		fprintf(stderr, "translations cannot be saved\n");
+		exit(1);
+	}
+	return fd;
 }
 
 void machine_free(struct machine *m)

@@ -40,6 +40,10 @@ void machine_init_without(struct machine *m, const char *const *features_off);
 /* With a map for perf on @fd, and the kernel's symbols on @symbols or 0. */
 void machine_init_perf_map(struct machine *m, int fd, int symbols);
 void machine_init_jitdump(struct machine *m, int fd, int symbols);
+/* One whose translations can be saved, or are taken from the descriptor @saved, or 0. */
+void machine_init_saved(struct machine *m, bool save, int saved);
+/* A sealed memfd with the machine's translations. */
+int machine_save(struct machine *m);
 void machine_free(struct machine *m);
 gpa_t machine_gpa(const struct machine *m, const void *host);
 

@@ -122,7 +122,7 @@ static const struct change changes[] = {
 	  { 0x0f, 0x83 },
 	  2 },
 	{ "a branch into an instruction",
-	  "a jump into the middle of an instruction",
+	  "a miss without the entry of the TLB",
 	  { 0x0f, 0x87 },
 	  { 0x0f, 0x87, 4, 0, 0, 0 },
 	  2,
@@ -153,7 +153,7 @@ static void check_bytes(const struct block *b, const char *what, const char *wan
 	}
 	memcpy(saved, at, n);
 	memcpy(at, to, n);
-	good = block_verify(m.vm->code, b, &why);
+	good = block_verify(m.vm->code, b, NULL, &why);
 	memcpy(at, saved, n);
 	result(!good && !strcmp(why, wanted), what, why);
 }
@@ -295,7 +295,7 @@ static void check_user(const char *what, const u8 *code, unsigned n, const char 
 	bool good;
 
 	b->ctx |= 3 << CTX_CPL_SHIFT;
-	good = block_verify(m.vm->code, b, &why);
+	good = block_verify(m.vm->code, b, NULL, &why);
 	b->ctx &= ~(3 << CTX_CPL_SHIFT);
 	result(wanted ? !good && !strcmp(why, wanted) : good, what, why);
 }
@@ -409,7 +409,7 @@ static void stack_page(void)
 	static const char nobody[] = "the stack's page is asked for by no site, or for too little";
 	u32 id = site_of_kind(b, SITE_MEM);
 	const char *why = NULL;
-	bool good = block_verify(m.vm->code, b, &why);
+	bool good = block_verify(m.vm->code, b, NULL, &why);
 
 	result(good, "a stack as it is", why);
 	CHANGE(b, "the page of another context's stack", outside,
@@ -448,7 +448,7 @@ static void carried_pointers(void)
 	static const char none[] = "guest operand outside what was checked";
 	struct block *b = make_block(code, sizeof(code));
 	const char *why = NULL;
-	bool good = block_verify(m.vm->code, b, &why);
+	bool good = block_verify(m.vm->code, b, NULL, &why);
 
 	result(good, "a loop as it is", why);
 	CHANGE(b, "a pointer goes up too far", none, e_lea(e, 1, P0, P0, REG_NONE, 1, 8),
@@ -509,7 +509,7 @@ int main(void)
 	if (!b)
 		return 1;
 	result(m.vm->code->verified >= 1 && !m.vm->code->refused, "blocks are verified", NULL);
-	result(block_verify(m.vm->code, b, &why), "as it is", why);
+	result(block_verify(m.vm->code, b, NULL, &why), "as it is", why);
 	for (size_t i = 0; i < ARRAY_LEN(changes); i++)
 		check_change(b, &changes[i]);
 	system_instructions();

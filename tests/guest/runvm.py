@@ -9,12 +9,14 @@ terminal, and ^] ends it.
 """
 import argparse
 import ctypes
+import fcntl
 import json
 import os
 import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import uuid
 
 
 PR_SET_PDEATHSIG = 1
+CODE_BYTES = 64 << 20  # SAVED_CODE_BYTES_MAX
 LIBC = ctypes.CDLL(None)
 
 
@@ -35,6 +38,8 @@ class Vm:
     """One guest. Everything it prints is kept in .output (bytes).
 
     keeps: those of disks whose blocks the guest cannot give back.
+    code: a file of saved translations (may not exist yet): read at the start, written by close().
+    code_checked: it went through lodge-vmm --check-code.
     ports: names of virtio channels, or hvcN for consoles; the host's ends are in .ports by name.
 
     It ends with close(), at the end of a with statement, or with this process. Without guard it
@@ -45,7 +50,7 @@ class Vm:
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
-                 keeps=(),
+                 keeps=(), code=None, code_checked=False,
                  rng=True, nets=(), ports=(), guard=True, cpu=None):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
@@ -115,8 +120,9 @@ class Vm:
             "lifecycle": lifecycle or {"poweroff": "destroy", "reboot": "destroy",
                                        "crash": "destroy"},
         }
-        if cpu:
-            plan["cpu"] = {"features_off": [], **cpu}
+        self.code, self.code_checked, self.code_to = code, code_checked, None
+        if cpu or code:
+            plan["cpu"] = {"features_off": [], **(cpu or {}), **(self.saved_code() if code else {})}
         if self.log:
             plan["log"] = {"fd": self.give(self.log.fileno()), "level": log_level}
         self.plan = plan
@@ -145,6 +151,9 @@ class Vm:
         if self.process.returncode is None:
             self.process.kill()
             self.process.wait()
+        if self.code_to is not None:
+            self.keep_code()
+            self.code_to = None
         self.serial.close()
         for end in self.ports.values():
             end.close()
@@ -154,6 +163,31 @@ class Vm:
             os.close(fd)
         self.own_fds = []
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def saved_code(self):
+        """What the launcher does with saved translations, without its keys and checks."""
+        cpu = {}
+        if os.path.exists(self.code):
+            old = os.memfd_create("code", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+            self.own_fds.append(old)
+            with open(self.code, "rb") as saved:
+                os.write(old, saved.read())
+            fcntl.fcntl(old, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK
+                        | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+            cpu["code_from"] = self.give(old)
+            cpu["code_checked"] = self.code_checked
+        self.code_to = os.memfd_create("code", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        self.own_fds.append(self.code_to)
+        os.truncate(self.code_to, CODE_BYTES)
+        cpu["code_to"] = self.give(self.code_to)
+        return cpu
+
+    def keep_code(self):
+        """Writes the translations that a guest has saved at its end, if it has."""
+        used = struct.unpack("<Q", os.pread(self.code_to, 8, 16))[0]
+        if used:
+            with open(self.code, "wb") as saved:
+                saved.write(os.pread(self.code_to, used, 0))
 
     def give(self, fd):
         os.set_inheritable(fd, True)

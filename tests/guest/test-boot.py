@@ -85,6 +85,41 @@ def boot_debian(options, vcpus, tag=""):
         check_filesystem(disk)
 
 
+def counters(path):
+    """The events that lodge-vmm has counted, from its log."""
+    with open(path) as log:
+        events = re.search("vCPU 0: events: (.*)", log.read())[1]
+    return {name: int(value) for name, value in (pair.rsplit(" ", 1) for pair in events.split(", "))}
+
+
+def console_lines(console):
+    """Without the time stamps and what depends on them, or on where the kernel was loaded."""
+    lines = [re.sub(r"^\[ *[0-9.]+\] ", "", line.strip()) for line in console.splitlines()]
+    return {line for line in lines if not re.search(r"[0-9]{3}|0x|after [0-9.]+ s", line)}
+
+
+def boot_saved(options):
+    """The second boot, elsewhere in memory, takes what the first one has translated."""
+    kernel, initrd = guest_file("kernel", "cloud"), guest_file("busybox")
+    with tempfile.TemporaryDirectory(prefix="lodge-") as directory:
+        code, seen = os.path.join(directory, "code"), []
+        for count in (1, 2):
+            name = f"cloud-saved-{count}"
+            with Boot(options, name, kernel, initrd=initrd, code=code, cpu_debug={"stats": True},
+                      append=CONSOLE + "lodge.end=poweroff") as vm:
+                console = check_ended(vm)
+                assert "lodge-guest: init reached" in console
+            assert os.path.getsize(code) > 1 << 20, "nothing was saved"
+            seen.append((counters(os.path.join(options.logs, name + ".log")), console_lines(console)))
+    (first, console1), (second, console2) = seen
+    assert "blocks-from-cache" not in first, first
+    assert "blocks-refused" not in second, second
+    taken, made = second["instructions-from-cache"], second["instructions-translated"]
+    print(f"# {taken} instructions from the first boot, {made} translated")
+    assert taken > 20 * made, f"{taken} instructions from the first boot, {made} translated"
+    assert console1 == console2, console1 ^ console2
+
+
 def boot_often(options, flavour, vcpus):
     for count in range(int(os.environ.get("LODGE_BOOTS", "20"))):
         boot_kernel(options, flavour, vcpus, tag=f"-often-{count + 1}")
@@ -119,6 +154,7 @@ def plan(options):
         for flavour in flavours:
             for vcpus in (1, 2):
                 add(f"{flavour} kernel, {vcpus} vCPUs", boot_kernel, flavour, vcpus)
+        add("cloud kernel, from saved translations", boot_saved)
     elif options.what == "debian":
         add("Debian disk, 2 vCPUs", boot_debian, 2)
     else:

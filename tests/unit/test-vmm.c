@@ -73,6 +73,9 @@ static void test_plan_documented(void)
 	g_assert_cmpint(plan->perf_map_fd, ==, 15);
 	g_assert_cmpint(plan->guest_symbols_fd, ==, 16);
 	g_assert_cmpint(plan->jitdump_fd, ==, 17);
+	g_assert_cmpint(plan->code_from_fd, ==, 18);
+	g_assert_cmpint(plan->code_to_fd, ==, 19);
+	g_assert_true(plan->code_checked);
 	plan_free(plan);
 	g_free(text);
 	g_free(path);
@@ -124,6 +127,12 @@ static void test_plan_refused(void)
 		  "cpu_debug.jitdump must not be a standard stream" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu_debug\": {\"guest_symbols\": 5}",
 		  "cpu_debug.guest_symbols is of no use without perf_map" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"code_from\": \"file\"}",
+		  "cpu.code_from must be a descriptor" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"code_from\": 1}",
+		  "cpu.code_from must not be a standard stream" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"code_to\": 2}",
+		  "cpu.code_to must not be a standard stream" },
 		{ "\"devices\": []", "\"devices\": [], \"monitor\": {}", "monitor.fd is missing" },
 		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"features_off\": [1]}",
 		  "must hold strings" },

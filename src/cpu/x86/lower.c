@@ -163,6 +163,37 @@ u32 site_id(const struct lower *x, const struct site *s)
 	return EXIT_SITE + x->l->first_site + (s - x->l->sites);
 }
 
+/* The field at @field says something else when the block stands elsewhere. */
+static void note_place(struct lower *x, const u8 *field, u16 kind)
+{
+	struct lowering *l = x->l;
+
+	if (l->places && l->place_count < BLOCK_MAX_PLACES)
+		l->places[l->place_count++] = kind | (cache_off(x, field) - l->block->code);
+}
+
+void note_thunk(struct lower *x, const u8 *rel32)
+{
+	note_place(x, rel32, PLACE_THUNK);
+}
+
+void note_site(struct lower *x)
+{
+	note_place(x, x->b->p - 4, PLACE_SITE);
+}
+
+void emit_site(struct lower *x, const struct site *s)
+{
+	e_store_imm32(x->b, OFF(exit_code), site_id(x, s));
+	note_site(x);
+}
+
+void emit_thunk(struct lower *x, u32 thunk)
+{
+	e_jmp_to(x->b, x->b->base + thunk);
+	note_thunk(x, x->b->p - 4);
+}
+
 struct stub *add_stub(struct lower *x, u8 *jump, struct site *s)
 {
 	struct stub *st = &x->stubs[x->stub_count++];
@@ -175,8 +206,8 @@ void emit_leave(struct lower *x, struct site *s)
 {
 	const struct thunks *t = x->l->thunks;
 
-	e_store_imm32(x->b, OFF(exit_code), site_id(x, s));
-	e_jmp_to(x->b, x->b->base + (s->form == FLAGS_HOST ? t->exit_host : t->exit_saved));
+	emit_site(x, s);
+	emit_thunk(x, s->form == FLAGS_HOST ? t->exit_host : t->exit_saved);
 }
 
 /* A jump that code.c may bind to the block's twin; until then it goes on. */
@@ -200,9 +231,10 @@ static u8 *emit_stack_stub(struct lower *x, const struct stub *st)
 
 	if (st->reg != T0)
 		e_mov(b, T0, st->reg);
-	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
+	emit_site(x, st->site);
 	e_store_imm64(b, OFF(scratch[1]), PAGE_SIZE - MAX(st->site->span, st->site->size));
 	e_call_to(b, b->base + x->l->thunks->stack[tlb_kind(x)]);
+	note_thunk(x, b->p - 4);
 	return e_jcc(b, 6, false); /* jbe */
 }
 
@@ -220,9 +252,9 @@ static void emit_memory_stub(struct lower *x, const struct stub *st)
 		emit_alternative(x, st->alt);
 		if (st->reg != T0)
 			e_mov(b, T0, st->reg);
-		e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
+		emit_site(x, st->site);
 	}
-	e_jmp_to(b, b->base + x->l->thunks->mem);
+	emit_thunk(x, x->l->thunks->mem);
 	if (st->reg == T0) {
 		st->site->patch = cache_off(x, st->back);
 		if (found)
@@ -241,8 +273,9 @@ static void emit_call_stub(struct lower *x, const struct stub *st)
 {
 	struct code_buf *b = x->b;
 
-	e_store_imm32(b, OFF(exit_code), site_id(x, st->site));
+	emit_site(x, st->site);
 	e_call_to(b, b->base + x->l->thunks->call_miss);
+	note_thunk(x, b->p - 4);
 	e_mov(b, st->reg, T2);
 	st->site->patch = cache_off(x, st->back);
 	e_jmp_to(b, st->back);
@@ -261,8 +294,8 @@ static void emit_stubs(struct lower *x)
 		case SITE_MEM: emit_memory_stub(x, st); break;
 		case SITE_CALL: emit_call_stub(x, st); break;
 		case SITE_BRANCH:
-			e_store_imm32(x->b, OFF(exit_code), site_id(x, st->site));
-			e_jmp_to(x->b, x->b->base + x->l->thunks->branch);
+			emit_site(x, st->site);
+			emit_thunk(x, x->l->thunks->branch);
 			break;
 		default: emit_leave(x, st->site);
 		}
@@ -654,7 +687,7 @@ void lower_block(struct lowering *l)
 	memset(&x, 0, offsetof(struct lower, live_in)); /* compute_liveness() fills that */
 	x.l = l;
 	x.b = l->buf;
-	l->site_count = 0;
+	l->site_count = l->place_count = 0;
 	block->code = cache_off(&x, x.b->p);
 	compute_liveness(&x);
 	carry_plan(&x);

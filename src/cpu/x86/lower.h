@@ -9,11 +9,12 @@
 #include "cpu/vcpu.h"
 #include "cpu/x86/asm.h"
 
-#define BLOCK_MAX_INSNS 48
-#define BLOCK_MAX_MAPS  (BLOCK_MAX_INSNS * 2)
-#define BLOCK_MAX_SITES (BLOCK_MAX_INSNS * 4 + 8)
-#define BLOCK_MIN_CODE  32    /* room for code.c to overwrite an entry */
-#define BLOCK_MAX_CODE  16384 /* bytes reserved before a block is lowered */
+#define BLOCK_MAX_INSNS  48
+#define BLOCK_MAX_MAPS   (BLOCK_MAX_INSNS * 2)
+#define BLOCK_MAX_SITES  (BLOCK_MAX_INSNS * 4 + 8)
+#define BLOCK_MAX_PLACES (BLOCK_MAX_SITES * 4)
+#define BLOCK_MIN_CODE   32    /* room for code.c to overwrite an entry */
+#define BLOCK_MAX_CODE   16384 /* bytes reserved before a block is lowered */
 
 /* Why translated code left. Values from EXIT_SITE on name a site. */
 enum block_exit {
@@ -100,6 +101,11 @@ struct block {
 	u32 entry_host;  /* entry with the flags in EFLAGS */
 	u32 entry_saved; /* entry with the flags in cpu->saved_flags */
 	u32 entry_found; /* the same for run.c, which has looked at @page2 itself */
+	u8 saved;        /* it comes from cpu_vm_config.saved_code */
+	u8 recorded;     /* @places is complete: it can be written there */
+	u16 last_off;    /* page offset of @last */
+	u32 places;      /* index of the first of @place_count; lowering.places */
+	u16 place_count;
 	u8 prefers; /* FLAGS_HOST, FLAGS_SAVED or FLAGS_DEAD: which entry is the straight one */
 	u32 sites, site_count; /* index of the first site */
 	struct site *in;       /* sites bound to this block */
@@ -134,6 +140,12 @@ struct thunks {
 	u32 return_stale; /* a return to a block that is no more */
 };
 
+/* A field of four bytes in the translation that depends on where it stands: the offset from the
+ * block's first byte, and what it is. Both kinds are whole instructions' last bytes. */
+#define PLACE_THUNK         0      /* distance of a thunk */
+#define PLACE_SITE          0x8000 /* EXIT_SITE + number of a site */
+#define PLACE_OFFSET(place) ((place)&0x7fff)
+
 struct lowering {
 	struct code_buf *buf;
 	const struct thunks *thunks;
@@ -149,6 +161,8 @@ struct lowering {
 	u32 first_site;                    /* global index of sites[0] */
 	unsigned plain;                    /* enum cpu_plain */
 	struct footprint_draft *footprint; /* NULL: none is wanted */
+	u16 *places;                       /* room for BLOCK_MAX_PLACES; NULL: not wanted */
+	unsigned place_count;
 };
 
 /* Writes the thunks; @mem and @slow are the C functions behind them. */

@@ -37,10 +37,17 @@ static void emit_wrap(struct lower *x)
 /* Goes to RIP T0, or to @otherwise. */
 static void emit_go(struct lower *x, u32 otherwise)
 {
+	u8 *miss[3];
+
 	flags_clobber(x, FL_ALL);
 	settle(x);
 	emit_wrap(x);
-	e_lookup_or(x->b, x->b->base + otherwise);
+	e_lookup(x->b, T2, miss);
+	for (unsigned i = 0; i < ARRAY_LEN(miss); i++) {
+		e_patch(miss[i], x->b->base + otherwise);
+		note_thunk(x, miss[i]);
+	}
+	e_enter_page(x->b);
 	e_jmp_reg(x->b, T2);
 	x->ended = true;
 }
@@ -351,17 +358,22 @@ static void emit_return_site(struct lower *x)
 	struct code_buf *b = x->b;
 	s32 next = x->l->guest[x->i] + x->insn->len;
 	struct site *s = new_site(x, SITE_RETURN, next);
+	u8 *other;
 
 	x->form = FLAGS_SAVED;
 	s->patch = cache_off(x, b->p);
 	e_pop(b, T1);
 	e_cmp(b, T1, T0);
-	e_patch(e_jcc(b, 5, false), b->base + x->l->thunks->lookup);
+	other = e_jcc(b, 5, false);
+	e_patch(other, b->base + x->l->thunks->lookup);
+	note_thunk(x, other);
 	if ((x->l->block->ctx >> CTX_CPL_SHIFT & 3) != 3) { /* STAC or CLAC since then? */
 		bool ac = x->l->block->ctx & CTX_AC;
 
 		e_test_state8(b, OFF(ctx), CTX_AC);
-		e_patch(e_jcc(b, ac ? 4 : 5, false), b->base + x->l->thunks->lookup);
+		other = e_jcc(b, ac ? 4 : 5, false);
+		e_patch(other, b->base + x->l->thunks->lookup);
+		note_thunk(x, other);
 	}
 	if (!in_page(next)) {
 		emit_go(x, x->l->thunks->jump_return);
@@ -474,9 +486,10 @@ void lower_ret(struct lower *x)
 		s = new_site(x, SITE_BRANCH, x->l->guest[x->i]);
 		s->tag_off = drops;
 		e_mov_imm(x->b, T2, site_id(x, s));
+		note_site(x);
 	}
 	if (x->l->plain & CPU_PLAIN_RETURNS)
-		e_jmp_to(x->b, x->b->base + x->l->thunks->lookup);
+		emit_thunk(x, x->l->thunks->lookup);
 	else
 		e8(x->b, 0xc3);
 	x->ended = true;

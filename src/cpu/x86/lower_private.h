@@ -148,6 +148,14 @@ bool flags_merge(const struct insn *insn, u8 live);
 void settle(struct lower *x);
 struct site *new_site(struct lower *x, enum site_kind kind, s32 guest_off);
 u32 site_id(const struct lower *x, const struct site *s);
+/* cpu->exit_code = the site's number. */
+void emit_site(struct lower *x, const struct site *s);
+/* Jumps to a thunk. */
+void emit_thunk(struct lower *x, u32 thunk);
+/* Keep for lowering.places: the distance of a thunk at @rel32; the number of a site, in the four
+ * bytes just written. */
+void note_thunk(struct lower *x, const u8 *rel32);
+void note_site(struct lower *x);
 struct stub *add_stub(struct lower *x, u8 *jump, struct site *s);
 void emit_leave(struct lower *x, struct site *s);
 /* Do the control bits of the block's context forbid the instruction? */
@@ -257,8 +265,6 @@ void lower_string(struct lower *x);
 void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3]);
 /* cpu->page_base = the page of RIP T0; clobbers both. */
 void e_enter_page(struct code_buf *b);
-/* Both, with T2, or goes to @otherwise. */
-void e_lookup_or(struct code_buf *b, const u8 *otherwise);
 
 /* ---- lower_flow.c -------------------------------------------------------------------------------
  */

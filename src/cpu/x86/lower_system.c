@@ -231,8 +231,8 @@ static void lower_ring(struct lower *x, u32 thunk)
 	e_load(b, T0, OFF(page_base));
 	e_lea(b, 1, T0, T0, REG_NONE, 1, x->l->guest[x->i] + x->insn->len);
 	s = new_site(x, SITE_ALONE, x->l->guest[x->i]);
-	e_store_imm32(b, OFF(exit_code), site_id(x, s));
-	e_jmp_to(b, b->base + thunk);
+	emit_site(x, s);
+	emit_thunk(x, thunk);
 	x->ended = true;
 }
 

@@ -82,7 +82,8 @@ void e_enter_page(struct code_buf *b)
 	e_store(b, T0, OFF(page_base));
 }
 
-void e_lookup_or(struct code_buf *b, const u8 *otherwise)
+/* Both, with T2, or goes to @otherwise. */
+static void e_lookup_or(struct code_buf *b, const u8 *otherwise)
 {
 	u8 *miss[3];
 

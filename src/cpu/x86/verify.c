@@ -22,7 +22,10 @@
  */
 #include "cpu/x86/verify.h"
 #include "cpu/code.h"
+#include "cpu/x86/footprint.h"
+#include "cpu/x86/shape.h"
 
+#include <string.h>
 #include <Zydis/Zydis.h>
 
 #define FIELD(name)                                                         \
@@ -125,14 +128,27 @@ struct pending {
 	struct facts facts;
 };
 
+#define MAP_BYTES (BLOCK_MAX_CODE / 8 + 1) /* a bit for each byte of a block */
+
+struct verifier {
+	struct pending pending[PENDING_MAX];
+	u8 starts[MAP_BYTES]; /* an instruction begins */
+	u8 fields[MAP_BYTES]; /* the distance of a direct jump inside the block ends */
+	u8 varies[MAP_BYTES]; /* part of a number that is put in when the block is taken */
+};
+
 struct verify {
 	const struct code_cache *code;
 	const struct block *block;
 	struct facts now;
 	u32 at;
-	bool flows; /* the instruction before this one continues here */
-	struct pending pending[PENDING_MAX];
+	bool flows;              /* the instruction before this one continues here */
+	struct pending *pending; /* room for PENDING_MAX */
 	unsigned pending_count;
+	u8 *starts, *fields, *varies;  /* MAP_BYTES each; struct verifier */
+	const struct footprint *print; /* what varies in the code; NULL: nothing */
+	unsigned call_count;
+	u32 call_end; /* where the guest's return comes back to */
 	struct {
 		u32 from, to;
 		u8 reg; /* rbx was just moved to it */
@@ -525,13 +541,14 @@ static struct knowledge learn_turns(const struct verify *v, const struct knowled
 			k.fact = MINUS_OFFSET;
 		break;
 	case ZYDIS_MNEMONIC_ADD:
-		if (!wide || old->fact != MINUS_OFFSET || imm > PAGE_SIZE)
+		if (!wide || old->fact != MINUS_OFFSET || !is_immediate(v, 1) || imm > PAGE_SIZE)
 			break;
 		k.fact = BYTES_LEFT;
 		k.hi = imm;
 		break;
 	case ZYDIS_MNEMONIC_SHR:
-		if (!wide || (old->fact != BYTES_LEFT && old->fact != PAGE_OFFSET))
+		if (!wide || (old->fact != BYTES_LEFT && old->fact != PAGE_OFFSET) ||
+		    !is_immediate(v, 1))
 			break;
 		k.fact = TURNS;
 		k.of = 1 << old->of;
@@ -645,7 +662,7 @@ static struct knowledge learn(const struct verify *v, int reg)
 			k = (struct knowledge){ COUNT_NEG, 0, old->lo, old->hi };
 		return k;
 	case ZYDIS_MNEMONIC_SHL:
-		if (wide && old->fact == COUNT_COPY && imm <= 3)
+		if (wide && old->fact == COUNT_COPY && is_immediate(v, 1) && imm <= 3)
 			k = (struct knowledge){ COUNT_BYTES, 0, old->lo, imm };
 		if (old->fact == JC_MASKED && imm == 4 && o[0].size == 32)
 			k.fact = JC_SCALED;
@@ -768,6 +785,15 @@ static void note_shift(struct verify *v, const struct knowledge *old)
 	t->limit[old->of] = old->fact == BYTES_LEFT ? old->hi : -1;
 }
 
+static bool touches_exit_code(const struct verify *v)
+{
+	const ZydisDecodedOperand *o = &v->ops[0];
+	s64 at = o->mem.disp.value + CPU_RBP_BIAS - (s64)offsetof(struct cpu, exit_code);
+
+	return o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.base == ZYDIS_REGISTER_RBP &&
+	       o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && at < 4 && at + o->size / 8 > 0;
+}
+
 static void update(struct verify *v)
 {
 	struct knowledge first = { ANYTHING }, old;
@@ -783,8 +809,9 @@ static void update(struct verify *v)
 		learn_count(v);
 	if (reg >= 0 && moves_by_a_turn(v, reg))
 		return;
-	if (state_operand(v, 0, offsetof(struct cpu, exit_code)) && is_immediate(v, 1))
-		v->now.exit_code = v->ops[1].imm.value.u;
+	if (touches_exit_code(v))
+		v->now.exit_code =
+			is_immediate(v, 1) && v->ops[0].size == 32 ? v->ops[1].imm.value.u : 0;
 	if (state_operand(v, 0, offsetof(struct cpu, scratch[1])))
 		v->now.stack_limit = is_immediate(v, 1) && v->ops[0].size == 64 &&
 						     v->ops[1].imm.value.u < PAGE_SIZE
@@ -942,12 +969,26 @@ static bool end_turns(struct verify *v, const struct facts *facts)
 	return !v->once_again;
 }
 
+static void set_bit(u8 *map, u32 bit)
+{
+	map[bit / 8] |= 1 << bit % 8;
+}
+
+static bool get_bit(const u8 *map, u32 bit)
+{
+	return map[bit / 8] >> bit % 8 & 1;
+}
+
 static bool jump_to(struct verify *v, s64 to, const struct facts *facts)
 {
+	if (to == v->code->thunks.mem && facts->reg[T1].fact != TLB_SCALED)
+		return refuse(v, "a miss without the entry of the TLB");
 	if (is_thunk(v, to))
 		return true;
 	if (to < v->block->code || to >= v->block->code_end)
 		return refuse(v, "a jump out of the block");
+	if (v->zi.length > 4)
+		set_bit(v->fields, v->at + v->zi.length - v->block->code);
 	if (resumes(v, to, facts))
 		return true;
 	if (v->zi.mnemonic == ZYDIS_MNEMONIC_JBE && v->at == v->answered) {
@@ -983,6 +1024,7 @@ static bool asks_for_stack(struct verify *v)
 	v->answered = v->at + v->zi.length;
 	for (unsigned i = 0; i < 16; i++)
 		v->now.reg[i].fact = ANYTHING;
+	v->now.reg[T1].fact = TLB_SCALED; /* if it has not found the page */
 	return true;
 }
 
@@ -1023,7 +1065,8 @@ static bool check_call(struct verify *v)
 			return false;
 	}
 	memset(&v->now, 0, sizeof(v->now)); /* the guest's return comes back here */
-	return true;
+	v->call_end = v->at + v->zi.length;
+	return !v->call_count++ || refuse(v, "a second call");
 }
 
 static bool check_branch(struct verify *v)
@@ -1092,8 +1135,9 @@ static void arrive(struct verify *v)
 		any = true;
 		v->pending[i--] = v->pending[--v->pending_count];
 	}
-	if (!any)
-		memset(&v->now, 0, sizeof(v->now)); /* a return site, a resumption, or dead */
+	if (!any || v->at == v->block->entry_host || v->at == v->block->entry_saved ||
+	    v->at == v->block->entry_found)
+		memset(&v->now, 0, sizeof(v->now)); /* an entry, a return site, a resumption */
 	for (u32 i = 0; i < v->block->site_count; i++) {
 		const struct site *s = &v->code->sites[v->block->sites + i];
 
@@ -1143,6 +1187,128 @@ static bool check_back(struct verify *v)
 	return true;
 }
 
+/* Where code.c may write into the block to bind it to another: the distance of a direct jump that
+ * leads to the site's stub. */
+static bool check_link(struct verify *v, const struct site *s)
+{
+	s32 d;
+
+	if (s->patch < v->block->code || s->patch + 4 > v->block->code_end || s->patch & 3 ||
+	    !get_bit(v->fields, s->patch + 4 - v->block->code))
+		return refuse(v, "a link that is no jump");
+	memcpy(&d, v->code->buf.base + s->patch, sizeof(d));
+	return s->patch + 4 + d == s->stub || refuse(v, "a link that leads elsewhere");
+}
+
+static bool check_return_site(struct verify *v, const struct site *s)
+{
+	return (v->call_count && s->patch == v->call_end &&
+		s->patch >= v->block->entry_saved + BLOCK_MIN_CODE &&
+		s->patch + 5 <= v->block->code_end) ||
+	       refuse(v, "a return site that is behind no call");
+}
+
+/* What C takes from the sites. */
+static bool check_sites(struct verify *v)
+{
+	unsigned returns = 0;
+
+	for (u32 i = 0; i < v->block->site_count; i++) {
+		const struct site *s = &v->code->sites[v->block->sites + i];
+		bool last = i + 1 == v->block->site_count;
+
+		if ((s->kind == SITE_ALT || s->kind == SITE_LINK) && !check_link(v, s))
+			return false;
+		if (s->kind == SITE_MEM && s->span && (last || s[1].kind != SITE_ALT))
+			return refuse(v, "a group without its twin");
+		if (s->kind == SITE_SLOW && !(v->block->ctx & CTX_SINGLE))
+			return refuse(v, "a slow access in a block of many instructions");
+		if (s->kind == SITE_RETURN && (returns++ || !check_return_site(v, s)))
+			return refuse(v, "a second return site");
+	}
+	return returns == v->call_count || refuse(v, "a call without its return site");
+}
+
+static bool starts_at(const struct verify *v, u32 at)
+{
+	return at >= v->block->code && at < v->block->code_end &&
+	       get_bit(v->starts, at - v->block->code);
+}
+
+static bool check_entries(struct verify *v)
+{
+	const struct block *b = v->block;
+
+	return (starts_at(v, b->entry_host) && starts_at(v, b->entry_saved) &&
+		starts_at(v, b->entry_found) && b->entry_saved + BLOCK_MIN_CODE <= b->code_end) ||
+	       refuse(v, "an entry that is no instruction, or too close to the end");
+}
+
+/* ---- numbers that are put in later ---------------------------------------------------------- */
+
+static void mark_values(struct verify *v)
+{
+	u32 bytes = v->block->code_end - v->block->code;
+
+	for (unsigned i = 0; i < v->print->fields + v->print->moves; i++) {
+		unsigned n, host = footprint_place(v->print, i, &n);
+
+		for (unsigned k = 0; host && k < n && host + k < bytes; k++)
+			set_bit(v->varies, host + k);
+	}
+}
+
+static bool varies(const struct verify *v, unsigned from, unsigned to)
+{
+	u32 off = v->at - v->block->code;
+
+	while (from < to)
+		if (get_bit(v->varies, off + from++))
+			return true;
+	return false;
+}
+
+static bool is_value(const struct verify *v, unsigned at, unsigned bytes)
+{
+	u32 off = v->at - v->block->code + at;
+
+	for (unsigned i = 0; i < v->print->fields + v->print->moves; i++) {
+		unsigned n, host = footprint_place(v->print, i, &n);
+
+		if (host == off && n == bytes)
+			return true;
+	}
+	return false;
+}
+
+/* The instruction has a number that may be any other when the block is taken: all of its immediate,
+ * or of the displacement of a LEA. It is one of which nothing is known. */
+static bool forget_values(struct verify *v)
+{
+	struct shape shape;
+	unsigned imm;
+
+	if (!shape_find(INSN_64, v->code->buf.base + v->at, &shape) || shape.len != v->zi.length ||
+	    shape.fixed != shape.head || is_branch(&v->zi) || varies(v, 0, shape.head))
+		return refuse(v, "a value in an instruction's head, or in a branch");
+	imm = shape.len - shape.imm_bytes;
+	if (varies(v, shape.head, imm)) {
+		if (v->zi.mnemonic != ZYDIS_MNEMONIC_LEA ||
+		    !is_value(v, shape.head, shape.disp_bytes))
+			return refuse(v, "a value in an address");
+		v->ops[1].mem.base = ZYDIS_REGISTER_NONE;
+		v->ops[1].mem.index = ZYDIS_REGISTER_NONE;
+	}
+	if (!varies(v, imm, shape.len))
+		return true;
+	if (!is_value(v, imm, shape.imm_bytes))
+		return refuse(v, "a value in a part of a number");
+	for (unsigned i = 0; i < v->zi.operand_count; i++)
+		if (v->ops[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+			v->ops[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
+	return true;
+}
+
 static bool counts_down(const struct verify *v)
 {
 	return v->zi.mnemonic == ZYDIS_MNEMONIC_SUB &&
@@ -1158,8 +1324,11 @@ static void verify_all(struct verify *v, const ZydisDecoder *decoder)
 			refuse(v, "bytes that are no instruction");
 			break;
 		}
+		set_bit(v->starts, v->at - v->block->code);
 		arrive(v);
 		v->flows = true;
+		if (v->print && varies(v, 0, v->zi.length) && !forget_values(v))
+			break;
 		if (counts_down(v) && !begin_turns(v))
 			break;
 		if (!check_instruction(v) || (is_branch(&v->zi) && !check_branch(v)))
@@ -1170,8 +1339,25 @@ static void verify_all(struct verify *v, const ZydisDecoder *decoder)
 	}
 }
 
-bool block_verify(const struct code_cache *code, const struct block *block, const char **why)
+struct verifier *verifier_new(void)
 {
+	return g_new0(struct verifier, 1);
+}
+
+void verifier_free(struct verifier *v)
+{
+	g_free(v);
+}
+
+static void clear(u8 *map, const struct block *block)
+{
+	memset(map, 0, (block->code_end - block->code) / 8 + 1);
+}
+
+bool block_verify(const struct code_cache *code, const struct block *block,
+		  const struct footprint *values, const char **why)
+{
+	struct verifier *all = code->verifier;
 	struct verify v = { .once_again = true };
 	ZydisDecoder decoder;
 
@@ -1179,18 +1365,30 @@ bool block_verify(const struct code_cache *code, const struct block *block, cons
 	while (v.once_again) {
 		v = (struct verify){ .code = code,
 				     .block = block,
+				     .print = values,
+				     .pending = all->pending,
+				     .starts = all->starts,
+				     .fields = all->fields,
+				     .varies = all->varies,
 				     .at = block->code,
 				     .not_carried = v.not_carried };
-		if (block->code_end - block->code > BLOCK_MAX_CODE)
+		if (block->code_end - block->code > BLOCK_MAX_CODE) {
 			refuse(&v, "a block of more bytes than are reserved");
+			break;
+		}
+		clear(v.starts, block);
+		clear(v.fields, block);
+		clear(v.varies, block);
+		if (values)
+			mark_values(&v);
 		verify_all(&v, &decoder);
 	}
 	if (v.flows)
 		refuse(&v, "the block runs off its end");
 	if (v.pending_count)
 		refuse(&v, "a jump into the middle of an instruction");
-	if (!v.why)
-		check_back(&v);
+	if (!v.why && check_entries(&v) && check_back(&v))
+		check_sites(&v);
 	*why = v.why;
 	return !v.why;
 }
