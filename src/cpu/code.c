@@ -425,6 +425,31 @@ static void user_epoch(struct cpu *cpu)
 	e->now[JC_USER] = ++e->last;
 	e->kept[pcid % EPOCH_PCIDS].pcid = pcid;
 	e->kept[pcid % EPOCH_PCIDS].epoch = e->last;
+	for (unsigned i = 0; i < ARRAY_LEN(e->kept[0].pages); i++)
+		e->kept[pcid % EPOCH_PCIDS].pages[i] = 0;
+}
+
+static u64 *noted_page(struct cpu *cpu, gva_t gva, u64 *bit)
+{
+	u64 *pages = cpu->epochs.kept[pcid_now(cpu) % EPOCH_PCIDS].pages;
+	unsigned n = gva >> PAGE_SHIFT;
+
+	*bit = BIT(n % 64);
+	return &pages[n / 64 % ARRAY_LEN(cpu->epochs.kept[0].pages)];
+}
+
+void code_jumps_note(struct cpu *cpu, gva_t pc)
+{
+	u64 bit, *word = noted_page(cpu, pc, &bit);
+
+	*word |= bit;
+}
+
+static bool has_run(struct cpu *cpu, gva_t gva)
+{
+	u64 bit, *word = noted_page(cpu, gva, &bit);
+
+	return *word & bit;
 }
 
 void code_jumps_flush(struct cpu *cpu)
@@ -436,12 +461,15 @@ void code_jumps_flush(struct cpu *cpu)
 	user_epoch(cpu);
 }
 
-void code_jumps_flush_page(struct cpu *cpu, gva_t gva)
+void code_jumps_flush_page(struct cpu *cpu, gva_t gva, bool large)
 {
 	if ((s64)gva < 0 || cpu->epochs.global_user) {
 		code_jumps_flush(cpu);
 		return;
 	}
+	/* a kernel that frees a process's memory names every page of it, and few hold code */
+	if (!large && !cpu->epochs.local_kernel && !has_run(cpu, gva))
+		return;
 	user_epoch(cpu);
 	if (cpu->epochs.local_kernel)
 		kernel_epoch(cpu);

@@ -454,6 +454,7 @@ static bool tag_in(const struct tlb *tlb, unsigned i, gva_t gva)
 /* INVLPG drops all of a large page, whichever of its addresses is named (SDM vol. 3, 4.10.4.1). */
 void tlb_flush_page(struct cpu *cpu, gva_t gva)
 {
+	bool large = false;
 	unsigned word;
 
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
@@ -465,6 +466,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 			tlb_drop(tlb, index);
 		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
 			continue;
+		large = true;
 		for_used_words(tlb, word, left)
 		{
 			u64 map = tlb->used[word] & tlb->large[word];
@@ -477,7 +479,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 			}
 		}
 	}
-	code_jumps_flush_page(cpu, gva);
+	code_jumps_flush_page(cpu, gva, large);
 }
 
 void tlb_revoke_write(struct cpu *cpu, const void *host)

@@ -721,6 +721,8 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	cpu->jc_key = cpu_jump_key(cpu);
 	if (link && flushes == cpu->vm->code->flushes)
 		bind_link(cpu, link, block);
+	if ((s64)pc >= 0)
+		code_jumps_note(cpu, pc);
 	remember_jump(cpu, pc, block);
 	enter_code(cpu, pc, block->entry_found);
 	return true;

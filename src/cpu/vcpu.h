@@ -113,6 +113,7 @@ struct epochs {
 	bool global_user;  /* user code runs from global pages */
 	struct {
 		u32 pcid, epoch; /* of user code; 0: none */
+		u64 pages[4];    /* a bit for each page that may have run since, by its number */
 	} kept[EPOCH_PCIDS];
 };
 
@@ -491,8 +492,10 @@ void fpu_leave(struct cpu *cpu); /* and back to cpu->xsave; loads default contro
 void code_written(struct cpu_vm *vm, gpa_t gpa, unsigned bytes);
 /* After anything that changes address translation: the jump cache is stale... */
 void code_jumps_flush(struct cpu *cpu);
-/* ...at one linear address of the current address space, */
-void code_jumps_flush_page(struct cpu *cpu, gva_t gva);
+/* ...at one linear address of the current address space, perhaps in a @large page, */
+void code_jumps_flush_page(struct cpu *cpu, gva_t gva, bool large);
+/* Code of the lower half runs at @pc: flushing its page is to be heard of. */
+void code_jumps_note(struct cpu *cpu, gva_t pc);
 /* ...or because there is a new one, whose entries may be kept if @keep. */
 void code_jumps_switch(struct cpu *cpu, bool keep);
 

@@ -381,6 +381,7 @@ static void test_epochs(void)
 
 	/* INVLPG of a user page is the user's alone, of the kernel's everybody's */
 	two = key_of(cpu, 3);
+	code_jumps_note(cpu, 0x400000);
 	tlb_flush_page(cpu, 0x400000);
 	g_assert_cmpuint(key_of(cpu, 3), !=, two);
 	g_assert_cmpuint(key_of(cpu, 0), ==, kernel);
@@ -798,6 +799,60 @@ static void test_rom(void)
 	g_assert_cmphex(box->log[0].gpa, ==, BOX_ROM + 0x10);
 }
 
+/* What is known of user code is forgotten with the page that it ran from, and with no other. */
+static void test_code_of_a_page(void)
+{
+	const gva_t code = 0x7f0000401000, data = code + 5 * PAGE_SIZE;
+	struct cpu *cpu = box->cpu;
+	struct epochs *e = &cpu->epochs;
+	u32 before;
+
+	box_long_mode(box);
+	box_user(box);
+	tlb_flush_all(cpu);
+	e->local_kernel = e->global_user = false;
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
+		cpu->tlb[kind].any_large = 0;
+	before = e->now[JC_USER];
+	code_jumps_note(cpu, code + 0x123);
+	tlb_flush_page(cpu, data);
+	g_assert_cmpuint(e->now[JC_USER], ==, before);
+	tlb_flush_page(cpu, code);
+	g_assert_cmpuint(e->now[JC_USER], !=, before);
+	before = e->now[JC_USER];
+	tlb_flush_page(cpu, code); /* nothing has run since */
+	g_assert_cmpuint(e->now[JC_USER], ==, before);
+	/* a large page that may hold both */
+	cpu->tlb[TLB_USER].any_large = 1;
+	cpu->tlb[TLB_USER].large_first = code & ~(2 * MIB - 1);
+	cpu->tlb[TLB_USER].large_last = code | (2 * MIB - 1);
+	tlb_flush_page(cpu, data);
+	g_assert_cmpuint(e->now[JC_USER], !=, before);
+	cpu->tlb[TLB_USER].any_large = 0;
+	/* another address space has seen nothing run */
+	cpu->cr4 |= CR4_PCIDE;
+	code_jumps_note(cpu, code);
+	before = e->now[JC_USER];
+	cpu->cr3 |= 1;
+	code_jumps_switch(cpu, true);
+	g_assert_cmpuint(e->now[JC_USER], !=, before);
+	tlb_flush_page(cpu, code);
+	cpu->cr3 &= ~0xfffull;
+	code_jumps_switch(cpu, true);
+	g_assert_cmpuint(e->now[JC_USER], ==, before);
+	tlb_flush_page(cpu, code);
+	g_assert_cmpuint(e->now[JC_USER], !=, before);
+	cpu->cr4 &= ~CR4_PCIDE;
+	/* the kernel's half, and a kernel that runs in the user's */
+	before = e->now[JC_USER];
+	tlb_flush_page(cpu, 0xffffffff81000000);
+	g_assert_cmpuint(e->now[JC_USER], !=, before);
+	before = e->now[JC_KERNEL];
+	e->local_kernel = true;
+	tlb_flush_page(cpu, data);
+	g_assert_cmpuint(e->now[JC_KERNEL], !=, before);
+}
+
 int main(int argc, char **argv)
 {
 	int status;
@@ -826,6 +881,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/slow/crossing-faults", test_crossing_faults);
 	g_test_add_func("/mmu/slow/wrap", test_wrap);
 	g_test_add_func("/mmu/slow/mmio", test_mmio);
+	g_test_add_func("/mmu/code-of-a-page", test_code_of_a_page);
 	g_test_add_func("/mmu/slow/rom", test_rom);
 	status = g_test_run();
 	box_free(box);
