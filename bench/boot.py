@@ -6,13 +6,14 @@
 
 boot   the cloud kernel and the busybox initramfs, 1 vCPU, 512 MiB: CPU seconds to /init and to the
        end of the power-off. Lodge unpacks the kernel on the host, or (classic) lets it unpack
-       itself; QEMU boots the same bzImage, which unpacks itself, and the unpacked kernel through
+       itself; warm, it takes its translations from those of two boots before. QEMU boots the same bzImage, which unpacks itself, and the unpacked kernel through
        its PVH entry, so that both ways are compared like with like. Runs are interleaved.
 start  CPU time of lodge-vmm from exec to the first guest instruction, 1 GiB, median of 20; and the
        private memory it has when the guest is up, by what it is for
 idle   CPU seconds over --idle seconds of a Debian guest at its login prompt
 """
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -28,7 +29,7 @@ sys.path.insert(0, os.path.join(HERE, "../tests/guest"))
 sys.path.insert(0, os.path.join(HERE, "../tests"))
 
 from guest import guest_file, tap  # noqa: E402 (after the path that makes it visible)
-from runvm import Vm, die_with_parent  # noqa: E402
+from runvm import CODE_BYTES, Vm, die_with_parent  # noqa: E402
 
 APPEND = "console=ttyS0 lodge.end=poweroff"
 INIT = b"lodge-guest: init reached"
@@ -112,10 +113,29 @@ def table(heading, rows):
     print(flush=True)
 
 
+def translated(options, kernel, initrd, directory):
+    """A file of what two boots have translated, checked as the launcher has it done."""
+    path = os.path.join(directory, "code")
+    for _ in range(2):
+        measure(Vm(options.vmm, kernel, initrd, APPEND, code=path))
+    with open(path, "rb") as saved:
+        fds = [os.memfd_create("code", os.MFD_ALLOW_SEALING) for _ in range(2)]
+        os.write(fds[0], saved.read())
+    os.truncate(fds[1], CODE_BYTES)
+    fcntl.fcntl(fds[0], fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE)
+    subprocess.run([options.vmm, "--check-code", *map(str, fds)], pass_fds=fds, check=True)
+    with open(path, "wb") as saved:
+        saved.write(os.pread(fds[1], struct.unpack("<Q", os.pread(fds[1], 8, 16))[0], 0))
+    return path
+
+
 def bench_boot(options, directory):
     kernel, initrd = guest_file("kernel", "cloud"), guest_file("busybox")
+    warm = translated(options, kernel, initrd, directory)
     qemu, vmlinux = shutil.which("qemu-system-x86_64"), unpacked_kernel(kernel, directory)
     ways = {"Lodge, unpacked": lambda: Vm(options.vmm, kernel, initrd, APPEND),
+            "Lodge, warm": lambda: Vm(options.vmm, kernel, initrd, APPEND, code_checked=True,
+                                      code=shutil.copy(warm, warm + "-used")),
             "Lodge, classic": lambda: Vm(options.vmm, kernel, initrd, APPEND, classic=True)}
     if qemu:
         ways["QEMU TCG, bzImage"] = lambda: Qemu(qemu, kernel, initrd)
@@ -133,7 +153,7 @@ def bench_boot(options, directory):
     median = {name: statistics.median(r[0] for r in runs) for name, runs in results.items()}
     for name, runs in results.items():
         first, whole = [sorted(r[i] for r in runs) for i in (0, 1)]
-        against = "QEMU TCG, unpacked" if name == "Lodge, unpacked" else "QEMU TCG, bzImage"
+        against = "QEMU TCG, unpacked" if name in ("Lodge, unpacked", "Lodge, warm") else "QEMU TCG, bzImage"
         ratio = f"{median[name] / median[against]:.2f}" if against in median else "-"
         base = (f"{median[name] / median['QEMU TCG, bzImage']:.2f}"
                 if "QEMU TCG, bzImage" in median else "-")

@@ -52,6 +52,8 @@ static const struct command_option options[] = {
 	{ "--name", VALUE_TEXT, "NAME", "without XML: the guest's name" },
 	{ "--classic-boot", VALUE_NONE, NULL, "let the kernel unpack itself in the guest" },
 	{ "--no-kaslr", VALUE_NONE, NULL, "do not move the kernel in memory" },
+	{ "--saved-code", VALUE_NONE, NULL,
+	  "without KVM: keep translated code for the guest's next start" },
 	{ "--verbose", VALUE_NONE, NULL, "write more into the guest's log" },
 	{ "--cpu-step", VALUE_NONE, NULL, "for debugging: translate one instruction at a time" },
 	{ "--cpu-check-blocks", VALUE_NONE, NULL,
@@ -289,6 +291,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.perf_map = invocation_has(invocation, "--perf-map"),
 		.jitdump = invocation_value(invocation, "--jitdump"),
 		.guest_symbols = invocation_value(invocation, "--guest-symbols"),
+		.saved_code = invocation_has(invocation, "--saved-code"),
 		.classic_boot = invocation_has(invocation, "--classic-boot"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
 	};

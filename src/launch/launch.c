@@ -20,9 +20,7 @@ GQuark launch_error_quark(void)
 
 /* --- the log --- */
 
-static void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
-
-static void write_log(const struct launch *launch, const char *fmt, ...)
+void write_log(const struct launch *launch, const char *fmt, ...)
 {
 	GDateTime *now;
 	char *stamp, *text;
@@ -62,6 +60,7 @@ static struct launch *new_launch(const struct domain *domain, const struct launc
 	launch->private = p;
 	p->domain = domain;
 	p->options = *options;
+	p->name = g_strdup(domain->name);
 	p->kernel = p->initrd = p->log = p->monitor = -1;
 	p->log_fd = p->lock_fd = p->messages_child_fd = -1;
 	p->disks = g_ptr_array_new_with_free_func(g_free);
@@ -198,8 +197,10 @@ struct launch *launch_prepare(const struct domain *domain, const struct launch_o
 		launch->private->perf_map = fd_map_add(&launch->private->map, -1);
 	if (options->jitdump)
 		launch->private->jitdump = fd_map_add(&launch->private->map, -1);
-	if (open_all(launch, error))
+	if (open_all(launch, error)) {
+		code_open(launch);
 		launch->plan = plan_make(launch);
+	}
 	launch->private->domain = NULL;
 	if (!launch->plan) {
 		launch_free(launch);
@@ -284,6 +285,7 @@ void launch_ended(struct launch *launch, int wait_status)
 		write_log(launch, "lodge-vmm was killed by signal %d", WTERMSIG(wait_status));
 	else
 		write_log(launch, "lodge-vmm ended with status %d", WEXITSTATUS(wait_status));
+	code_store(launch);
 }
 
 /* --- undoing --- */
@@ -321,6 +323,8 @@ void launch_free(struct launch *launch)
 	g_ptr_array_unref(p->nets);
 	g_ptr_array_unref(p->fw_cfg);
 	g_ptr_array_unref(p->sockets);
+	code_close(launch);
+	g_free(p->name);
 	g_free(p->directory);
 	g_free(p);
 	json_decref(launch->plan);

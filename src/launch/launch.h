@@ -54,6 +54,7 @@ struct launch_options {
 	bool perf_map;       /* have lodge-vmm name its code in /tmp/perf-PID.map */
 	const char *jitdump; /* have it write its code to jit-PID.dump in this folder, or NULL */
 	const char *guest_symbols; /* with one of them: a System.map of the kernel, or NULL */
+	bool saved_code;           /* keep its translations for its next start (code.c) */
 	bool classic_boot;         /* enter the kernel through its own decompressor */
 	bool no_kaslr;             /* do not move the kernel */
 };

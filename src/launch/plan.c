@@ -58,6 +58,12 @@ static json_t *plan_cpu(const struct launch_private *p)
 	if (p->domain->code_cache_kib)
 		json_object_set_new(cpu, "code_cache_bytes",
 				    json_integer(p->domain->code_cache_kib * KIB));
+	if (p->code_from) {
+		json_object_set_new(cpu, "code_from", json_integer(p->code_from));
+		json_object_set_new(cpu, "code_checked", json_true()); /* by code_store() */
+	}
+	if (p->code_to)
+		json_object_set_new(cpu, "code_to", json_integer(p->code_to));
 	return cpu;
 }
 

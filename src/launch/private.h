@@ -27,10 +27,13 @@ struct launch_private {
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
 	int perf_map, jitdump;            /* the same; 0: none */
 	int guest_symbols;
-	int log_fd, lock_fd;   /* our own */
-	int messages_child_fd; /* lodge-vmm's standard error */
-	char *directory;       /* for the guest's sockets while it runs */
-	GPtrArray *sockets;    /* char *: paths to remove at the end */
+	int code_from, code_to; /* saved translations: the old ones, the new ones; 0: none */
+	int code_fd;            /* our own of @code_to */
+	char *name;             /* the guest's */
+	int log_fd, lock_fd;    /* our own */
+	int messages_child_fd;  /* lodge-vmm's standard error */
+	char *directory;        /* for the guest's sockets while it runs */
+	GPtrArray *sockets;     /* char *: paths to remove at the end */
 	bool started;
 };
 
@@ -80,6 +83,16 @@ struct spawn {
 pid_t spawn_program(const struct spawn *spawn, GError **error);
 /* The path of one of our own programs: beside the running one, or in libexec; caller frees. */
 char *spawn_find(const char *name, GError **error);
+
+/* --- code.c --- */
+/* Opens what an earlier start of the guest has translated, and memory for what this one does. */
+void code_open(struct launch *launch);
+/* The guest has ended: keeps its translations. */
+void code_store(struct launch *launch);
+void code_close(struct launch *launch);
+
+/* --- launch.c --- */
+void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* --- engine.c --- */
 bool engine_choose(struct launch *launch, const char *wanted, GError **error);

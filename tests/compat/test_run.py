@@ -30,7 +30,8 @@ class Place:
     def __init__(self, directory):
         self.directory = directory
         self.env = dict(os.environ, XDG_RUNTIME_DIR=f"{directory}/run",
-                        XDG_STATE_HOME=f"{directory}/state")
+                        XDG_STATE_HOME=f"{directory}/state",
+                        XDG_CACHE_HOME=f"{directory}/cache")
         os.mkdir(f"{directory}/run", 0o700)
         for name in ("vmlinuz", "disk.img"):
             with open(f"{directory}/{name}", "wb") as out:
@@ -230,6 +231,33 @@ def test_jitdump_is_made_for_the_vmm():
         assert f" -k mono -e cpu-clock -p {vmm}\n".encode() in said, said
         done = where.run("exit:0", "--jitdump", f"{where.directory}/none")
         assert done.returncode == 1 and b"/none/jit-" in done.stderr, done
+
+
+def test_saved_code_is_asked_for():
+    with place() as where:
+        done = where.run("exit:0", "--dry-run", "--saved-code")
+        cpu = json.loads(done.stdout)["cpu"]
+        assert cpu["code_to"] > 2 and "code_from" not in cpu, cpu
+        cpu = json.loads(where.run("exit:0", "--dry-run").stdout)["cpu"]
+        assert "code_to" not in cpu and "code_from" not in cpu, cpu
+
+
+def test_damaged_saved_code_is_refused():
+    with place() as where:
+        name = json.loads(where.run("exit:0", "--dry-run").stdout)["name"]
+        os.makedirs(f"{where.directory}/cache/lodge")
+        path = f"{where.directory}/cache/lodge/{name}.code"
+        header = struct.pack("<8sIIQ64sIIQ", b"LodgeTC", 1, 104, 104, b"", 0, 1, 104)
+        for content, why in ((b"", None), (b"LodgeTS\0" + bytes(32), "is none or cut short"),
+                             (b"LodgeTS\0" + bytes(32) + header, "was changed")):
+            with open(path, "wb") as saved:
+                saved.write(content)
+            done = where.run("exit:0", "--saved-code")
+            assert done.returncode == 0, done
+            assert not why or why in where.log(), where.log()
+            assert "code_from" not in json.loads(re.findall(r"plan (.*)", where.log())[-1])["cpu"]
+        key = f"{where.directory}/state/lodge/code-key"
+        assert os.stat(key).st_mode & 0o777 == 0o600 and os.path.getsize(key) == 32
 
 
 def test_without_perf_map_none_is_made():
