@@ -509,6 +509,7 @@ static void victim_put(struct tlb *tlb, unsigned i)
 	unsigned k = v->next++ % TLB_VICTIMS;
 
 	v->e[k] = tlb->e[i];
+	v->slot[k] = i;
 	v->shift[k] = tlb->shift[i];
 	v->held |= 1 << k;
 	v->global &= ~(1 << k);
@@ -529,7 +530,8 @@ static struct tlb_entry *victim_take(struct cpu *cpu, gva_t gva, unsigned access
 		bool global = v->global >> k & 1;
 		u8 shift = v->shift[k];
 
-		if ((access & ACCESS_W ? e.write_tag : e.read_tag) != (gva & PAGE_MASK))
+		if (v->slot[k] != i ||
+		    (access & ACCESS_W ? e.write_tag : e.read_tag) != (gva & PAGE_MASK))
 			continue;
 		v->next = k;
 		if (tlb->used[i / 64] >> (i % 64) & 1)

@@ -56,6 +56,7 @@ enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 #define TLB_VICTIMS 8
 struct tlb_victims {
 	struct tlb_entry e[TLB_VICTIMS];
+	u16 slot[TLB_VICTIMS]; /* where it was: elsewhere its invalid tags may be good ones */
 	u8 shift[TLB_VICTIMS];
 	u8 held, global; /* a bit an entry */
 	u8 next;         /* to be overwritten */

@@ -581,6 +581,28 @@ static void test_tlb_victims(void)
 	tlb_flush_all(cpu);
 }
 
+/* What stands for no page in one place is a page's tag in another. */
+static void test_tlb_victims_invalid(void)
+{
+	const gva_t first = TLB_ENTRIES * PAGE_SIZE; /* in place 0 */
+	struct cpu *cpu = box->cpu;
+
+	box_long_mode(box);
+	for (unsigned i = 0; i < 512; i++) /* read only, or not there */
+		box_put64(box, 0x3000 + 8 * i, i < 8 ? 0 : 2 * MIB | 0xa5);
+	cpu->cr0 |= CR0_WP;
+	tlb_flush_all(cpu);
+	for (unsigned slot = 0; slot < 3; slot++)
+		for (unsigned k = 0; k < 3; k++)
+			g_assert_nonnull(
+				mmu_fill(cpu, k * first + first + slot * PAGE_SIZE, 8, ACCESS_R));
+	for (gva_t gva = 0; gva < 4 * PAGE_SIZE; gva += PAGE_SIZE) {
+		g_assert_true(faults(gva, ACCESS_W));
+		g_assert_true(faults(gva, ACCESS_R));
+	}
+	tlb_flush_all(cpu);
+}
+
 static void test_code_page(void)
 {
 	struct cpu *cpu = box->cpu;
@@ -874,6 +896,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
 	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
+	g_test_add_func("/mmu/tlb/victims-invalid", test_tlb_victims_invalid);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
 	g_test_add_func("/mmu/tlb/marked-twice", test_marked_twice);
 	g_test_add_func("/mmu/tlb/marked-meanwhile", test_marked_meanwhile);
