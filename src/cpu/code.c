@@ -394,7 +394,7 @@ static void epochs_restart(struct cpu *cpu)
 {
 	struct epochs *e = &cpu->epochs;
 
-	for (unsigned i = 0; i < JC_ENTRIES; i++)
+	for (unsigned i = 0; e->last && i < JC_ENTRIES; i++) /* if not, they are fresh memory */
 		cpu->jc[i].ctx = 0;
 	*e = (struct epochs){ .now = { 1, 2 }, .last = 2 };
 	cpu->shadow_key[JC_KERNEL] = cpu->shadow_key[JC_USER] = 0;

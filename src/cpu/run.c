@@ -187,19 +187,13 @@ static bool may_lead_to(const struct block *block)
 	return block->page2 == ~0ull || block_checks_page2(block);
 }
 
-/* The first place of @pc,. */
-static unsigned jump_slot(gva_t pc)
-{
-	return (pc ^ pc >> 10) & (JC_ENTRIES - 1);
-}
-
 static struct jump_entry *jump_find(struct cpu *cpu, gva_t pc)
 {
-	struct jump_entry *e = &cpu->jc[jump_slot(pc)];
+	struct jump_entry *e = &cpu->jc[JC_SLOT(pc)];
 
 	if (e->pc == pc && e->ctx == cpu->jc_key)
 		return e;
-	e = &cpu->jc[jump_slot(pc) ^ JC_SECOND];
+	e = &cpu->jc[JC_SLOT(pc) ^ JC_SECOND];
 	return e->pc == pc && e->ctx == cpu->jc_key ? e : NULL;
 }
 
@@ -276,14 +270,14 @@ static void note_mapping(struct cpu *cpu, gva_t pc)
  * the same of another address space: processes run the same code in turns. */
 static bool worth_keeping(const struct cpu *cpu, const struct jump_entry *e, gva_t pc)
 {
-	if (jump_slot(e->pc) != jump_slot(pc) || (e->pc == pc && e->ctx == cpu->jc_key))
+	if (JC_SLOT(e->pc) != JC_SLOT(pc) || (e->pc == pc && e->ctx == cpu->jc_key))
 		return false;
 	return code_epoch_lives(cpu, e->ctx >> 16);
 }
 
 static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 {
-	struct jump_entry *e = &cpu->jc[jump_slot(pc)];
+	struct jump_entry *e = &cpu->jc[JC_SLOT(pc)];
 
 	if (cpu->vm->config.plain & CPU_PLAIN_JUMPS)
 		return;
@@ -291,15 +285,15 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 		return;
 	note_mapping(cpu, pc);
 	if (worth_keeping(cpu, e, pc))
-		cpu->jc[jump_slot(pc) ^ JC_SECOND] = *e;
+		cpu->jc[JC_SLOT(pc) ^ JC_SECOND] = *e;
 	e->pc = pc;
-	e->code = block->entry_saved;
+	e->code = (u64)(uintptr_t)cpu->vm->code->rx + block->entry_saved;
 	e->ctx = cpu->jc_key;
 }
 
 static void forget_jump(struct cpu *cpu, gva_t pc)
 {
-	cpu->jc[jump_slot(pc)].ctx = cpu->jc[jump_slot(pc) ^ JC_SECOND].ctx = 0;
+	cpu->jc[JC_SLOT(pc)].ctx = cpu->jc[JC_SLOT(pc) ^ JC_SECOND].ctx = 0;
 }
 
 /* ---- what the outside wants --------------------------------------------------------------------
@@ -671,7 +665,7 @@ static void enter(struct cpu *cpu, const u8 *thunk, const u8 *code)
 			 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "cc", "memory");
 }
 
-static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
+static void enter_code(struct cpu *cpu, gva_t pc, const u8 *entry)
 {
 	struct code_cache *code = cpu->vm->code;
 
@@ -682,7 +676,7 @@ static void enter_code(struct cpu *cpu, gva_t pc, u32 entry_saved)
 	flags_to_saved(cpu);
 	if (!cpu->fpu_loaded)
 		fpu_enter(cpu);
-	enter(cpu, code->rx + code->thunks.enter, code->rx + entry_saved);
+	enter(cpu, code->rx + code->thunks.enter, entry);
 }
 
 /* #DB after an instruction that started with TF set, APM vol. 2 section 13.1.4. */
@@ -701,7 +695,7 @@ static bool enter_cached(struct cpu *cpu, gva_t pc)
 
 	if (!e)
 		return false;
-	enter_code(cpu, pc, e->code);
+	enter_code(cpu, pc, (const u8 *)(uintptr_t)e->code);
 	return true;
 }
 
@@ -724,7 +718,7 @@ static bool enter_found(struct cpu *cpu, gva_t pc, u32 ctx)
 	if ((s64)pc >= 0)
 		code_jumps_note(cpu, pc);
 	remember_jump(cpu, pc, block);
-	enter_code(cpu, pc, block->entry_found);
+	enter_code(cpu, pc, cpu->vm->code->rx + block->entry_found);
 	return true;
 }
 

@@ -90,14 +90,21 @@ struct stack_page {
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
 
-#define JC_ENTRIES 16384
+#define JC_ENTRIES  16384
 /* An address has two places, whose numbers differ by this bit. Blocks look in the first, the thunks
  * behind them in the other, where what another address has displaced goes. */
-#define JC_SECOND  1
+#define JC_SECOND   1
+/* The first place of an address. */
+#define JC_HASH     0x9e3779b1u
+#define JC_SLOT(pc) ((u32)(pc)*JC_HASH >> 18)
 struct jump_entry {
-	u64 pc;   /* linear address; ~0 never matches (checked: canonical) */
-	u32 code; /* offset of the entry in the code cache; 0: none */
-	u32 ctx;  /* context the translation is valid in */
+	u64 pc; /* linear address; ~0 never matches (checked: canonical) */
+	/* The context the translation is valid in; compared with cpu->jc_key and exit_request in
+	 * one, so that who looks polls as well. */
+	u32 ctx;
+	u32 zero;
+	u64 code; /* host address of the entry */
+	u64 unused;
 };
 
 /* Entries are good for one epoch of address translation, and so are frames of calls. Kernel and
@@ -219,15 +226,16 @@ struct cpu {
 	/* -- first 256 bytes: in 8-bit reach of rbp. Offsets are asserted in lower.c. */
 	u64 gpr[16];
 	u64 page_base;        /* linear address of the guest page whose code runs */
+	u32 jc_key;           /* jump_entry.ctx that matches now: epoch << 16 | ctx */
 	u32 exit_request;     /* any thread: nonzero makes translated code leave at its next poll */
 	u32 saved_flags;      /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
+	u32 loop_left;        /* how often a loop goes round without a check (lower_carry.c) */
 	u64 fs_base, gs_base; /* == sys.seg[].base; kept here for translated code */
 	u64 code_base;        /* executable address of the code cache */
 	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */
 	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
 	u32 pauses_left; /* how many PAUSEs until the host's processor is given up */
-	u32 loop_left;   /* how often a loop may go round without a check (lower_carry.c) */
 	struct stack_page stack[TLB_KINDS];
 	/* -- end of the 8-bit reach (approximately) */
 	u64 scratch[4];
@@ -272,7 +280,6 @@ struct cpu {
 	gva_t next_fill; /* a miss there goes on where the last one was: mmu_fill() */
 	struct jump_entry jc[JC_ENTRIES];
 
-	u32 jc_key;                     /* jump_entry.ctx that matches now: epoch << 16 | ctx */
 	struct epochs epochs;           /* code.c */
 	u8 *shadow;                     /* the stacks' memory; see cpu_shadow_bottom() */
 	u8 shadow_class;                /* which of them @shadow_sp is in: JC_KERNEL, JC_USER */

@@ -318,35 +318,35 @@ static void jumps(void)
 	struct block *b = make_block((const u8 *)"\xff\xe0", 2); /* jmp *%rax */
 	const size_t jc = OFF(jc);
 
-	CHANGE(b, "the epoch is written", outside, e_op_state(e, 0x3b, 0, T2, OFF(jc_key)),
-	       e_op_state(e, 0x89, 0, T2, OFF(jc_key)));
+	CHANGE(b, "the epoch is written", outside, e_op_state(e, 0x3b, 1, T2, OFF(jc_key)),
+	       e_op_state(e, 0x89, 1, T2, OFF(jc_key)));
 	CHANGE(b, "the jump cache is written", "a table is written or scaled",
 	       e_op_indexed(e, 0x3b, 1, T0, T1, jc + offsetof(struct jump_entry, pc)),
 	       e_op_indexed(e, 0x89, 1, T0, T1, jc + offsetof(struct jump_entry, pc)));
 	CHANGE(b, "an index beyond the jump cache",
 	       "table operand without its index masked, or of another context",
-	       e_arith_imm(e, 0, 4, T1, JC_ENTRIES - 1),
-	       e_arith_imm(e, 0, 4, T1, 2 * JC_ENTRIES - 1));
+	       e_arith_imm(e, 0, 4, T1, (JC_ENTRIES - 1) * sizeof(struct jump_entry)),
+	       e_arith_imm(e, 0, 4, T1, (2 * JC_ENTRIES - 1) * sizeof(struct jump_entry)));
 	CHANGE(b, "what lies behind the jump cache",
 	       "table operand without its index masked, or of another context",
-	       e_op_indexed(e, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, code)),
-	       e_op_indexed(e, 0x8b, 0, T2, T1, jc + sizeof(struct jump_entry)));
-	CHANGE(b, "no base of the code is added",
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, code)),
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + sizeof(struct jump_entry)));
+	CHANGE(b, "the address for the code",
 	       "an indirect jump to what the jump cache did not give",
-	       e_op_state(e, 0x03, 1, T2, OFF(code_base)), (void)e);
-	CHANGE(b, "another base is added", "an indirect jump to what the jump cache did not give",
-	       e_op_state(e, 0x03, 1, T2, OFF(code_base)),
-	       e_op_state(e, 0x03, 1, T2, OFF(page_base)));
-	CHANGE(b, "the base of the code is written", outside,
-	       e_op_state(e, 0x03, 1, T2, OFF(code_base)),
-	       e_op_state(e, 0x01, 1, T2, OFF(code_base)));
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, code)),
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, pc)));
 	CHANGE(b, "the context for the code",
 	       "an indirect jump to what the jump cache did not give",
-	       e_op_indexed(e, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, code)),
-	       e_op_indexed(e, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, ctx)));
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, code)),
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, ctx)));
+	CHANGE(b, "half of the code's address",
+	       "an indirect jump to what the jump cache did not give",
+	       e_op_indexed(e, 0x8b, 1, T2, T1, jc + offsetof(struct jump_entry, code)),
+	       e_op_indexed(e, 0x8b, 0, T2, T1, jc + offsetof(struct jump_entry, code)));
 	CHANGE(b, "the request to leave is taken away", outside,
-	       e_cmp_state32(e, OFF(exit_request), 0),
-	       (e8(e, 0x83), e_state(e, 4, OFF(exit_request)), e8(e, 0)));
+	       e_op_state(e, 0x3b, 1, T2, OFF(jc_key)), e_op_state(e, 0x21, 1, T2, OFF(jc_key)));
+	CHANGE(b, "the base of the code is read", outside, e_op_state(e, 0x3b, 1, T2, OFF(jc_key)),
+	       e_load(e, T2, OFF(code_base)));
 	CHANGE(b, "a jump to another register",
 	       "an indirect jump to what the jump cache did not give", e_jmp_reg(e, T2),
 	       e_jmp_reg(e, T1));

@@ -179,6 +179,13 @@ static inline void e_arith_imm(struct code_buf *b, unsigned w, unsigned sub, uns
 		e32(b, imm);
 	}
 }
+static inline void e_imul32(struct code_buf *b, unsigned dst, unsigned src, u32 imm) /* flags */
+{
+	e_rex(b, 0, dst, src);
+	e8(b, 0x69);
+	e8(b, 0xc0 | (dst & 7) << 3 | (src & 7));
+	e32(b, imm);
+}
 static inline void e_xor(struct code_buf *b, unsigned dst, unsigned src) /* 64 bit; flags */
 {
 	e_rex(b, 1, src, dst);
@@ -300,28 +307,38 @@ static inline void e_call_reg(struct code_buf *b, unsigned reg)
 	e8(b, 0xff);
 	e8(b, 0xd0 | (reg & 7));
 }
-/* jmp/jcc rel32 with the target unknown: returns where the rel32 is. @align keeps the field
- * inside one aligned word so that it can be patched while others execute. */
+/* A NOP, if the four bytes @ahead of here would not lie inside eight aligned ones: those are
+ * written at once for whoever executes them meanwhile (AMD vol. 2, 7.3.2; Intel vol. 3, 9.1.1). */
+static inline void e_pad(struct code_buf *b, unsigned ahead)
+{
+	static const u8 nops[][3] = { { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0xc0 } };
+	unsigned at = (uintptr_t)(b->p + ahead) & 7;
+
+	for (unsigned i = 0; at > 4 && i < 8 - at; i++)
+		e8(b, nops[7 - at][i]);
+}
+
+/* jmp/jcc rel32 with the target unknown: returns where the rel32 is. @align lets it be patched
+ * while others execute. */
 static inline u8 *e_jmp(struct code_buf *b, bool align)
 {
-	while (align && ((uintptr_t)(b->p + 1) & 3))
-		e8(b, 0x90);
+	if (align)
+		e_pad(b, 1);
 	e8(b, 0xe9);
 	e32(b, 0);
 	return b->p - 4;
 }
 static inline u8 *e_call(struct code_buf *b) /* aligned */
 {
-	while ((uintptr_t)(b->p + 1) & 3)
-		e8(b, 0x90);
+	e_pad(b, 1);
 	e8(b, 0xe8);
 	e32(b, 0);
 	return b->p - 4;
 }
 static inline u8 *e_jcc(struct code_buf *b, unsigned cc, bool align)
 {
-	while (align && ((uintptr_t)(b->p + 2) & 3))
-		e8(b, 0x90);
+	if (align)
+		e_pad(b, 2);
 	e8(b, 0x0f);
 	e8(b, 0x80 | cc);
 	e32(b, 0);

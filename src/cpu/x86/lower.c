@@ -2,9 +2,9 @@
 /*
  * Lowering: guest instructions become host instructions, most of them the very same ones.
  *
- *   guest rax rcx rdx rsi rdi r8-r10     live in the same host registers
- *   guest rsp                            lives in host r11 (SP)
- *   guest rbx rbp r11 r12 r13 r14 r15    live in struct cpu ("homed")
+ *   guest rax rcx rdx rsi rdi r8         live in the same host registers
+ *   guest rbp rbx rsp                    live in host r9, r10 and r11 (SP)
+ *   guest r9-r15                         live in struct cpu ("homed")
  *   host  rbx r13 r14                    T0 (addresses), T1, T2
  *   host  r15 r12                        P0, P1: pointers shared by several accesses of a block
  *   host  rbp                            struct cpu + CPU_RBP_BIAS
@@ -288,8 +288,8 @@ static void emit_stubs(struct lower *x)
 
 		st->site->stub = cache_off(x, x->b->p);
 		e_patch(st->jump, x->b->p);
-		for (unsigned k = 0; k < ARRAY_LEN(st->more) && st->more[k]; k++)
-			e_patch(st->more[k], x->b->p);
+		if (st->more)
+			e_patch(st->more, x->b->p);
 		switch (st->site->kind) {
 		case SITE_MEM: emit_memory_stub(x, st); break;
 		case SITE_CALL: emit_call_stub(x, st); break;
@@ -406,7 +406,7 @@ static void lower_cmpxchg8b(struct lower *x)
 
 	flags_before(x);
 	e_lea(b, 1, T2, at.reg, REG_NONE, 1, at.disp);
-	e_load(b, RBX, HOME(RBX));
+	e_mov(b, RBX, use_reg(x, RBX, RBX));
 	if (insn->prefixes & PFX_LOCK)
 		e8(b, 0xf0);
 	e8(b, wide ? 0x49 : 0x41);

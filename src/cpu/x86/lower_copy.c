@@ -223,7 +223,9 @@ static void load_moved(struct lower *x, struct moved *m)
 	struct code_buf *b = x->b;
 
 	m->loaded = 1;
-	if (!HOMED(m->reg)) {
+	if (m->high && !HOMED(m->reg))
+		e_store(b, PINNED(m->reg), HOME(m->reg));
+	if (!m->high && !HOMED(m->reg)) {
 		e_mov(b, m->temp, PINNED(m->reg));
 	} else if (m->high) { /* movzx temp, byte [home + 1] */
 		e_rex(b, 0, m->temp, 0);
@@ -236,7 +238,7 @@ static void load_moved(struct lower *x, struct moved *m)
 }
 
 /* Host number of the register field @field, whose operand is @gpr; loads it into @temp if it is
- * homed or, @legacy, has no number without a REX. */
+ * homed, is BH, or, @legacy, has no number without a REX. */
 static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field, unsigned temp,
 		      bool legacy)
 {
@@ -245,10 +247,10 @@ static unsigned place(struct lower *x, struct moves *mv, u8 gpr, unsigned field,
 	unsigned width = gpr >> GPR_WIDTH_SHIFT;
 	struct moved *m = NULL;
 
-	if (!gpr || (!HOMED(reg) && reg != RSP))
+	if (!gpr || (high && reg != RBX))
 		return field;
-	if (reg == RSP && !legacy)
-		return SP;
+	if (!HOMED(reg) && !high && !(legacy && PINNED(reg) >= 8))
+		return PINNED(reg);
 	for (unsigned i = 0; i < mv->count && !m; i++)
 		if (mv->m[i].reg == reg && mv->m[i].high == high && mv->m[i].width == width)
 			m = &mv->m[i];
@@ -272,19 +274,22 @@ static void store_moves(struct lower *x, const struct moves *mv)
 
 			if (!m->store || m->high != high)
 				continue;
-			if (m->high)
-				e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + 1);
-			else
+			if (!m->high) {
 				set_reg(x, m->reg, m->temp, 8);
+				continue;
+			}
+			e_store(x->b, PINNED(m->reg), HOME(m->reg));
+			e_op_state(x->b, 0x88, 0, m->temp, HOME(m->reg) + 1);
+			e_load(x->b, PINNED(m->reg), HOME(m->reg));
 		}
 	}
 }
 
 /* A home is read in full width later: after a narrow store the host's load would wait for it to
- * reach the cache. BH, the one second byte with a home, is too rare to matter. */
-static bool writes_part(u8 gpr, bool high)
+ * reach the cache. */
+static bool writes_part(u8 gpr)
 {
-	return gpr & MEM_W && gpr >> GPR_WIDTH_SHIFT < 8 && !high;
+	return gpr & MEM_W && gpr >> GPR_WIDTH_SHIFT < 8;
 }
 
 /* Re-encodes the instruction; @memory: the host's view of its memory operand, or NULL. */
@@ -295,9 +300,10 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 		.reg = insn->reg, .rm = insn->rm, .vvvv = insn->vvvv, .op = insn->reg_op
 	};
 	struct moves mv = { .count = 0 };
-	bool reg_high = is_high_byte(insn, insn->gpr_reg, insn->reg) && !HOMED(insn->reg - 4);
+	/* BH, whose RBX lives elsewhere, goes through memory */
+	bool reg_high = is_high_byte(insn, insn->gpr_reg, insn->reg) && insn->reg - 4 != RBX;
 	bool rm_is_high =
-		!memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && !HOMED(insn->rm - 4);
+		!memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && insn->rm - 4 != RBX;
 	bool legacy_temp = (reg_high || rm_is_high) && !memory;
 	unsigned home;
 
@@ -315,11 +321,11 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 	if (!memory && insn->gpr_rm) {
 		bool high = is_high_byte(insn, insn->gpr_rm, insn->rm);
 
-		home = high ? insn->rm - 4 : insn->rm;
-		if (HOMED(home) && rm_takes_memory(insn) && !is_zeroing(insn) &&
-		    !writes_part(insn->gpr_rm, high)) {
+		home = insn->rm;
+		if (!high && HOMED(home) && rm_takes_memory(insn) && !is_zeroing(insn) &&
+		    !writes_part(insn->gpr_rm)) {
 			o.form = RM_STATE;
-			o.state = HOME(home) + high;
+			o.state = HOME(home);
 		}
 	}
 	if (!memory && can_turn(insn)) {

@@ -37,7 +37,7 @@ static void emit_wrap(struct lower *x)
 /* Goes to RIP T0, or to @otherwise. */
 static void emit_go(struct lower *x, u32 otherwise)
 {
-	u8 *miss[3];
+	u8 *miss[2];
 
 	flags_clobber(x, FL_ALL);
 	settle(x);
@@ -53,19 +53,18 @@ static void emit_go(struct lower *x, u32 otherwise)
 }
 
 /* A stub for the misses of a look-up. */
-static struct stub *add_miss_stub(struct lower *x, u8 *miss[3], struct site *s)
+static struct stub *add_miss_stub(struct lower *x, u8 *miss[2], struct site *s)
 {
 	struct stub *stub = add_stub(x, miss[0], s);
 
-	stub->more[0] = miss[1];
-	stub->more[1] = miss[2];
+	stub->more = miss[1];
 	return stub;
 }
 
 /* The instruction, a jump, goes to RIP T0. */
 static void emit_jump(struct lower *x)
 {
-	u8 *miss[3];
+	u8 *miss[2];
 
 	flags_clobber(x, FL_ALL);
 	settle(x);
@@ -305,8 +304,7 @@ void lower_leave(struct lower *x)
 	settle(x);
 	e_load_at(x->b, T2, at.reg, at.disp, bytes);
 	/* RSP, as far as the stack's width goes, is RBP */
-	e_load(x->b, T0, HOME(RBP));
-	set_reg(x, RSP, T0, stack_width(x));
+	set_reg(x, RSP, use_reg(x, RBP, T0), stack_width(x));
 	x->rsp_pending = bytes;
 	settle(x);
 	set_reg(x, RBP, T2, bytes);
@@ -434,7 +432,7 @@ static void lower_call_outside(struct lower *x, unsigned bytes)
 	struct code_buf *b = x->b;
 	struct stub *stub;
 	unsigned callee;
-	u8 *miss[3];
+	u8 *miss[2];
 
 	if (branch_is_direct(x->insn))
 		emit_far_target(x, branch_target(x, x->i), FL_ALL);

@@ -21,10 +21,11 @@
 #define OFF(field) offsetof(struct cpu, field)
 #define HOME(r)    (offsetof(struct cpu, gpr) + 8 * (r))
 
-#define HOMED_MASK (BIT(RBX) | BIT(RBP) | BIT(R11) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
+/* Those that compilers use last live in memory. */
+#define HOMED_MASK (BIT(R9) | BIT(R10) | BIT(R11) | BIT(R12) | BIT(R13) | BIT(R14) | BIT(R15))
 #define HOMED(r)   ((HOMED_MASK >> (r)) & 1)
 /* Where a guest register that is not homed lives. */
-#define PINNED(r)  ((r) == RSP ? SP : (r))
+#define PINNED(r)  ((r) == RSP ? SP : (r) == RBX ? R10 : (r) == RBP ? R9 : (r))
 
 /* A host pointer to a guest operand: [reg + disp]. */
 struct ptr {
@@ -54,9 +55,9 @@ struct group {
 #define BLOCK_MAX_FARS (2 * BLOCK_MAX_INSNS)
 
 struct stub {
-	u8 *jump;    /* rel32 to be pointed here */
-	u8 *more[2]; /* SITE_BRANCH, SITE_CALL: these too */
-	u8 *back;    /* SITE_MEM, SITE_CALL: where to go on */
+	u8 *jump; /* rel32 to be pointed here */
+	u8 *more; /* SITE_BRANCH, SITE_CALL: this too */
+	u8 *back; /* SITE_MEM, SITE_CALL: where to go on */
 	struct site *site;
 	struct site *alt; /* SITE_MEM of a group: its SITE_ALT */
 	u8 stack;         /* SITE_MEM: it is cpu->stack that does not have the page */
@@ -260,9 +261,10 @@ void lower_string(struct lower *x);
  */
 
 /* @to (T2, P0, P1) = host address of the block at RIP T0, or takes one of the jumps @miss, whose
- * rel32 fields the caller points somewhere. T0 stays; before the first of them, @to does too. What
- * the jump cache knows is a canonical address. Clobbers T1, EFLAGS. */
-void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3]);
+ * rel32 fields the caller points somewhere (the second one: or to leave is asked for). T0 stays;
+ * before the first of them, @to does too. What the jump cache knows is a canonical address.
+ * Clobbers T1, EFLAGS. */
+void e_lookup(struct code_buf *b, unsigned to, u8 *miss[2]);
 /* cpu->page_base = the page of RIP T0; clobbers both. */
 void e_enter_page(struct code_buf *b);
 

@@ -7,7 +7,7 @@
  */
 #include "cpu/x86/lower_private.h"
 
-static const u8 pinned[] = { RAX, RCX, RDX, RSP, RSI, RDI, R8, R9, R10 };
+static const u8 pinned[] = { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 };
 static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
 static void emit_spill(struct code_buf *b)
@@ -46,32 +46,34 @@ static void emit_resume(struct code_buf *b)
 	emit_reload(b);
 }
 
-_Static_assert(sizeof(struct jump_entry) == 16 && JC_ENTRIES == 16384, "index code below");
+_Static_assert(sizeof(struct jump_entry) == 32 && JC_ENTRIES == 1 << (32 - 18), "JC_SLOT");
+_Static_assert(OFF(exit_request) == OFF(jc_key) + 4, "compared in one");
+
+/* T1 = offset of the first or second place of RIP @pc. */
+static void emit_slot(struct code_buf *b, unsigned pc, bool second)
+{
+	e_imul32(b, T1, pc, JC_HASH);
+	e_shift(b, 0, 5, T1, 18 - 5);
+	e_arith_imm(b, 0, 4, T1, (JC_ENTRIES - 1) * sizeof(struct jump_entry));
+	if (second)
+		e_arith_imm(b, 0, 6, T1, JC_SECOND * sizeof(struct jump_entry));
+}
 
 /* e_lookup(), in an address's first or second place. */
-static void emit_probe(struct code_buf *b, unsigned to, bool second, u8 *miss[3])
+static void emit_probe(struct code_buf *b, unsigned to, bool second, u8 *miss[2])
 {
 	size_t jc = OFF(jc);
 
-	e_mov(b, T1, T0);
-	e_shift(b, 1, 5, T1, 10);
-	e_xor(b, T1, T0);
-	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
-	if (second)
-		e_arith_imm(b, 0, 6, T1, JC_SECOND);
-	e_shift(b, 0, 4, T1, 4);
+	emit_slot(b, T0, second);
 	e_op_indexed(b, 0x3b, 1, T0, T1, jc + offsetof(struct jump_entry, pc));
 	miss[0] = e_jcc(b, 5, false);
-	e_op_indexed(b, 0x8b, 0, to, T1, jc + offsetof(struct jump_entry, ctx));
-	e_op_state(b, 0x3b, 0, to, OFF(jc_key));
+	e_op_indexed(b, 0x8b, 1, to, T1, jc + offsetof(struct jump_entry, ctx));
+	e_op_state(b, 0x3b, 1, to, OFF(jc_key));
 	miss[1] = e_jcc(b, 5, false);
-	e_cmp_state32(b, OFF(exit_request), 0);
-	miss[2] = e_jcc(b, 5, false);
-	e_op_indexed(b, 0x8b, 0, to, T1, jc + offsetof(struct jump_entry, code));
-	e_op_state(b, 0x03, 1, to, OFF(code_base));
+	e_op_indexed(b, 0x8b, 1, to, T1, jc + offsetof(struct jump_entry, code));
 }
 
-void e_lookup(struct code_buf *b, unsigned to, u8 *miss[3])
+void e_lookup(struct code_buf *b, unsigned to, u8 *miss[2])
 {
 	emit_probe(b, to, false, miss);
 }
@@ -85,7 +87,7 @@ void e_enter_page(struct code_buf *b)
 /* Both, with T2, or goes to @otherwise. */
 static void e_lookup_or(struct code_buf *b, const u8 *otherwise)
 {
-	u8 *miss[3];
+	u8 *miss[2];
 
 	e_lookup(b, T2, miss);
 	for (unsigned i = 0; i < ARRAY_LEN(miss); i++)
@@ -102,7 +104,7 @@ static void emit_move_sp(struct code_buf *b, s32 bytes)
  * leaves at the block's SITE_CALL if the call is to be refused. */
 static void emit_call_miss(struct code_buf *b, struct thunks *t)
 {
-	u8 *refused, *miss[3];
+	u8 *refused, *miss[2];
 
 	t->call_late = b->p - b->base;
 	e_store_imm32(b, OFF(exit_code), EXIT_JUMP);
@@ -190,13 +192,7 @@ static void emit_find_place(struct code_buf *b, unsigned target, bool second, u8
 		e_load(b, T2, OFF(msr.lstar));
 	else
 		e_mov(b, T2, target);
-	e_mov(b, T1, T2);
-	e_shift(b, 1, 5, T1, 10);
-	e_xor(b, T1, T2);
-	e_arith_imm(b, 0, 4, T1, JC_ENTRIES - 1);
-	if (second)
-		e_arith_imm(b, 0, 6, T1, JC_SECOND);
-	e_shift(b, 0, 4, T1, 4);
+	emit_slot(b, T2, second);
 	e_op_indexed(b, 0x3b, 1, T2, T1, jc + offsetof(struct jump_entry, pc));
 	miss[0] = e_jcc(b, 5, false);
 	e_arith_imm(b, 1, 4, T2, (u32)-4096);
@@ -225,8 +221,7 @@ static void emit_find(struct code_buf *b, struct ring *ring, unsigned target)
 	ring->leave[ring->leave_count++] = second[0];
 	ring->leave[ring->leave_count++] = second[1];
 	e_patch(found, b->p);
-	e_op_indexed(b, 0x8b, 0, T1, T1, OFF(jc) + offsetof(struct jump_entry, code));
-	e_op_state(b, 0x03, 1, T1, OFF(code_base));
+	e_op_indexed(b, 0x8b, 1, T1, T1, OFF(jc) + offsetof(struct jump_entry, code));
 }
 
 /* The flags are T0: nothing of them is in EFLAGS. Clobbers T0 and T2. */
@@ -379,7 +374,7 @@ static void emit_sysret(struct code_buf *b, struct thunks *t)
 
 void lower_thunks(struct code_buf *b, struct thunks *t)
 {
-	u8 *out, *failed, *miss[3];
+	u8 *out, *failed, *miss[2];
 
 	/* enter(cpu, code): six pushes and the return address leave rsp 8 short of 16. It is
 	 * entered and left by jumps (run.c). */

@@ -48,11 +48,9 @@ static const struct field written[] = { FIELD(gpr),
 					FIELD(gs_base),
 					FIELD(seg[SEG_FS].base),
 					FIELD(seg[SEG_GS].base) };
-static const struct field readable[] = { FIELD(exit_request),
+static const struct field readable[] = { { offsetof(struct cpu, jc_key), 8 }, /* exit_request too */
 					 FIELD(fs_base),
 					 FIELD(gs_base),
-					 FIELD(code_base),
-					 FIELD(jc_key),
 					 FIELD(rip),
 					 FIELD(rflags),
 					 FIELD(cr4),
@@ -78,10 +76,8 @@ enum fact {
 	BOUNDED,    /* ... and is at most @hi */
 	POINTER,    /* host address; [lo, hi) from it may be accessed */
 	TLB_SCALED, /* r13: an offset of a TLB entry */
-	JC_MASKED,  /* r13: an index of the jump cache, then */
-	JC_SCALED,  /* ... an offset */
-	CODE,       /* an offset in the code cache, from the jump cache; then */
-	TARGET,     /* ... an address in it */
+	JC_SCALED,  /* r13: an offset of an entry of the jump cache */
+	TARGET,     /* an address in the code cache, from the jump cache */
 	SITE,       /* r14: number of a SITE_BRANCH of this block */
 	BIT_OFFSET, /* less than @hi */
 	CONSTANT,   /* @hi */
@@ -652,8 +648,9 @@ static struct knowledge learn(const struct verify *v, int reg)
 		if (reg == T1 && imm == (TLB_ENTRIES - 1) * sizeof(struct tlb_entry) &&
 		    o[0].size == 32)
 			k.fact = TLB_SCALED;
-		else if (reg == T1 && imm == JC_ENTRIES - 1 && o[0].size == 32)
-			k.fact = JC_MASKED;
+		else if (reg == T1 && o[0].size == 32 &&
+			 imm == (JC_ENTRIES - 1) * sizeof(struct jump_entry))
+			k.fact = JC_SCALED;
 		else if (is_immediate(v, 1) && imm < 64 && o[0].size == 32)
 			k = (struct knowledge){ BIT_OFFSET, 0, 0, imm + 1 };
 		return k;
@@ -664,8 +661,6 @@ static struct knowledge learn(const struct verify *v, int reg)
 	case ZYDIS_MNEMONIC_SHL:
 		if (wide && old->fact == COUNT_COPY && is_immediate(v, 1) && imm <= 3)
 			k = (struct knowledge){ COUNT_BYTES, 0, old->lo, imm };
-		if (old->fact == JC_MASKED && imm == 4 && o[0].size == 32)
-			k.fact = JC_SCALED;
 		return k;
 	case ZYDIS_MNEMONIC_SUB:
 		column = table_operand(v, 1);
@@ -690,13 +685,10 @@ static struct knowledge learn(const struct verify *v, int reg)
 		else if (wide && old->fact == COUNT_NEG && imm == PAGE_SIZE &&
 			 (u64)old->lo << old->hi <= PAGE_SIZE)
 			k = (struct knowledge){ ROOM, 0, 0, old->hi };
-		else if (wide && old->fact == CODE &&
-			 state_operand(v, 1, offsetof(struct cpu, code_base)))
-			k.fact = TARGET;
 		return k;
 	case ZYDIS_MNEMONIC_MOV:
-		if (o[0].size == 32 && jump_column(v, 1, offsetof(struct jump_entry, code)))
-			k.fact = CODE;
+		if (wide && jump_column(v, 1, offsetof(struct jump_entry, code)))
+			k.fact = TARGET;
 		from = o[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(o[1].reg.value) : -1;
 		if (is_immediate(v, 1) && imm <= PAGE_SIZE)
 			k = (struct knowledge){ CONSTANT, 0, 0, imm };
@@ -1193,7 +1185,7 @@ static bool check_link(struct verify *v, const struct site *s)
 {
 	s32 d;
 
-	if (s->patch < v->block->code || s->patch + 4 > v->block->code_end || s->patch & 3 ||
+	if (s->patch < v->block->code || s->patch + 4 > v->block->code_end || (s->patch & 7) > 4 ||
 	    !get_bit(v->fields, s->patch + 4 - v->block->code))
 		return refuse(v, "a link that is no jump");
 	memcpy(&d, v->code->buf.base + s->patch, sizeof(d));
