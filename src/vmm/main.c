@@ -440,11 +440,17 @@ static int print_description(void)
 	return 0;
 }
 
-int main(int argc, char **argv)
+/* The number of a descriptor, or -1. */
+static int descriptor(const char *text)
 {
 	char *end;
-	long fd;
+	long fd = strtol(text, &end, 10);
 
+	return *text && !*end && fd >= 0 && fd < 1 << 20 ? fd : -1;
+}
+
+int main(int argc, char **argv)
+{
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
 		fputs(usage, stdout);
 		return 0;
@@ -455,13 +461,11 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 && !strcmp(argv[1], "--describe"))
 		return print_description();
-	if (argc == 3 && !strcmp(argv[1], "--plan")) {
-		fd = strtol(argv[2], &end, 10);
-		if (*argv[2] && !*end && fd >= 0 && fd < 1 << 20)
-			return run_plan(fd);
-	}
-	if (argc == 4 && !strcmp(argv[1], "--check-code"))
-		return check_code(atoi(argv[2]), atoi(argv[3]));
+	if (argc == 3 && !strcmp(argv[1], "--plan") && descriptor(argv[2]) >= 0)
+		return run_plan(descriptor(argv[2]));
+	if (argc == 4 && !strcmp(argv[1], "--check-code") && descriptor(argv[2]) >= 0 &&
+	    descriptor(argv[3]) >= 0)
+		return check_code(descriptor(argv[2]), descriptor(argv[3]));
 	fputs(usage, stderr);
 	return EXIT_USAGE;
 }

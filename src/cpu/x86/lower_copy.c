@@ -223,18 +223,18 @@ static void load_moved(struct lower *x, struct moved *m)
 	struct code_buf *b = x->b;
 
 	m->loaded = 1;
-	if (m->high && !HOMED(m->reg))
-		e_store(b, PINNED(m->reg), HOME(m->reg));
-	if (!m->high && !HOMED(m->reg)) {
-		e_mov(b, m->temp, PINNED(m->reg));
-	} else if (m->high) { /* movzx temp, byte [home + 1] */
-		e_rex(b, 0, m->temp, 0);
-		e8(b, 0x0f);
-		e8(b, 0xb6);
-		e_state(b, m->temp, HOME(m->reg) + m->high);
-	} else {
-		e_load(b, m->temp, HOME(m->reg));
+	if (!m->high) {
+		if (HOMED(m->reg))
+			e_load(b, m->temp, HOME(m->reg));
+		else
+			e_mov(b, m->temp, PINNED(m->reg));
+		return;
 	}
+	e_store(b, PINNED(m->reg), HOME(m->reg));
+	e_rex(b, 0, m->temp, 0); /* movzx temp, byte [home + 1] */
+	e8(b, 0x0f);
+	e8(b, 0xb6);
+	e_state(b, m->temp, HOME(m->reg) + 1);
 }
 
 /* Host number of the register field @field, whose operand is @gpr; loads it into @temp if it is
@@ -305,7 +305,6 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 	bool rm_is_high =
 		!memory && is_high_byte(insn, insn->gpr_rm, insn->rm) && insn->rm - 4 != RBX;
 	bool legacy_temp = (reg_high || rm_is_high) && !memory;
-	unsigned home;
 
 	flags_before(x);
 	o.no_rex = reg_high || rm_is_high;
@@ -321,11 +320,10 @@ static void emit_copy(struct lower *x, const struct ptr *memory)
 	if (!memory && insn->gpr_rm) {
 		bool high = is_high_byte(insn, insn->gpr_rm, insn->rm);
 
-		home = insn->rm;
-		if (!high && HOMED(home) && rm_takes_memory(insn) && !is_zeroing(insn) &&
+		if (!high && HOMED(insn->rm) && rm_takes_memory(insn) && !is_zeroing(insn) &&
 		    !writes_part(insn->gpr_rm)) {
 			o.form = RM_STATE;
-			o.state = HOME(home);
+			o.state = HOME(insn->rm);
 		}
 	}
 	if (!memory && can_turn(insn)) {
