@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the serving side share. */
+#ifndef LODGE_RPC_PRIVATE_H
+#define LODGE_RPC_PRIVATE_H
+
+#include "rpc/message.h"
+#include "rpc/server.h"
+
+#define RPC_VERSION    1
+#define RPC_READ_BYTES 65536
+
+struct rpc_server {
+	struct rpc_server_options options;
+	GMainContext *context;
+	GPtrArray *listeners; /* struct listener */
+	GPtrArray *clients;   /* struct rpc_client, referenced */
+	size_t buffered;      /* bytes of messages, of all clients */
+	GSource *keepalive;
+	u8 input[RPC_READ_BYTES];
+};
+
+struct rpc_client {
+	unsigned references;
+	struct rpc_server *server; /* NULL once it is closed */
+	int fd;
+	struct rpc_identity identity;
+	bool open, read_only;
+	GSource *source;
+	void *tag;                  /* of fd in the source */
+	GByteArray *in;             /* NULL when there is nothing */
+	u32 skip;                   /* bytes that follow, which carried descriptors */
+	GQueue out;                 /* GByteArray */
+	size_t out_sent, out_bytes; /* of the first; of all that are queued */
+	unsigned calls;             /* that wait for their answer */
+	bool keepalive, alive;      /* wants pings; something came since the last one */
+	unsigned unanswered;
+	void *data;
+	GDestroyNotify destroy;
+};
+
+/* --- server.c --- */
+void rpc_server_forget(struct rpc_server *server, struct rpc_client *client);
+
+/* --- client.c --- */
+struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
+				  const struct rpc_identity *identity);
+struct rpc_client *rpc_client_ref(struct rpc_client *client);
+void rpc_client_unref(struct rpc_client *client);
+/* Ends the connection; @why is for the log, or NULL. */
+void rpc_client_close(struct rpc_client *client, const char *why);
+/* Takes over @message and sends it when the client reads. */
+void rpc_client_queue(struct rpc_client *client, GByteArray *message);
+/* A call has been answered: the next may be taken in. */
+void rpc_client_call_done(struct rpc_client *client);
+/* The keepalive clock has ticked. */
+void rpc_client_tick(struct rpc_client *client);
+
+/* --- dispatch.c --- */
+/* Takes in one complete message. */
+void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes);
+
+/* --- call.c --- */
+/* A call that is to be answered; its arguments are not decoded yet. */
+struct rpc_call *rpc_call_new(struct rpc_client *client, const struct rpc_header *header,
+			      const struct rpc_procedure *procedure);
+/* False: they are none. */
+bool rpc_call_decode(struct rpc_call *call, const u8 *bytes, size_t length);
+const void *rpc_call_args(const struct rpc_call *call);
+/* Ends a call that gets no answer. */
+void rpc_call_drop(struct rpc_call *call);
+
+#endif

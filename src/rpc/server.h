@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The serving side of libvirt's protocol.
+ *
+ *   listening socket --> struct rpc_client --frame--> dispatch --> access rule --> handler
+ *                              ^                                                     |
+ *                              '--bounded queue <-- rpc_reply_NAME(), now or later --'
+ *
+ * All of it runs on one GMainContext; a handler that has to wait answers later, from that context,
+ * and other calls go on meanwhile. Each call is answered exactly once: by rpc_reply_NAME(), which
+ * the generator makes for every procedure, or by rpc_call_fail(). An answer to a client that has
+ * gone is dropped.
+ *
+ * What a client may do to others:
+ * - a frame that is none, or arguments that cannot be decoded, close its connection;
+ * - RPC_CALLS_MAX calls are under way per client; further ones wait in its socket;
+ * - a client that does not read has no further calls taken in (RPC_OUTPUT_PAUSE) and is closed
+ *   when its events pile up (RPC_OUTPUT_MAX);
+ * - all clients together hold at most RPC_BUFFERED_MAX bytes of messages: who asks for more, goes;
+ * - RPC_CLIENTS_MAX clients, RPC_CLIENTS_OF_USER_MAX of one user, are served at a time.
+ *
+ * Before connect_open succeeded, only what belongs to the handshake is dispatched. A read-only
+ * client is refused every call whose rule asks for more than reading, with the flags it gave.
+ */
+#ifndef LODGE_RPC_SERVER_H
+#define LODGE_RPC_SERVER_H
+
+#include "rpc/codec.h"
+
+#include <sys/types.h>
+
+#define RPC_CLIENTS_MAX         5000
+#define RPC_CLIENTS_OF_USER_MAX 2000 /* root and the server's own user may use all */
+#define RPC_CALLS_MAX           16
+#define RPC_OUTPUT_PAUSE        (1u << 20)
+#define RPC_OUTPUT_MAX          (8u << 20)
+#define RPC_BUFFERED_MAX        (256u << 20)
+#define RPC_KEEPALIVE_SECONDS   5
+#define RPC_KEEPALIVE_COUNT     5 /* pings without any answer, then the client is gone */
+
+struct rpc_handlers;
+struct rpc_server;
+struct rpc_client;
+struct rpc_call;
+
+/* --- what the tables say of a procedure --- */
+
+enum rpc_condition {
+	RPC_ALWAYS,
+	RPC_IF_ANY,   /* one of the flags is set in the argument */
+	RPC_IF_NONE,  /* none is */
+	RPC_IF_EQUAL, /* the argument is this value */
+};
+
+/* The caller needs @permission on an @object, as "write" on a "domain". */
+struct rpc_rule {
+	const char *object, *permission;
+	enum rpc_condition condition;
+	bool reads; /* a permission that read-only clients have */
+	u32 offset; /* of the 32-bit argument */
+	u32 flags;
+};
+
+struct rpc_procedure {
+	const char *name;
+	u32 program;
+	s32 number;
+	bool event, stream;
+	bool high; /* is answered without waiting for guests */
+	const struct rpc_type *args, *ret;
+	const struct rpc_rule *rules;
+	u32 rule_count;
+	/* False: @handlers has none for it. Without @call it only looks. */
+	bool (*run)(const struct rpc_handlers *handlers, struct rpc_call *call, const void *args);
+};
+
+/* --- dispatch.c --- */
+
+/* The procedure of that number that clients call, or NULL. */
+const struct rpc_procedure *rpc_procedure_find(u32 program, s32 number);
+/* The first rule of the call with these arguments that asks for more than reading, or NULL. */
+const struct rpc_rule *rpc_procedure_changes(const struct rpc_procedure *procedure,
+					     const void *args);
+
+/* --- server.c --- */
+
+/* Who is at the other end of a UNIX socket. */
+struct rpc_identity {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	bool read_only; /* by the socket it came to */
+};
+
+struct rpc_server_options {
+	/* Tables of handlers; the first that has a procedure serves it. Ends with NULL. */
+	const struct rpc_handlers *const *handlers;
+	/* May this peer connect? NULL: all may. */
+	bool (*admit)(const struct rpc_identity *identity, void *opaque);
+	/* The client has gone; its data (below) is still there. NULL: nobody asks. */
+	void (*gone)(struct rpc_client *client, void *opaque);
+	void *opaque;
+};
+
+/* Serves on the calling thread's default context. */
+struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
+/* Takes over @fd, a listening UNIX socket. */
+void rpc_server_listen(struct rpc_server *server, int fd, bool read_only);
+/* Takes over @fd, a connected socket. */
+struct rpc_client *rpc_server_adopt(struct rpc_server *server, int fd,
+				    const struct rpc_identity *identity);
+unsigned rpc_server_clients(const struct rpc_server *server);
+/* Closes everything; calls that still wait for their answer may get it later. NULL is ignored. */
+void rpc_server_free(struct rpc_server *server);
+
+/* --- client.c --- */
+
+const struct rpc_identity *rpc_client_identity(const struct rpc_client *client);
+/* connect_open succeeded; it may have asked for a read-only connection. */
+void rpc_client_opened(struct rpc_client *client, bool read_only);
+bool rpc_client_is_read_only(const struct rpc_client *client);
+/* The client understands pings: it is sent some when it is silent. */
+void rpc_client_keepalive(struct rpc_client *client);
+/* One pointer for the server's owner, freed with the client. */
+void rpc_client_set_data(struct rpc_client *client, void *data, GDestroyNotify destroy);
+void *rpc_client_data(const struct rpc_client *client);
+/* Behind rpc_event_NAME(). */
+void rpc_client_send_event(struct rpc_client *client, const struct rpc_procedure *procedure,
+			   const void *args);
+
+/* --- call.c --- */
+
+struct rpc_client *rpc_call_client(const struct rpc_call *call);
+void *rpc_call_opaque(const struct rpc_call *call);
+const struct rpc_procedure *rpc_call_procedure(const struct rpc_call *call);
+/* What an answer is made in; it and the arguments are gone when the call is answered. */
+struct rpc_arena *rpc_call_arena(struct rpc_call *call);
+/* Behind rpc_reply_NAME(); must be of the call's own procedure. */
+void rpc_call_answer(struct rpc_call *call, const struct rpc_procedure *procedure, const void *ret);
+/* @code and @domain are libvirt's: VIR_ERR_*, VIR_FROM_*. */
+void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt, ...)
+	G_GNUC_PRINTF(4, 5);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bytes of a client. By the first byte either one value of the protocol, which must decode to what
+ * encodes to the same bytes again, in bounded memory; or a connection, whose bytes are messages
+ * or anything else: the server goes on, answers the next client, and a read-only client changes
+ * nothing.
+ */
+#include "fuzz.h"
+#include "rpc/message.h"
+#include "rpc/server.h"
+#include "rpc_constants.h"
+#include "rpc_protocol.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+const size_t fuzz_bytes_max = 2048;
+const bool fuzz_text = false;
+
+enum mode { VALUE, CONNECTION, READ_ONLY, MESSAGES, MODES };
+
+/* --- a server --- */
+
+static void connect_open(struct rpc_call *call, const struct rpc_connect_open_args *args)
+{
+	rpc_client_opened(rpc_call_client(call), args->flags & VIR_CONNECT_RO);
+	rpc_reply_connect_open(call);
+}
+
+static void connect_supports_feature(struct rpc_call *call,
+				     const struct rpc_connect_supports_feature_args *args)
+{
+	const struct rpc_connect_supports_feature_ret ret = { .supported = args->feature & 1 };
+
+	rpc_client_keepalive(rpc_call_client(call));
+	rpc_reply_connect_supports_feature(call, &ret);
+}
+
+static void connect_get_hostname(struct rpc_call *call)
+{
+	struct rpc_connect_get_hostname_ret ret = { .hostname = rpc_arena_strdup(
+							    rpc_call_arena(call), "host") };
+
+	rpc_reply_connect_get_hostname(call, &ret);
+}
+
+static void domain_get_xml_desc(struct rpc_call *call,
+				const struct rpc_domain_get_xml_desc_args *args)
+{
+	struct rpc_domain_get_xml_desc_ret ret = { .xml = args->dom.name };
+
+	FUZZ_CHECK(!rpc_client_is_read_only(rpc_call_client(call)) ||
+		   !(args->flags & VIR_DOMAIN_XML_SECURE));
+	rpc_reply_domain_get_xml_desc(call, &ret);
+}
+
+static void domain_destroy(struct rpc_call *call, const struct rpc_domain_destroy_args *args)
+{
+	FUZZ_CHECK(!rpc_client_is_read_only(rpc_call_client(call)));
+	rpc_call_fail(call, VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, "no domain '%s'", args->dom.name);
+}
+
+static const struct rpc_handlers handlers = {
+	.connect_open = connect_open,
+	.connect_supports_feature = connect_supports_feature,
+	.connect_get_hostname = connect_get_hostname,
+	.domain_get_xml_desc = domain_get_xml_desc,
+	.domain_destroy = domain_destroy,
+};
+
+static int join(struct rpc_server *server, bool read_only)
+{
+	const struct rpc_identity identity = { .uid = 1000, .read_only = read_only };
+	int ends[2];
+
+	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+	rpc_server_adopt(server, ends[0], &identity);
+	return ends[1];
+}
+
+static void settle(void)
+{
+	for (unsigned i = 0; i < 100000 && g_main_context_iteration(NULL, FALSE); i++)
+		FUZZ_CHECK(i < 99999);
+}
+
+static void drain(int fd)
+{
+	u8 bytes[4096];
+
+	do
+		settle();
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0);
+}
+
+static GByteArray *message(const struct rpc_procedure *procedure, const u8 *payload, size_t bytes)
+{
+	const struct rpc_header header = { .program = procedure->program,
+					   .version = 1,
+					   .procedure = procedure->number };
+	GByteArray *out = rpc_message_new(&header);
+
+	g_byte_array_append(out, payload, bytes);
+	rpc_message_finish(out);
+	return out;
+}
+
+static void send_all(int fd, const u8 *bytes, size_t n)
+{
+	(void)!send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	drain(fd);
+}
+
+static void open_connection(int fd)
+{
+	static const u8 args[8]; /* no name, no flags */
+	GByteArray *open = message(rpc_procedure_find(RPC_PROGRAM_REMOTE, RPC_PROC_CONNECT_OPEN),
+				   args, sizeof(args));
+
+	send_all(fd, open->data, open->len);
+	g_byte_array_unref(open);
+}
+
+static bool still_answers(struct rpc_server *server)
+{
+	const struct rpc_procedure *hostname =
+		rpc_procedure_find(RPC_PROGRAM_REMOTE, RPC_PROC_CONNECT_GET_HOSTNAME);
+	GByteArray *call = message(hostname, (const u8 *)"", 0);
+	int fd = join(server, true);
+	u8 bytes[256];
+	ssize_t n;
+
+	open_connection(fd);
+	(void)!send(fd, call->data, call->len, MSG_NOSIGNAL);
+	settle();
+	n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	g_byte_array_unref(call);
+	close(fd);
+	return n == 28 + 8 && !memcmp(bytes + 32, "host", 4);
+}
+
+/* Each message of the input: a procedure by its place in the table, a length, a payload. */
+static void send_messages(int fd, struct fuzz_bytes *in)
+{
+	while (in->left > 3) {
+		const struct rpc_procedure *procedure =
+			&rpc_procedures[fuzz_take(in, 2) % RPC_PROCEDURES];
+		size_t wanted = fuzz_take(in, 1), n = MIN(wanted, in->left);
+		GByteArray *call = message(procedure, in->next, n);
+
+		send_all(fd, call->data, call->len);
+		g_byte_array_unref(call);
+		in->next += n;
+		in->left -= n;
+	}
+}
+
+static void run_connection(enum mode mode, struct fuzz_bytes *in)
+{
+	static const struct rpc_handlers *const all[] = { &handlers, NULL };
+	const struct rpc_server_options options = { .handlers = all };
+	struct rpc_server *server = rpc_server_new(&options);
+	int fd = join(server, mode == READ_ONLY);
+
+	if (mode != CONNECTION)
+		open_connection(fd);
+	if (mode == MESSAGES)
+		send_messages(fd, in);
+	else
+		send_all(fd, in->next, in->left);
+	FUZZ_CHECK(still_answers(server));
+	close(fd);
+	settle();
+	FUZZ_CHECK(rpc_server_clients(server) == 0);
+	rpc_server_free(server);
+}
+
+/* --- a value --- */
+
+static void run_value(struct fuzz_bytes *in)
+{
+	u64 which = fuzz_take(in, 2);
+	const struct rpc_procedure *procedure = &rpc_procedures[which / 2 % RPC_PROCEDURES];
+	const struct rpc_type *type = which & 1 ? procedure->ret : procedure->args;
+	struct rpc_arena arena = { 0 };
+	GByteArray *again = g_byte_array_new();
+	void *value = rpc_arena_alloc(&arena, type->size);
+
+	if (rpc_decode(type, in->next, in->left, &arena, value)) {
+		FUZZ_CHECK(rpc_encode(type, value, again));
+		FUZZ_CHECK(again->len == in->left);
+		FUZZ_CHECK(!again->len || !memcmp(again->data, in->next, again->len));
+	}
+	FUZZ_CHECK(arena.bytes <= type->size + 16 + RPC_DECODE_FACTOR * in->left);
+	g_byte_array_unref(again);
+	rpc_arena_clear(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_bytes in = { .next = data, .left = size };
+	enum mode mode = fuzz_take(&in, 1) % MODES;
+
+	if (mode == VALUE)
+		run_value(&in);
+	else
+		run_connection(mode, &in);
+	return 0;
+}
+
+/* --- seeds: an empty list, text and number where the type has them --- */
+
+static void seed_fields(const struct rpc_type *type, GByteArray *out)
+{
+	for (u32 i = 0; i < type->field_count; i++) {
+		const struct rpc_field *field = &type->fields[i];
+		u32 count = field->shape == RPC_FIXED ? field->max : 1;
+
+		if (field->shape == RPC_LIST || field->shape == RPC_OPTIONAL)
+			rpc_put_u32(out, 1);
+		if (field->kind == RPC_OPAQUE)
+			count = (count + 3) / 4;
+		for (u32 n = 0; n < count; n++) {
+			if (field->kind == RPC_STRUCT) {
+				seed_fields(field->type, out);
+				continue;
+			}
+			if (field->kind == RPC_STRING || field->kind == RPC_PARAM_VALUE)
+				rpc_put_u32(out, field->kind == RPC_STRING ? 0 : 1);
+			if (field->kind != RPC_STRING)
+				rpc_put_u32(out, 0);
+			if (field->kind == RPC_U64 || field->kind == RPC_I64 ||
+			    field->kind == RPC_F64)
+				rpc_put_u32(out, 7);
+		}
+	}
+}
+
+bool fuzz_seed(unsigned index, GByteArray *seed)
+{
+	const struct rpc_procedure *procedure = &rpc_procedures[index / 2 % RPC_PROCEDURES];
+	GByteArray *payload = g_byte_array_new(), *call;
+
+	if (index >= 4 * RPC_PROCEDURES) {
+		g_byte_array_unref(payload);
+		return false;
+	}
+	seed_fields(index & 1 ? procedure->ret : procedure->args, payload);
+	if (index < 2 * RPC_PROCEDURES) {
+		fuzz_give(seed, VALUE, 1);
+		fuzz_give(seed, index, 2);
+		g_byte_array_append(seed, payload->data, payload->len);
+	} else if (index & 1) {
+		fuzz_give(seed, MESSAGES, 1);
+		fuzz_give(seed, index / 2 % RPC_PROCEDURES, 2);
+		fuzz_give(seed, MIN(payload->len, 255), 1);
+		g_byte_array_append(seed, payload->data, MIN(payload->len, 255));
+	} else {
+		call = message(procedure, payload->data, payload->len);
+		fuzz_give(seed, index & 2 ? READ_ONLY : CONNECTION, 1);
+		g_byte_array_append(seed, call->data, call->len);
+		g_byte_array_unref(call);
+	}
+	g_byte_array_unref(payload);
+	return true;
+}
