@@ -44,6 +44,21 @@ typedef u16 u16_any __attribute__((aligned(1)));
 typedef u32 u32_any __attribute__((aligned(1)));
 typedef u64 u64_any __attribute__((aligned(1)));
 
+/* Up to a cache line's bytes, in as many accesses as it takes. */
+static void copy_small(u8 *to, const u8 *from, unsigned size)
+{
+	for (unsigned step = 8; step; step /= 2) {
+		for (; size >= step; size -= step, to += step, from += step) {
+			switch (step) {
+			case 8: *(u64_any *)to = *(const u64_any *)from; break;
+			case 4: *(u32_any *)to = *(const u32_any *)from; break;
+			case 2: *(u16_any *)to = *(const u16_any *)from; break;
+			default: *to = *from;
+			}
+		}
+	}
+}
+
 /* One access of a natural size is one host access, so that other processors never see half. */
 static inline void copy(void *to, const void *from, unsigned size)
 {
@@ -52,7 +67,11 @@ static inline void copy(void *to, const void *from, unsigned size)
 	case 2: *(volatile u16_any *)to = *(const volatile u16_any *)from; break;
 	case 4: *(volatile u32_any *)to = *(const volatile u32_any *)from; break;
 	case 8: *(volatile u64_any *)to = *(const volatile u64_any *)from; break;
-	default: copy_bytes(to, from, size);
+	default:
+		if (size < 64)
+			copy_small(to, from, size);
+		else
+			copy_bytes(to, from, size);
 	}
 }
 
@@ -625,13 +644,26 @@ static gva_t fill_ahead(struct cpu *cpu, gva_t gva, unsigned access, const struc
 	return (gva & PAGE_MASK) + k * PAGE_SIZE;
 }
 
+/* Host address if the TLB allows the access at once. */
+static void *tlb_hit(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
+{
+	const struct tlb_entry *e = &tlb_of(cpu, access)->e[TLB_INDEX(gva)];
+	u64 tag = access & ACCESS_W ? e->write_tag : e->read_tag;
+
+	if (gva - tag > PAGE_SIZE - size)
+		return NULL;
+	return (u8 *)e->host + (gva & ~PAGE_MASK);
+}
+
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 {
 	const struct ram_slot *slot;
 	struct tlb_entry *e;
 	struct walk w;
-	u8 *host;
+	u8 *host = tlb_hit(cpu, gva, size, access);
 
+	if (host) /* a page of the stack's that cannot be written */
+		return host;
 	if ((gva & ~PAGE_MASK) + size <= PAGE_SIZE) {
 		e = victim_take(cpu, gva, access);
 		if (e)
@@ -706,8 +738,8 @@ bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 struct span {
 	struct part {
 		gpa_t gpa;
-		u8 *host; /* NULL: the bus answers */
-		const struct ram_slot *slot;
+		u8 *host;                    /* NULL: the bus answers */
+		const struct ram_slot *slot; /* NULL: the TLB has a tag for the access */
 		unsigned size;
 	} part[2];
 	unsigned count;
@@ -729,6 +761,16 @@ static bool part_find(struct cpu *cpu, gva_t gva, unsigned size, unsigned access
 	return true;
 }
 
+/* The same without its guest physical address, where the TLB has the page. */
+static bool part_find_host(struct cpu *cpu, gva_t gva, unsigned size, unsigned access,
+			   struct part *part)
+{
+	part->host = tlb_hit(cpu, gva, size, access);
+	part->size = size;
+	part->slot = NULL;
+	return part->host || part_find(cpu, gva, size, access, part);
+}
+
 /* Linear addresses wrap at 4 GiB unless they are 64 bits wide. */
 static gva_t next_page(const struct cpu *cpu, gva_t gva, unsigned access)
 {
@@ -739,17 +781,21 @@ static gva_t next_page(const struct cpu *cpu, gva_t gva, unsigned access)
 	return (u32)next;
 }
 
+typedef bool part_finder(struct cpu *cpu, gva_t gva, unsigned size, unsigned access,
+			 struct part *part);
+
 /* Both pages are translated before either is touched. */
-static bool span_find(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, struct span *span)
+static bool span_find(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, struct span *span,
+		      part_finder *find)
 {
 	unsigned first = PAGE_SIZE - (gva & ~PAGE_MASK);
 
 	span->count = size > first ? 2 : 1;
-	if (!part_find(cpu, gva, size > first ? first : size, access, &span->part[0]))
+	if (!find(cpu, gva, size > first ? first : size, access, &span->part[0]))
 		return false;
 	if (span->count == 1)
 		return true;
-	return part_find(cpu, next_page(cpu, gva, access), size - first, access, &span->part[1]);
+	return find(cpu, next_page(cpu, gva, access), size - first, access, &span->part[1]);
 }
 
 static void mmio(struct cpu *cpu, gpa_t gpa, u8 *data, unsigned size, bool write)
@@ -790,12 +836,12 @@ static void span_write(struct cpu *cpu, const struct span *span, const u8 *data)
 	for (unsigned i = 0; i < span->count; i++) {
 		const struct part *part = &span->part[i];
 
-		if (part->host) {
-			copy(part->host, data, part->size);
-			commit_ram(cpu, part->slot, part->gpa, part->size);
-		} else {
+		if (!part->host)
 			mmio(cpu, part->gpa, (u8 *)data, part->size, true);
-		}
+		else
+			copy(part->host, data, part->size);
+		if (part->slot && part->host)
+			commit_ram(cpu, part->slot, part->gpa, part->size);
 		data += part->size;
 	}
 }
@@ -824,7 +870,7 @@ void *access_slow(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	struct span span;
 
 	b->size = 0;
-	if (!span_find(cpu, gva, size, access, &span))
+	if (!span_find(cpu, gva, size, access, &span, part_find))
 		return NULL;
 	b->gva = gva;
 	b->gpa = span.part[0].gpa;
@@ -839,6 +885,20 @@ void *access_slow(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	bounce_load(cpu, &span, data, access);
 	b->size = b->write ? size : 0;
 	return data;
+}
+
+void *access_split(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store)
+{
+	struct span span;
+
+	if (!span_find(cpu, gva, size, access, &span, part_find_host) || !span.part[0].host ||
+	    !span.part[1].host)
+		return NULL;
+	if (access & ACCESS_W)
+		span_write(cpu, &span, store);
+	else
+		span_read(cpu, &span, cpu->bounce.data);
+	return cpu->bounce.data;
 }
 
 static void part_again(struct cpu *cpu, struct part *part, gpa_t gpa, unsigned size)
@@ -872,17 +932,6 @@ void access_commit(struct cpu *cpu)
 
 /* ---- accessors of the helpers ---------------------------------------------------------------- */
 
-/* Host address if the TLB allows the access at once. */
-static void *tlb_hit(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
-{
-	const struct tlb_entry *e = &tlb_of(cpu, access)->e[TLB_INDEX(gva)];
-	u64 tag = access & ACCESS_W ? e->write_tag : e->read_tag;
-
-	if (gva - tag > PAGE_SIZE - size)
-		return NULL;
-	return (u8 *)e->host + (gva & ~PAGE_MASK);
-}
-
 bool mem_read(struct cpu *cpu, gva_t gva, void *data, unsigned size, unsigned access)
 {
 	const void *hit = tlb_hit(cpu, gva, size, access | ACCESS_R);
@@ -892,7 +941,7 @@ bool mem_read(struct cpu *cpu, gva_t gva, void *data, unsigned size, unsigned ac
 		copy(data, hit, size);
 		return true;
 	}
-	if (!span_find(cpu, gva, size, access | ACCESS_R, &span))
+	if (!span_find(cpu, gva, size, access | ACCESS_R, &span, part_find_host))
 		return false;
 	span_read(cpu, &span, data);
 	return true;
@@ -907,7 +956,7 @@ bool mem_write(struct cpu *cpu, gva_t gva, const void *data, unsigned size, unsi
 		copy(hit, data, size);
 		return true;
 	}
-	if (!span_find(cpu, gva, size, access | ACCESS_W, &span))
+	if (!span_find(cpu, gva, size, access | ACCESS_W, &span, part_find_host))
 		return false;
 	span_write(cpu, &span, data);
 	return true;
@@ -919,7 +968,7 @@ bool mem_probe(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 
 	if (tlb_hit(cpu, gva, size, access | ACCESS_W))
 		return true;
-	return span_find(cpu, gva, size, access | ACCESS_W, &span);
+	return span_find(cpu, gva, size, access | ACCESS_W, &span, part_find_host);
 }
 
 bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access)

@@ -83,6 +83,30 @@ static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
 	return NULL;
 }
 
+/* An access of its own that crosses a page, and that can be made here: a read comes out of a
+ * buffer; after a store the block goes on behind it. */
+static void *split_access(struct cpu *cpu, const struct site *s, gva_t gva)
+{
+	unsigned reg = s->store & 15;
+	u8 vector[32];
+	void *p;
+
+	if (s->span) {
+		cpu->nogroup = 1;
+		return NULL;
+	}
+	if (s->masked || s->align || (s->access != MEM_R && !s->store))
+		return NULL;
+	if (s->store >= STORE_VECTOR)
+		vector_live(reg, s->size, vector);
+	p = access_split(cpu, gva, s->size, s->access,
+			 s->store >= STORE_VECTOR ? (void *)vector : &cpu->gpr[reg]);
+	if (p && s->store)
+		cpu->scratch[2] = cpu->code_base + s->stub;
+	cpu->stats[STAT_SPLIT] += !!p;
+	return p;
+}
+
 /* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
  * the block: with a fault pending, or for a CTX_SLOW run of the instruction. */
 void *soft_mem_slow(struct cpu *cpu)
@@ -96,12 +120,15 @@ void *soft_mem_slow(struct cpu *cpu)
 	if (!cpu_64bit(cpu))
 		gva = (u32)gva;
 	cpu->stats[STAT_TLB_FILLS]++;
-	p = mmu_fill(cpu, gva, s->size, s->access);
+	cpu->scratch[2] = cpu->code_base + s->patch;
+	if ((gva & ~PAGE_MASK) + s->size > PAGE_SIZE)
+		p = split_access(cpu, s, gva);
+	else
+		p = mmu_fill(cpu, gva, s->size, s->access);
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);
 	else if (s->span)
 		p = group_pointer(cpu, s, first);
-	cpu->scratch[2] = cpu->code_base + s->patch;
 	/* the faulting element may be switched off: look closer */
 	if (unlikely(!p && s->masked))
 		cpu->fault_pending = 0;

@@ -168,7 +168,9 @@ static bool good_sites(const struct saved_block *r, const struct saved_parts *p)
 
 		if (s->kind > SITE_NEXT || s->form > FLAGS_DEAD || s->seg > SEG_GS ||
 		    s->insn >= r->insns || s->guest_off < 0 || s->guest_off > (s32)PAGE_SIZE + 15 ||
-		    s->access > MEM_RW)
+		    s->access > MEM_RW ||
+		    (s->store && s->store >> 4 != STORE_GPR >> 4 &&
+		     s->store >> 4 != STORE_VECTOR >> 4))
 			return false;
 		if ((s->patch != SAVED_NONE && !fits(s->patch, 5, r->code_bytes)) ||
 		    (s->stub != SAVED_NONE && s->stub > r->code_bytes))
@@ -334,6 +336,7 @@ static void place_sites(struct code_cache *code, const struct saved_block *r,
 			.masked = f->masked,
 			.locked = f->locked,
 			.x87 = f->x87,
+			.store = f->store,
 			.seg = f->seg,
 			.insn = f->insn,
 			.flips = f->flips & CTX_AC,

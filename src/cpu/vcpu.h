@@ -194,6 +194,7 @@ enum cpu_stat {
 	STAT_LOOKUPS,
 	STAT_TLB_FILLS,
 	STAT_SLOW,
+	STAT_SPLIT, /* accesses that cross pages, made without leaving the block */
 	STAT_HELPERS,
 	STAT_FAULTS,
 	STAT_INTERRUPTS,
@@ -396,6 +397,10 @@ bool mmu_translate(struct cpu *cpu, gva_t gva, unsigned access, gpa_t *gpa);
  * the host address of @gva; NULL with cpu->fault_pending 0: not direct (MMIO, ROM, page-crossing,
  * code page): the instruction must run in a CTX_SLOW block; NULL with fault_pending 1: fault. */
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
+/* One access of @size (2 to 64) bytes that crosses into another page: makes it, as a read into a
+ * buffer whose address it returns (the processor's, good until the next access that bounces) or a
+ * write of @store. NULL: as mmu_fill(). */
+void *access_split(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store);
 /* CTX_SLOW: a host pointer for one access of @size (<= 512) bytes, bounced if it must be; the
  * address is congruent to @gva modulo 64. NULL: fault set. */
 void *access_slow(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
@@ -476,6 +481,8 @@ enum helper_result vector_execute(struct cpu *cpu, const struct insn *insn);
 /* access_slow() and access_commit() for an operand whose mask may switch elements off. */
 void *masked_access(struct cpu *cpu, const struct insn *insn, gva_t gva);
 void masked_commit(struct cpu *cpu);
+/* The lowest @bytes of the host's vector register @reg (0 to 15) -> @to, which has room for 32. */
+void vector_live(unsigned reg, unsigned bytes, void *to);
 
 /* ---- fpu.c ------------------------------------------------------------------------------------
  */

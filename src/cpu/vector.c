@@ -471,3 +471,35 @@ enum helper_result vector_execute(struct cpu *cpu, const struct insn *insn)
 	default: return do_fpenv(cpu, insn);
 	}
 }
+
+/* ---- registers ------------------------------------------------------------------------------- */
+
+void vector_live(unsigned reg, unsigned bytes, void *to)
+{
+#define GET(n)                                                                                \
+	case n:                                                                               \
+		if (bytes > 16)                                                               \
+			__asm__ volatile("vmovdqu %%ymm" #n ", (%0)" : : "r"(to) : "memory"); \
+		else                                                                          \
+			__asm__ volatile("movdqu %%xmm" #n ", (%0)" : : "r"(to) : "memory");  \
+		break
+	switch (reg) {
+		GET(0);
+		GET(1);
+		GET(2);
+		GET(3);
+		GET(4);
+		GET(5);
+		GET(6);
+		GET(7);
+		GET(8);
+		GET(9);
+		GET(10);
+		GET(11);
+		GET(12);
+		GET(13);
+		GET(14);
+		GET(15);
+	}
+#undef GET
+}

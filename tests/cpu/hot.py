@@ -3,7 +3,8 @@
 """The hot objects of the software CPU call nothing but the CPU room, and use no vector register.
 
 They run while the guest's vector registers and control words are live. -mgeneral-regs-only keeps
-the compiler from using those itself, but not from calling memcpy(), which does.
+the compiler from using those itself, but not from calling memcpy(), which does. vector_live() may
+store them.
 
   hot.py NM OBJDUMP HOT_LIBRARY OTHER_LIBRARY...
 """
@@ -11,6 +12,7 @@ import re
 import subprocess
 import sys
 
+READER, READS = 'vector_live', re.compile(r'\bv?movdqu +%[xy]mm\d+, ?\(%r\w+\)$')
 VECTOR = re.compile(r'%[xyz]mm\d|%mm\d|%k[0-7]\b|%st\b|%st\(')
 
 
@@ -36,7 +38,7 @@ def vector_users(objdump, library):
         head = re.match(r'[0-9a-f]+ <(.*)>:', line)
         if head:
             function = head.group(1)
-        elif VECTOR.search(line):
+        elif VECTOR.search(line) and not (function == READER and READS.search(line.strip())):
             yield f'{function}: {line.strip()}'
 
 

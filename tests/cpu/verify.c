@@ -398,6 +398,38 @@ static void calls_and_returns(void)
 	       e_add_state(e, OFF(page_base), 0x1000), e_add_state(e, OFF(code_base), 0x1000));
 }
 
+/* A site of a block changes: refused for that reason? */
+#define CHANGE_SITE(b, what, wanted, s, CHANGED)                  \
+	do {                                                      \
+		struct site saved = *(s);                         \
+		const char *why = NULL;                           \
+		bool good;                                        \
+                                                                  \
+		CHANGED;                                          \
+		good = block_verify(m.vm->code, b, NULL, &why);   \
+		*(s) = saved;                                     \
+		result(!good && !strcmp(why, wanted), what, why); \
+	} while (0)
+
+static void stores(void)
+{
+	/* mov [rsi], rax; mov [rdi], rcx: each with a check of its own */
+	struct block *b = make_block((const u8 *)"\x48\x89\x06\x48\x89\x0f", 6);
+	struct site *s = &m.vm->code->sites[b->sites], *other = s + 1;
+	static const char where[] = "C would go on elsewhere than behind its store";
+	static const char cannot[] = "a store that C cannot make";
+	const char *why = NULL;
+	bool good = block_verify(m.vm->code, b, NULL, &why);
+
+	result(good && s->store == STORE_GPR + RAX && other->store == STORE_GPR + RCX,
+	       "stores as they are", why);
+	CHANGE_SITE(b, "C goes on behind the next store", where, s, s->stub = other->stub);
+	CHANGE_SITE(b, "C goes on before the check", where, s, s->stub = b->entry_saved);
+	CHANGE_SITE(b, "C goes on inside an instruction", cannot, s, s->stub--);
+	CHANGE_SITE(b, "C makes a group's store", cannot, s, s->span = 64);
+	CHANGE_SITE(b, "C makes an exit's store", cannot, s, s->kind = SITE_LINK);
+}
+
 static void stack_page(void)
 {
 	/* push rax; push rcx; pop rdx: the page of the kernel's stack, SMAP being off */
@@ -517,6 +549,7 @@ int main(void)
 	user_blocks();
 	jumps();
 	calls_and_returns();
+	stores();
 	stack_page();
 	carried_pointers();
 	printf("1..%u\n", count);

@@ -21,9 +21,9 @@
  * for a host signal the block's map tells the difference.
  *
  * Memory. Accesses check the software TLB inline (lower_memory.c); a miss goes to soft_mem_slow().
- * What cannot be handed out directly (MMIO, page-crossing, code pages) leaves the block and runs as
- * a CTX_SLOW block of one instruction, whose accesses go through access_slow() and its bounce
- * buffer.
+ * Loads and plain stores that cross into another page it makes itself. What else cannot be handed
+ * out directly (MMIO, other accesses that cross, code pages) leaves the block and runs as a
+ * CTX_SLOW block of one instruction, whose accesses go through access_slow() and its bounce buffer.
  */
 #include "cpu/x86/lower_private.h"
 
@@ -286,7 +286,8 @@ static void emit_stubs(struct lower *x)
 	for (unsigned i = 0; i < x->stub_count; i++) {
 		struct stub *st = &x->stubs[i];
 
-		st->site->stub = cache_off(x, x->b->p);
+		if (!st->site->store)
+			st->site->stub = cache_off(x, x->b->p);
 		e_patch(st->jump, x->b->p);
 		if (st->more)
 			e_patch(st->more, x->b->p);

@@ -46,6 +46,10 @@ enum site_kind {
 	SITE_NEXT,   /* end of a CTX_STEP or CTX_SLOW block; continue at @guest_off */
 };
 
+/* site.store */
+#define STORE_GPR    0x10
+#define STORE_VECTOR 0x20
+
 enum flags_form { FLAGS_HOST, FLAGS_SAVED, FLAGS_BOTH, FLAGS_DEAD };
 
 struct block;
@@ -62,15 +66,17 @@ struct site {
 	s16 own;          /* SITE_MEM of a group: the instruction's bytes begin here in it;
 			   * SITE_CALL: guest RSP is SP plus this */
 	u16 span;         /* ... and its bytes; 0: no group */
-	u8 masked;        /* insn.masked */
-	u8 locked;        /* the access is atomic */
-	u8 x87;           /* insn.x87_waits */
+	u8 masked : 1;    /* insn.masked */
+	u8 locked : 1;    /* the access is atomic */
+	u8 x87 : 1;       /* insn.x87_waits */
+	u8 store;         /* SITE_MEM: the instruction stores this register and does nothing else:
+			   * STORE_GPR or STORE_VECTOR plus its number; 0: it does not */
 	u8 seg;           /* SITE_SLOW: enum x86_seg */
 	u8 insn;          /* index of the guest instruction in the block */
 	u8 flips;         /* LINK: what of CTX_AC the block has changed before it */
 	s32 guest_off;    /* page-relative; a link's target may be outside 0..4095 never */
 	u32 patch;        /* cache offset of the rel32 field (LINK), resume address (MEM) */
-	u32 stub;         /* cache offset of the unresolved exit (LINK) */
+	u32 stub;         /* cache offset of the unresolved exit (LINK), of what follows (@store) */
 	u32 tag_off;      /* SITE_MEM: struct cpu offset of the tag column of the TLB; SITE_BRANCH:
 			   * guest RSP has moved by this */
 	struct block *to; /* LINK: bound to */

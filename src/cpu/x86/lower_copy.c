@@ -352,9 +352,43 @@ static bool names_rsp(const struct insn *insn)
 	       (insn->gpr_vvvv && insn->vvvv == RSP) || (insn->gpr_op && insn->reg_op == RSP);
 }
 
+/* Does it store a register's lowest bytes and nothing else? site.store, or 0. */
+static u8 plain_store(const struct insn *insn)
+{
+	if (insn->mem.access != MEM_W || insn->align || insn->encoding > ENCODING_VEX)
+		return 0;
+	switch (insn->mnemonic) {
+	case ZYDIS_MNEMONIC_MOV: return insn->opcode == 0x89 ? STORE_GPR + insn->reg : 0;
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_MOVSD:
+	case ZYDIS_MNEMONIC_MOVSS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_VMOVDQU:
+	case ZYDIS_MNEMONIC_VMOVSD:
+	case ZYDIS_MNEMONIC_VMOVSS:
+	case ZYDIS_MNEMONIC_VMOVUPD:
+	case ZYDIS_MNEMONIC_VMOVUPS: return STORE_VECTOR + insn->reg;
+	default: return 0;
+	}
+}
+
+/* The instruction is done, and @count of the block's sites are older. soft_mem_slow() may do the
+ * whole of it, if its pointer is wanted for nothing else. */
+static void note_store(struct lower *x, unsigned count)
+{
+	struct site *s = &x->l->sites[count];
+
+	if (x->l->site_count == count + 1 && s->kind == SITE_MEM && !s->span) {
+		s->store = plain_store(x->insn);
+		s->stub = cache_off(x, x->b->p);
+	}
+}
+
 void lower_copy(struct lower *x)
 {
 	const struct insn *insn = x->insn;
+	unsigned sites = x->l->site_count;
 	struct ptr ptr;
 
 	if (names_rsp(insn))
@@ -365,4 +399,5 @@ void lower_copy(struct lower *x)
 	}
 	ptr = emit_memory(x, insn->mem.size, insn->mem.access, 0);
 	emit_copy(x, &ptr);
+	note_store(x, sites);
 }

@@ -89,6 +89,7 @@ static void learn_count(struct verify *v)
 	struct turns *t = &v->now.turns;
 	int from;
 
+	v->straight = v->at + v->zi.length;
 	t->down = v->zi.mnemonic == ZYDIS_MNEMONIC_SUB;
 	t->may = 0;
 	if (t->down)
@@ -130,6 +131,7 @@ static bool moves_by_a_turn(struct verify *v, int reg)
 		return false;
 	t->may &= ~(1 << p);
 	forget_turns(v, p);
+	v->straight = v->at + v->zi.length;
 	return true;
 }
 
@@ -245,6 +247,7 @@ static void forget(struct verify *v, int reg)
 		if (v->now.reg[i].fact >= COUNT && v->now.reg[i].fact <= ROOM_POINTER)
 			v->now.reg[i].fact = ANYTHING;
 	if (p >= 0) {
+		v->straight = v->at + v->zi.length;
 		forget_turns(v, p);
 		v->now.turns.mask &= ~(1 << p);
 		v->now.turns.may &= ~(1 << p);

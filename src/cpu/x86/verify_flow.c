@@ -148,6 +148,7 @@ bool flow_branch(struct verify *v)
 {
 	struct facts taken;
 
+	v->straight = v->at + v->zi.length;
 	switch (v->zi.mnemonic) {
 	case ZYDIS_MNEMONIC_CALL: return check_call(v);
 	case ZYDIS_MNEMONIC_RET:
@@ -182,6 +183,23 @@ bool flow_is_branch(const ZydisDecodedInstruction *zi)
 	}
 }
 
+/* Behind a store that soft_mem_slow() may have made in place of the instruction: of what was known
+ * when its check was left, only the groups' pointers and turns can still be known. */
+static void arrive_behind(struct verify *v, const struct site *s)
+{
+	struct facts f = { .turns = v->now.turns };
+	bool known = false;
+
+	for (unsigned i = 0; i < v->made_count; i++)
+		known |= v->made[i].at == s->patch && v->made[i].reg == T0 &&
+			 v->made[i].at >= v->straight;
+	if (!known)
+		refuse(v, "C would go on elsewhere than behind its store");
+	f.reg[P0] = v->now.reg[P0];
+	f.reg[P1] = v->now.reg[P1];
+	v->now = f;
+}
+
 void flow_arrive(struct verify *v)
 {
 	bool any = v->flows;
@@ -202,6 +220,8 @@ void flow_arrive(struct verify *v)
 	for (u32 i = 0; i < v->block->site_count; i++) {
 		const struct site *s = &v->code->sites[v->block->sites + i];
 
+		if (s->store && s->stub == v->at)
+			arrive_behind(v, s);
 		if (s->kind != SITE_CALL || s->patch != v->at)
 			continue;
 		v->now.reg[T0].fact = v->now.reg[T1].fact = v->now.reg[T2].fact = ANYTHING;
@@ -269,6 +289,12 @@ static bool check_return_site(struct verify *v, const struct site *s)
 	       refuse(v, "a return site that is behind no call");
 }
 
+static bool starts_at(const struct verify *v, u32 at)
+{
+	return at >= v->block->code && at < v->block->code_end &&
+	       get_bit(v->starts, at - v->block->code);
+}
+
 /* What C takes from the sites. */
 static bool check_each(struct verify *v)
 {
@@ -278,6 +304,8 @@ static bool check_each(struct verify *v)
 		const struct site *s = &v->code->sites[v->block->sites + i];
 		bool last = i + 1 == v->block->site_count;
 
+		if (s->store && (s->kind != SITE_MEM || s->span || !starts_at(v, s->stub)))
+			return refuse(v, "a store that C cannot make");
 		if ((s->kind == SITE_ALT || s->kind == SITE_LINK) && !check_link(v, s))
 			return false;
 		if (s->kind == SITE_MEM && s->span && (last || s[1].kind != SITE_ALT))
@@ -288,12 +316,6 @@ static bool check_each(struct verify *v)
 			return refuse(v, "a second return site");
 	}
 	return returns == v->call_count || refuse(v, "a call without its return site");
-}
-
-static bool starts_at(const struct verify *v, u32 at)
-{
-	return at >= v->block->code && at < v->block->code_end &&
-	       get_bit(v->starts, at - v->block->code);
 }
 
 static bool check_entries(struct verify *v)

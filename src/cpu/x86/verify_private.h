@@ -106,7 +106,8 @@ struct verify {
 		s32 bytes;
 	} made[BLOCK_MAX_SITES];
 	unsigned made_count;
-	u8 moved_to; /* mov moved_to, rbx: the instruction that ends at @moved_end */
+	u32 straight; /* since there: no branch, and P0, P1 and the turns are what they were */
+	u8 moved_to;  /* mov moved_to, rbx: the instruction that ends at @moved_end */
 	u32 moved_end;
 	u32 answered; /* behind the call of a thunk for the stack's page */
 	u32 resume;   /* where a call goes on that the jump cache does not know; what it needs there

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Loads and stores that cross into another page and that soft_mem_slow() makes itself, where the
+ * differential tester does not come: over code, into a device, and that it does make them.
+ */
+#include "machine.h"
+
+#include "cpu/vcpu.h"
+
+#include <glib.h>
+#include <string.h>
+
+static struct machine m;
+
+/* Runs @bytes of @code with RSI = @rsi; returns how many accesses were made without leaving. */
+static u64 run(const void *code, unsigned bytes, u64 rsi, struct x86_state *s)
+{
+	u64 before = m.cpu->stats[STAT_SPLIT];
+
+	memcpy(m.code, code, bytes);
+	m.code[bytes] = 0xcc;
+	cpu_vm_memory_written(m.vm, machine_gpa(&m, m.code), PAGE_SIZE);
+	s->rip = CODE_GVA;
+	s->gpr[RSI] = rsi;
+	s->gpr[RSP] = IST_TOP - 2048;
+	g_assert_cmpint(machine_run(&m, s), ==, -1);
+	return m.cpu->stats[STAT_SPLIT] - before;
+}
+
+/* Each form, a few times in a loop, at each place where it crosses. */
+static void test_made(void)
+{
+	static const struct form {
+		const char *what;
+		u8 code[10], bytes, size;
+		bool store;
+	} forms[] = {
+		{ "mov [rsi], rax", { 0x48, 0x89, 0x06 }, 3, 8, true },
+		{ "mov [rsi], ebx", { 0x89, 0x1e }, 2, 4, true },
+		{ "mov [rsi], bp", { 0x66, 0x89, 0x2e }, 3, 2, true },
+		{ "mov [rsi], r13", { 0x4c, 0x89, 0x2e }, 3, 8, true },
+		{ "mov [rsi], rsp", { 0x48, 0x89, 0x26 }, 3, 8, true },
+		{ "movups [rsi], xmm5", { 0x0f, 0x11, 0x2e }, 3, 16, true },
+		{ "movdqu [rsi], xmm14", { 0xf3, 0x44, 0x0f, 0x7f, 0x36 }, 5, 16, true },
+		{ "movsd [rsi], xmm5", { 0xf2, 0x0f, 0x11, 0x2e }, 4, 8, true },
+		{ "mov rdx, [rsi]", { 0x48, 0x8b, 0x16 }, 3, 8, false },
+		{ "mov r12, [rsi]", { 0x4c, 0x8b, 0x26 }, 3, 8, false },
+		{ "add edx, [rsi]", { 0x03, 0x16 }, 2, 4, false },
+		{ "movups xmm0, [rsi]", { 0x0f, 0x10, 0x06 }, 3, 16, false },
+	};
+
+	machine_init(&m, false);
+	for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
+		const struct form *f = &forms[i];
+
+		for (unsigned first = 1; first < f->size; first++) {
+			struct x86_state s = m.state;
+			u8 code[32] = { 0xb9, 3, 0, 0, 0 }; /* mov ecx, 3 */
+			u64 made;
+
+			memcpy(code + 5, f->code, f->bytes);
+			memcpy(code + 5 + f->bytes, "\xff\xc9\x75", 3); /* dec ecx; jnz */
+			code[5 + f->bytes + 3] = -(f->bytes + 4);
+			made = run(code, 9 + f->bytes, DATA_GVA + PAGE_SIZE - first, &s);
+			if (made != 3)
+				g_error("%s, %u bytes before the end: %u of 3 made there", f->what,
+					first, (unsigned)made);
+		}
+	}
+	machine_free(&m);
+}
+
+/* The second page holds code, which the store changes. */
+static void test_code(void)
+{
+	/* call rdi; mov [rsi], rax; call rdi */
+	static const u8 code[] = { 0xff, 0xd7, 0x48, 0x89, 0x06, 0xff, 0xd7 };
+	static const u8 one[] = { 0x81, 0xc1, 1, 0, 0, 0, 0xc3 }; /* add ecx, 1; ret */
+	struct x86_state s;
+
+	machine_init(&m, false);
+	memcpy(m.data[2], one, sizeof(one));
+	s = m.state;
+	s.gpr[RAX] = 0x0010c18100000000; /* add ecx, 16 */
+	s.gpr[RDI] = DATA_GVA + 2 * PAGE_SIZE;
+	run(code, sizeof(code), DATA_GVA + 2 * PAGE_SIZE - 4, &s);
+	g_assert_cmpuint(s.gpr[RCX], ==, 17);
+	g_assert_cmphex(m.data[2][2], ==, 16);
+	machine_free(&m);
+}
+
+/* The second page is a device's: nothing is made here, and what the device says comes in. */
+static void test_device(void)
+{
+	static const u8 code[] = { 0x48, 0x8b, 0x06 }; /* mov rax, [rsi] */
+	struct x86_state s;
+
+	machine_init(&m, false);
+	*m.data_pte[2] = RAM_BYTES | 0x67;
+	memset(m.data[1] + PAGE_SIZE - 3, 0x55, 3);
+	s = m.state;
+	g_assert_cmpuint(run(code, sizeof(code), DATA_GVA + 2 * PAGE_SIZE - 3, &s), ==, 0);
+	g_assert_cmphex(s.gpr[RAX], ==, 0xffffffffff555555);
+	machine_free(&m);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/split/made", test_made);
+	g_test_add_func("/split/code", test_code);
+	g_test_add_func("/split/device", test_device);
+	return g_test_run();
+}
