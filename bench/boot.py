@@ -113,19 +113,26 @@ def table(heading, rows):
     print(flush=True)
 
 
-def translated(options, kernel, initrd, directory):
-    """A file of what two boots have translated, checked as the launcher has it done."""
-    path = os.path.join(directory, "code")
-    for _ in range(2):
-        measure(Vm(options.vmm, kernel, initrd, APPEND, code=path))
+def check_code(vmm, path):
+    """Leaves in a file of saved translations those that are safe, as the launcher has it done."""
     with open(path, "rb") as saved:
         fds = [os.memfd_create("code", os.MFD_ALLOW_SEALING) for _ in range(2)]
         os.write(fds[0], saved.read())
     os.truncate(fds[1], CODE_BYTES)
     fcntl.fcntl(fds[0], fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE)
-    subprocess.run([options.vmm, "--check-code", *map(str, fds)], pass_fds=fds, check=True)
+    subprocess.run([vmm, "--check-code", *map(str, fds)], pass_fds=fds, check=True)
     with open(path, "wb") as saved:
         saved.write(os.pread(fds[1], struct.unpack("<Q", os.pread(fds[1], 8, 16))[0], 0))
+    for fd in fds:
+        os.close(fd)
+
+
+def translated(options, kernel, initrd, directory):
+    """A file of what two boots have translated, checked."""
+    path = os.path.join(directory, "code")
+    for _ in range(2):
+        measure(Vm(options.vmm, kernel, initrd, APPEND, code=path))
+    check_code(options.vmm, path)
     return path
 
 

@@ -154,9 +154,12 @@ class Native(Engine):
 
 
 class Lodge(Engine):
-    def __init__(self, name, vmm, kernel, initrd, cpus, patience):
+    """settings: of Vm, for each start. With saved translations it ends so that they are saved."""
+
+    def __init__(self, name, vmm, kernel, initrd, cpus, patience, **settings):
         super().__init__(name, patience)
-        self.make = lambda: Vm(vmm, kernel, initrd, APPEND, memory_mib=MEMORY_MIB, vcpus=cpus)
+        self.make = lambda: Vm(vmm, kernel, initrd, APPEND, memory_mib=MEMORY_MIB, vcpus=cpus,
+                               **settings)
 
     def launch(self):
         self.vm = self.make()
@@ -167,6 +170,9 @@ class Lodge(Engine):
         self.boot_cpu = self.cpu()
 
     def end(self):
+        if self.vm.code and self.process.poll() is None:
+            self.vm.qmp().command("quit")
+            self.vm.wait(self.patience)
         self.vm.close()
 
 
