@@ -38,18 +38,23 @@ def process_cpu(pid):
     return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
 
 
+def parents(name):
+    """a/b/c: a, a/b"""
+    parts = name.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
 def initramfs(files):
     """A newc archive (kernel: initramfs/buffer-format) with these files: name -> path."""
-    archive = b""
+    archive = bytearray()
 
     def entry(name, mode, data):
-        nonlocal archive
         fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
         header = b"070701" + b"".join(b"%08x" % field for field in fields)
         for part in (header + name.encode() + b"\0", data):
-            archive += part + b"\0" * (-len(part) % 4)
+            archive.extend(part + b"\0" * (-len(part) % 4))
 
-    for directory in sorted({os.path.dirname(name) for name in files} - {""}):
+    for directory in sorted({parent for name in files for parent in parents(name)}):
         entry(directory, 0o40755, b"")
     for name, path in files.items():
         with open(path, "rb") as source:
@@ -156,9 +161,10 @@ class Native(Engine):
 class Lodge(Engine):
     """settings: of Vm, for each start. With saved translations it ends so that they are saved."""
 
-    def __init__(self, name, vmm, kernel, initrd, cpus, patience, **settings):
+    def __init__(self, name, vmm, kernel, initrd, cpus, patience, append=APPEND,
+                 memory_mib=MEMORY_MIB, **settings):
         super().__init__(name, patience)
-        self.make = lambda: Vm(vmm, kernel, initrd, APPEND, memory_mib=MEMORY_MIB, vcpus=cpus,
+        self.make = lambda: Vm(vmm, kernel, initrd, append, memory_mib=memory_mib, vcpus=cpus,
                                **settings)
 
     def launch(self):
@@ -177,13 +183,14 @@ class Lodge(Engine):
 
 
 class Qemu(Engine):
-    def __init__(self, name, qemu, kernel, initrd, cpus, patience):
+    def __init__(self, name, qemu, kernel, initrd, cpus, patience, append=APPEND,
+                 memory_mib=MEMORY_MIB):
         super().__init__(name, patience)
         self.command = [
             qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-M", "q35", "-smp", str(cpus),
-            "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none",
+            "-m", str(memory_mib), "-nodefaults", "-no-user-config", "-display", "none",
             "-no-reboot", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
-            "-append", APPEND]
+            "-append", append]
 
     def launch(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
