@@ -34,13 +34,15 @@ help:
 	@echo "make format     clang-format the tree"
 	@echo "make clean      remove the build directories"
 
-.PHONY: deps-build deps-check deps-guest deps-bench
+.PHONY: deps-build deps-check deps-guest deps-slow deps-bench
 deps-build:
 	@sh tools/deps.sh build
 deps-check:
 	@sh tools/deps.sh build check guest
 deps-guest:
 	@sh tools/deps.sh build guest
+deps-slow:
+	@sh tools/deps.sh build check guest slow
 deps-bench:
 	@sh tools/deps.sh build guest bench
 deps: deps-check
@@ -57,12 +59,13 @@ run: programs
 check: deps-check all
 	@python3 tools/run-tests.py $(BUILD) --no-suite slow --print-errorlogs
 
-check-slow: deps-check all
+check-slow: deps-slow all
 	@python3 tools/run-tests.py $(BUILD)
 
 bench: deps-bench all
 	@ninja -C $(BUILD) bench-boot
 	@ninja -C $(BUILD) bench-cpu
+	@ninja -C $(BUILD) bench-node
 
 # The prefix is part of the programs: another one than the build's builds what knows it once more.
 install: all
