@@ -89,6 +89,7 @@ static int code_memory(struct code_cache *code, GError **error)
 	}
 	code->buf.base = code->buf.p = rw;
 	code->buf.limit = code->buf.base + code->bytes;
+	code->buf.bmi2 = __builtin_cpu_supports("bmi2") != 0;
 	code->rx = rx;
 	return 0;
 }

@@ -26,6 +26,7 @@ struct code_buf {
 	u8 *p;    /* where the next byte is written */
 	u8 *base; /* writable view of the code cache */
 	u8 *limit;
+	bool bmi2; /* the host has it */
 };
 
 static inline void e8(struct code_buf *b, u8 v)
@@ -163,6 +164,16 @@ static inline void e_shift(struct code_buf *b, unsigned w, unsigned sub, unsigne
 	e_rex(b, w, 0, reg);
 	e8(b, 0xc1);
 	e8(b, 0xc0 | sub << 3 | (reg & 7));
+	e8(b, count);
+}
+/* rorx: 32 bit, BMI2; the flags stay */
+static inline void e_rorx(struct code_buf *b, unsigned dst, unsigned src, u8 count)
+{
+	e8(b, 0xc4);
+	e8(b, (dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 3);
+	e8(b, 0x7b);
+	e8(b, 0xf0);
+	e8(b, 0xc0 | (dst & 7) << 3 | (src & 7));
 	e8(b, count);
 }
 /* Arithmetic with imm32 (sub: 0 add, 4 and, 5 sub, 7 cmp): clobbers the flags */

@@ -171,8 +171,12 @@ static size_t tag_offset(const struct lower *x, unsigned access)
 
 void emit_tlb_index(struct code_buf *b, unsigned reg)
 {
-	e_mov(b, T1, reg);
-	e_shift(b, 0, 5, T1, 7);
+	if (b->bmi2) {
+		e_rorx(b, T1, reg, 7); /* what comes in at the top is masked off */
+	} else {
+		e_mov(b, T1, reg);
+		e_shift(b, 0, 5, T1, 7);
+	}
 	e_arith_imm(b, 0, 4, T1, (TLB_ENTRIES - 1) * sizeof(struct tlb_entry));
 }
 
