@@ -35,7 +35,9 @@
 #define PTE_PAT_LARGE BIT(12)
 #define PTE_ADDR      0x000ffffffffff000ull
 
-#define FILL_AHEAD 8 /* pages */
+/* Pages that one miss of a stream fills in: small ones, and parts of a large one. */
+#define FILL_AHEAD       8
+#define FILL_AHEAD_LARGE 32
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
@@ -621,11 +623,13 @@ static bool walk_on(struct walk *w, gva_t gva, unsigned k)
 	return true;
 }
 
-/* Fills in the pages behind @gva, as a processor may at any time: up to the next multiple of eight,
- * where a large page or a line of the page table ends. Returns the first page not filled in. */
+/* Fills in the pages behind @gva, as a processor may at any time: up to the next multiple of as
+ * many, where a large page or a line of the page table ends. Returns the first page not filled in.
+ */
 static gva_t fill_ahead(struct cpu *cpu, gva_t gva, unsigned access, const struct walk *w)
 {
-	unsigned count = FILL_AHEAD - (gva >> PAGE_SHIFT) % FILL_AHEAD, k;
+	unsigned most = w->shift > PAGE_SHIFT ? FILL_AHEAD_LARGE : FILL_AHEAD;
+	unsigned count = most - (gva >> PAGE_SHIFT) % most, k;
 
 	for (k = 1; k < count; k++) {
 		const struct ram_slot *slot;
@@ -655,10 +659,23 @@ static void *tlb_hit(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	return (u8 *)e->host + (gva & ~PAGE_MASK);
 }
 
+/* The stream that a miss at this page goes on with, or NULL: then a new one begins behind it, in
+ * place of the oldest. */
+static gva_t *stream_of(struct cpu *cpu, gva_t page)
+{
+	for (unsigned i = 0; i < FILL_STREAMS; i++)
+		if (cpu->streams[i] == page)
+			return &cpu->streams[i];
+	cpu->streams[cpu->next_stream++ % FILL_STREAMS] = page + PAGE_SIZE;
+	return NULL;
+}
+
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 {
+
 	const struct ram_slot *slot;
 	struct tlb_entry *e;
+	gva_t *stream;
 	struct walk w;
 	u8 *host = tlb_hit(cpu, gva, size, access);
 
@@ -675,10 +692,9 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	if (!host)
 		return NULL;
 	e = tlb_fill(cpu, gva, access, &w, host, slot);
-	if (w.leaf && (gva & PAGE_MASK) == cpu->next_fill)
-		cpu->next_fill = fill_ahead(cpu, gva, access, &w);
-	else
-		cpu->next_fill = (gva & PAGE_MASK) + PAGE_SIZE;
+	stream = w.leaf ? stream_of(cpu, gva & PAGE_MASK) : NULL;
+	if (stream)
+		*stream = fill_ahead(cpu, gva, access, &w);
 	if ((gva & ~PAGE_MASK) + size > PAGE_SIZE)
 		return NULL;
 	if ((access & ACCESS_W) && e->write_tag != (gva & PAGE_MASK))

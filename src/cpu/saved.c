@@ -26,8 +26,9 @@ void saved_identity(const struct cpu_vm *vm, u8 build[32], u8 contract[32])
 {
 	const struct code_cache *code = vm->code;
 	GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
-	u64 numbers[] = { ZydisGetVersion(), sizeof(struct cpu), sizeof(struct tlb),
-			  code->start - code->buf.base, BLOCK_MAX_CODE, code->buf.bmi2 };
+	u64 numbers[] = { ZydisGetVersion(),  sizeof(struct cpu),
+			  sizeof(struct tlb), code->start - code->buf.base,
+			  BLOCK_MAX_CODE,     code->buf.bmi2 };
 	gsize n = 32;
 
 	g_checksum_update(sum, (const u8 *)BUILD_HASH, strlen(BUILD_HASH));

@@ -223,6 +223,8 @@ enum cpu_stat {
 #define STAT_SITES     16
 #define STAT_VECTORS   32
 
+#define FILL_STREAMS 4
+
 struct cpu {
 	/* -- first 256 bytes: in 8-bit reach of rbp. Offsets are asserted in lower.c. */
 	u64 gpr[16];
@@ -278,7 +280,8 @@ struct cpu {
 	u8 host_xsave[64]; /* unused space keeps xsave's neighbours off its lines */
 
 	struct tlb tlb[TLB_KINDS];
-	gva_t next_fill; /* a miss there goes on where the last one was: mmu_fill() */
+	gva_t streams[FILL_STREAMS]; /* a miss there goes on with one: mmu_fill() */
+	unsigned next_stream;        /* which a new one replaces */
 	struct jump_entry jc[JC_ENTRIES];
 
 	struct epochs epochs;           /* code.c */

@@ -531,6 +531,29 @@ static void test_tlb_ahead(void)
 	g_assert_true(hit(0x202000, ACCESS_R));
 }
 
+/* Several streams at once, as in copying: each is gone on with; of a large page more is filled in.
+ */
+static void test_tlb_streams(void)
+{
+	struct cpu *cpu = box->cpu;
+
+	two_pages(0x301067);
+	for (unsigned i = 2; i < 32; i++)
+		box_put64(box, 0x4000 + 8 * i, 0x300067 + i * PAGE_SIZE);
+	box_put64(box, 0x3010, 2 * MIB | 0xe7); /* 0x400000 */
+	tlb_flush_all(cpu);
+	for (unsigned page = 0; page < 2; page++)
+		for (unsigned k = 0; k < FILL_STREAMS; k++)
+			mmu_fill(cpu, (k ? 0x400000 + k * 0x40000 : 0x200000) + page * PAGE_SIZE, 8,
+				 ACCESS_R);
+	g_assert_true(hit(0x207000, ACCESS_R));
+	g_assert_false(hit(0x208000, ACCESS_R));
+	for (unsigned k = 1; k < FILL_STREAMS; k++) {
+		g_assert_true(hit(0x400000 + k * 0x40000 + 31 * PAGE_SIZE, ACCESS_R));
+		g_assert_false(hit(0x400000 + k * 0x40000 + 32 * PAGE_SIZE, ACCESS_R));
+	}
+}
+
 static bool faults(gva_t gva, unsigned access)
 {
 	bool fault = !mmu_fill(box->cpu, gva, 8, access) && box->cpu->fault_pending;
@@ -895,6 +918,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/empty", test_tlb_empty);
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
+	g_test_add_func("/mmu/tlb/streams", test_tlb_streams);
 	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
 	g_test_add_func("/mmu/tlb/victims-invalid", test_tlb_victims_invalid);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
