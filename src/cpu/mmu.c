@@ -382,9 +382,41 @@ static void tlb_drop(struct tlb *tlb, unsigned i)
 		tlb->used_words &= ~BIT(i / 64);
 }
 
+static unsigned list_of(u64 host)
+{
+	return (host >> PAGE_SHIFT) % TLB_LISTS;
+}
+
+/* Takes entry @i out of the list that it is in. */
+static void unlist_writer(struct tlb *tlb, unsigned i)
+{
+	u16 *link = &tlb->writers[tlb->listed[i] - 1];
+
+	while (*link != i + 1)
+		link = &tlb->next_writer[*link - 1];
+	*link = tlb->next_writer[i];
+	tlb->listed[i] = 0;
+}
+
+/* Entry @i has a write tag: tlb_revoke_write() must find it. */
+static void list_writer(struct tlb *tlb, unsigned i)
+{
+	unsigned list = list_of(tlb->e[i].host);
+
+	if (tlb->listed[i] == list + 1)
+		return;
+	if (tlb->listed[i])
+		unlist_writer(tlb, i);
+	tlb->next_writer[i] = tlb->writers[list];
+	tlb->writers[list] = i + 1;
+	tlb->listed[i] = list + 1;
+}
+
 static void tlb_put(struct tlb *tlb, unsigned i, const struct tlb_entry *e, u8 shift, bool global)
 {
 	tlb->e[i] = *e;
+	if (e->write_tag != TLB_INVALID(i))
+		list_writer(tlb, i);
 	tlb->shift[i] = shift;
 	set_bit(tlb->used, i, true);
 	tlb->used_words |= BIT(i / 64);
@@ -503,23 +535,31 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 	code_jumps_flush_page(cpu, gva, large);
 }
 
+/* Takes the write tags for the page at @host, and whoever has none, out of its list. */
+static void revoke_writers(struct tlb *tlb, u64 host)
+{
+	u16 *link = &tlb->writers[list_of(host)];
+
+	while (*link) {
+		unsigned i = *link - 1;
+		struct tlb_entry *e = &tlb->e[i];
+
+		if (e->host == host)
+			e->write_tag = TLB_INVALID(i);
+		if (e->write_tag == TLB_INVALID(i)) {
+			*link = tlb->next_writer[i];
+			tlb->listed[i] = 0;
+		} else {
+			link = &tlb->next_writer[i];
+		}
+	}
+}
+
 void tlb_revoke_write(struct cpu *cpu, const void *host)
 {
-	unsigned word;
-
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		struct tlb *tlb = &cpu->tlb[kind];
-
 		forget_copies(cpu, kind);
-		for_used_words(tlb, word, left)
-		{
-			for (u64 map = tlb->used[word]; map; map &= map - 1) {
-				unsigned i = word * 64 + __builtin_ctzll(map);
-
-				if (tlb->e[i].host == (u64)host)
-					tlb->e[i].write_tag = TLB_INVALID(i);
-			}
-		}
+		revoke_writers(&cpu->tlb[kind], (u64)host);
 	}
 }
 

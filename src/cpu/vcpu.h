@@ -34,6 +34,7 @@
 /* Two instructions of every check: what depends on its result waits for them. Arrays a multiple of
  * 16 MiB apart, walked together, take each other's entry, which struct tlb_victims makes up for. */
 #define TLB_INDEX(gva) ((gva) >> PAGE_SHIFT & (TLB_ENTRIES - 1))
+#define TLB_LISTS      1024
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is
@@ -76,6 +77,14 @@ struct tlb {
 	gva_t large_first, large_last;
 	u8 any_large;
 	struct tlb_victims victims;
+	/* Entries with a write tag by their host pages, mmu.c only: lists through @next_writer,
+	 * which begin at @writers[number of the host's page % TLB_LISTS]. All numbers are indexes
+	 * plus one, 0: none. An entry stays in its list when it changes or goes, and is taken out
+	 * when somebody comes by, or when it is wanted in another one: @listed says which it is in.
+	 */
+	u16 writers[TLB_LISTS];
+	u16 next_writer[TLB_ENTRIES];
+	u16 listed[TLB_ENTRIES];
 } __attribute__((aligned(sizeof(struct tlb_entry))));
 
 /* The page that the guest's stack was last seen in: what goes off RSP is compared with this before

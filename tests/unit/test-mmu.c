@@ -554,6 +554,46 @@ static void test_tlb_streams(void)
 	}
 }
 
+/* What is revoked for a page is what may write it, under whatever address, and nothing else: many
+ * pages, several addresses each, that come and go; lists of writers hold several pages. */
+static void test_tlb_writers(void)
+{
+	struct tlb *tlb = &box->cpu->tlb[TLB_KERNEL_AC];
+	const gpa_t first = 4 * MIB;
+	u32 random = 12345;
+
+	two_pages(0);
+	for (unsigned i = 0; i < 512; i++) /* 8 pages, of two lists */
+		box_put64(box, 0x4000 + 8 * i,
+			  (first + i % 2 * PAGE_SIZE + i / 2 % 4 * 2 * MIB) | 0x67);
+	tlb_flush_all(box->cpu);
+	for (unsigned turn = 0; turn < 20000; turn++) {
+		unsigned i = (random = random * 1103515245 + 12345) >> 16 & 511;
+		gva_t gva = 0x200000 + i * PAGE_SIZE;
+		u64 host = (u64)box->ram + first + i % 2 * PAGE_SIZE + i / 2 % 4 * 2 * MIB;
+		unsigned before = 0, with = 0, after = 0;
+
+		if (turn % 8) {
+			mmu_fill(box->cpu, gva, 8, turn % 3 ? ACCESS_W : ACCESS_R);
+			continue;
+		}
+		if (turn % 64 == 0)
+			tlb_flush_page(box->cpu, gva ^ PAGE_SIZE);
+		for (unsigned k = 0; k < TLB_ENTRIES; k++) {
+			before += tlb->e[k].write_tag != TLB_INVALID(k);
+			with += tlb->e[k].write_tag != TLB_INVALID(k) && tlb->e[k].host == host;
+		}
+		tlb_revoke_write(box->cpu, (void *)host);
+		for (unsigned k = 0; k < TLB_ENTRIES; k++) {
+			bool writes = tlb->e[k].write_tag != TLB_INVALID(k);
+
+			g_assert_false(writes && tlb->e[k].host == host);
+			after += writes;
+		}
+		g_assert_cmpuint(after, ==, before - with);
+	}
+}
+
 static bool faults(gva_t gva, unsigned access)
 {
 	bool fault = !mmu_fill(box->cpu, gva, 8, access) && box->cpu->fault_pending;
@@ -919,6 +959,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/dirty", test_tlb_dirty);
 	g_test_add_func("/mmu/tlb/ahead", test_tlb_ahead);
 	g_test_add_func("/mmu/tlb/streams", test_tlb_streams);
+	g_test_add_func("/mmu/tlb/writers", test_tlb_writers);
 	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
 	g_test_add_func("/mmu/tlb/victims-invalid", test_tlb_victims_invalid);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
