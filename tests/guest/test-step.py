@@ -43,6 +43,7 @@ TIMES = [(re.compile(pattern), instead) for pattern, instead in [
     (r"(lodge-guest: .* after) [0-9.]+ s", r"\1"),
     (r".*hrtimer: interrupt took .*", ""),
     (r".*(perf: interrupt took too long|sched: RT throttling activated).*", ""),
+    (r"pci .*: quirk_\S+ took \d+ usecs", ""),
 ]]
 
 
