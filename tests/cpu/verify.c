@@ -530,6 +530,24 @@ static void carried_pointers(void)
 	       e_store_imm32(e, OFF(loop_left), 7));
 }
 
+/* The verifier remembers instructions, a few thousand, where a hash of their bytes says. So of so
+ * many that differ in their number alone, some come to where the good one is. */
+static void remembered_instructions(const struct block *b)
+{
+	static const u8 good[] = { 0x49, 0x81, 0xff, 0xf8, 0x0f, 0, 0 };
+	u8 *at = find(m.vm->code, b, good, sizeof(good));
+	unsigned taken = 0, refused = 0;
+	const char *why;
+
+	for (u32 limit = 0xff9; at && limit < 0xff9 + 40000; limit++) {
+		taken += block_verify(m.vm->code, b, NULL, &why);
+		memcpy(at + 3, &limit, 4);
+		refused += !block_verify(m.vm->code, b, NULL, &why);
+		memcpy(at, good, sizeof(good));
+	}
+	result(taken == 40000 && refused == 40000, "no instruction is taken for another", NULL);
+}
+
 int main(void)
 {
 	struct block *b;
@@ -544,6 +562,7 @@ int main(void)
 	result(block_verify(m.vm->code, b, NULL, &why), "as it is", why);
 	for (size_t i = 0; i < ARRAY_LEN(changes); i++)
 		check_change(b, &changes[i]);
+	remembered_instructions(b);
 	system_instructions();
 	access_flag();
 	user_blocks();

@@ -72,21 +72,24 @@ static bool forget_values(struct verify *v)
 	if (!shape_find(INSN_64, v->code->buf.base + v->at, &shape) || shape.len != v->zi.length ||
 	    shape.fixed != shape.head || flow_is_branch(&v->zi) || varies(v, 0, shape.head))
 		return refuse(v, "a value in an instruction's head, or in a branch");
+	if (v->ops != v->own)
+		memcpy(v->own, v->ops, sizeof(v->own));
+	v->ops = v->own;
 	imm = shape.len - shape.imm_bytes;
 	if (varies(v, shape.head, imm)) {
 		if (v->zi.mnemonic != ZYDIS_MNEMONIC_LEA ||
 		    !is_value(v, shape.head, shape.disp_bytes))
 			return refuse(v, "a value in an address");
-		v->ops[1].mem.base = ZYDIS_REGISTER_NONE;
-		v->ops[1].mem.index = ZYDIS_REGISTER_NONE;
+		v->own[1].mem.base = ZYDIS_REGISTER_NONE;
+		v->own[1].mem.index = ZYDIS_REGISTER_NONE;
 	}
 	if (!varies(v, imm, shape.len))
 		return true;
 	if (!is_value(v, imm, shape.imm_bytes))
 		return refuse(v, "a value in a part of a number");
 	for (unsigned i = 0; i < v->zi.operand_count; i++)
-		if (v->ops[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-			v->ops[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
+		if (v->own[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+			v->own[i].type = ZYDIS_OPERAND_TYPE_UNUSED;
 	return true;
 }
 
@@ -96,15 +99,73 @@ static bool counts_down(const struct verify *v)
 	       state_operand(v, 0, offsetof(struct cpu, loop_left));
 }
 
+/* ---- the block ------------------------------------------------------------------------------- */
+
+/* Where what is known of an instruction with these bytes may be. */
+static struct decoded *remembered(struct verifier *all, const u8 *bytes, unsigned len)
+{
+	u64 words[2] = { 0 };
+
+	memcpy(words, bytes, len);
+	return &all->decoded[(words[0] ^ words[1] * 5) * 0x9e3779b97f4a7c15ull >>
+			     (64 - DECODED_BITS)];
+}
+
+static bool ask_zydis(struct verify *v, const ZydisDecoder *decoder, u32 left,
+		      ZydisDecodedOperand *ops)
+{
+	ZydisDecodedInstruction zi;
+
+	if (!ZYAN_SUCCESS(
+		    ZydisDecoderDecodeFull(decoder, v->code->buf.base + v->at, left, &zi, ops)))
+		return refuse(v, "bytes that are no instruction");
+	v->zi = (struct host_insn){
+		.length = zi.length,
+		.operand_count = zi.operand_count,
+		.operand_count_visible = zi.operand_count_visible,
+		.address_width = zi.address_width,
+		.opcode = zi.opcode,
+		.opcode_map = zi.opcode_map,
+		.branch_type = zi.meta.branch_type,
+		.mnemonic = zi.mnemonic,
+		.category = zi.meta.category,
+		.attributes = zi.attributes,
+	};
+	v->ops = ops;
+	return true;
+}
+
+/* Host code repeats itself: most instructions have been decoded before, byte by byte the same. */
+static bool decode(struct verify *v, const ZydisDecoder *decoder)
+{
+	const u8 *bytes = v->code->buf.base + v->at;
+	u32 left = v->block->code_end - v->at;
+	struct decoded *d;
+	struct shape shape;
+
+	if (left < SHAPE_BYTES || !shape_find(INSN_64, bytes, &shape) ||
+	    shape.len > sizeof(d->bytes))
+		return ask_zydis(v, decoder, left, v->own);
+	d = remembered(v->code->verifier, bytes, shape.len);
+	if (d->zi.length != shape.len || memcmp(d->bytes, bytes, shape.len)) {
+		d->zi.length = 0;
+		if (!ask_zydis(v, decoder, left, d->ops))
+			return false;
+		if (v->zi.length != shape.len)
+			return true;
+		memcpy(d->bytes, bytes, shape.len);
+		d->zi = v->zi;
+	}
+	v->zi = d->zi;
+	v->ops = d->ops;
+	return true;
+}
+
 static void verify_all(struct verify *v, const ZydisDecoder *decoder)
 {
 	while (!v->why && !v->once_again && v->at < v->block->code_end) {
-		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder, v->code->buf.base + v->at,
-							 v->block->code_end - v->at, &v->zi,
-							 v->ops))) {
-			refuse(v, "bytes that are no instruction");
+		if (!decode(v, decoder))
 			break;
-		}
 		set_bit(v->starts, v->at - v->block->code);
 		flow_arrive(v);
 		v->flows = true;
@@ -151,6 +212,7 @@ bool block_verify(const struct code_cache *code, const struct block *block,
 				     .starts = all->starts,
 				     .fields = all->fields,
 				     .varies = all->varies,
+				     .joins = all->joins,
 				     .at = block->code,
 				     .not_carried = v.not_carried };
 		if (block->code_end - block->code > BLOCK_MAX_CODE) {
@@ -160,6 +222,8 @@ bool block_verify(const struct code_cache *code, const struct block *block,
 		clear(v.starts, block);
 		clear(v.fields, block);
 		clear(v.varies, block);
+		clear(v.joins, block);
+		flow_find_joins(&v);
 		if (values)
 			mark_values(&v);
 		verify_all(&v, &decoder);

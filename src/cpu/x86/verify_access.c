@@ -157,9 +157,9 @@ static bool check_guest(struct verify *v, const ZydisDecodedOperand *o, bool wri
 }
 
 /* MOVS and STOS: A4, A5, AA, AB */
-static bool is_string(const ZydisDecodedInstruction *zi)
+static bool is_string(const struct host_insn *zi)
 {
-	return zi->meta.category == ZYDIS_CATEGORY_STRINGOP &&
+	return zi->category == ZYDIS_CATEGORY_STRINGOP &&
 	       zi->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
 	       ((zi->opcode & 0xfe) == 0xa4 || (zi->opcode & 0xfe) == 0xaa);
 }
@@ -233,9 +233,9 @@ static bool check_memory(struct verify *v, const ZydisDecodedOperand *o)
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
-static bool is_forbidden(const ZydisDecodedInstruction *zi)
+static bool is_forbidden(const struct host_insn *zi)
 {
-	switch (zi->meta.category) {
+	switch (zi->category) {
 	case ZYDIS_CATEGORY_SYSCALL:
 	case ZYDIS_CATEGORY_SYSRET:
 	case ZYDIS_CATEGORY_SYSTEM:
@@ -251,7 +251,7 @@ static bool is_forbidden(const ZydisDecodedInstruction *zi)
 		return zi->mnemonic != ZYDIS_MNEMONIC_INT3 && zi->mnemonic != ZYDIS_MNEMONIC_RDTSC;
 	case ZYDIS_CATEGORY_STRINGOP: return !is_string(zi);
 	default:
-		return zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
+		return zi->branch_type == ZYDIS_BRANCH_TYPE_FAR ||
 		       zi->attributes & (ZYDIS_ATTRIB_IS_PRIVILEGED | ZYDIS_ATTRIB_HAS_SEGMENT);
 	}
 }

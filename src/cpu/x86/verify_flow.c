@@ -172,9 +172,9 @@ bool flow_branch(struct verify *v)
 	return jump_to(v, v->at + v->zi.length + v->ops[0].imm.value.s, &taken);
 }
 
-bool flow_is_branch(const ZydisDecodedInstruction *zi)
+bool flow_is_branch(const struct host_insn *zi)
 {
-	switch (zi->meta.category) {
+	switch (zi->category) {
 	case ZYDIS_CATEGORY_COND_BR:
 	case ZYDIS_CATEGORY_UNCOND_BR:
 	case ZYDIS_CATEGORY_CALL:
@@ -200,6 +200,24 @@ static void arrive_behind(struct verify *v, const struct site *s)
 	v->now = f;
 }
 
+static void mark_join(struct verify *v, u32 at)
+{
+	if (at >= v->block->code && at < v->block->code_end)
+		set_bit(v->joins, at - v->block->code);
+}
+
+void flow_find_joins(struct verify *v)
+{
+	for (u32 i = 0; i < v->block->site_count; i++) {
+		const struct site *s = &v->code->sites[v->block->sites + i];
+
+		if (s->store)
+			mark_join(v, s->stub);
+		if (s->kind == SITE_CALL)
+			mark_join(v, s->patch);
+	}
+}
+
 void flow_arrive(struct verify *v)
 {
 	bool any = v->flows;
@@ -217,6 +235,8 @@ void flow_arrive(struct verify *v)
 	if (!any || v->at == v->block->entry_host || v->at == v->block->entry_saved ||
 	    v->at == v->block->entry_found)
 		memset(&v->now, 0, sizeof(v->now)); /* an entry, a return site, a resumption */
+	if (!get_bit(v->joins, v->at - v->block->code))
+		return;
 	for (u32 i = 0; i < v->block->site_count; i++) {
 		const struct site *s = &v->code->sites[v->block->sites + i];
 

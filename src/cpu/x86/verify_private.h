@@ -76,11 +76,30 @@ struct pending {
 
 #define MAP_BYTES (BLOCK_MAX_CODE / 8 + 1) /* a bit for each byte of a block */
 
+/* Of what Zydis says of an instruction, what is looked at beside the operands. */
+struct host_insn {
+	u8 length, operand_count, operand_count_visible, address_width;
+	u8 opcode, opcode_map, branch_type;
+	ZydisMnemonic mnemonic;
+	ZydisInstructionCategory category;
+	ZydisInstructionAttributes attributes;
+};
+
+/* Nothing but the instruction's bytes decides what Zydis says. */
+struct decoded {
+	u8 bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
+	struct host_insn zi; /* of length 0: none */
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+};
+#define DECODED_BITS 11
+
 struct verifier {
+	struct decoded decoded[1 << DECODED_BITS];
 	struct pending pending[PENDING_MAX];
 	u8 starts[MAP_BYTES]; /* an instruction begins */
 	u8 fields[MAP_BYTES]; /* the distance of a direct jump inside the block ends */
 	u8 varies[MAP_BYTES]; /* part of a number that is put in when the block is taken */
+	u8 joins[MAP_BYTES];  /* C comes back here: flow_arrive() */
 };
 
 struct verify {
@@ -91,8 +110,8 @@ struct verify {
 	bool flows;              /* the instruction before this one continues here */
 	struct pending *pending; /* room for PENDING_MAX */
 	unsigned pending_count;
-	u8 *starts, *fields, *varies;  /* MAP_BYTES each; struct verifier */
-	const struct footprint *print; /* what varies in the code; NULL: nothing */
+	u8 *starts, *fields, *varies, *joins; /* MAP_BYTES each; struct verifier */
+	const struct footprint *print;        /* what varies in the code; NULL: nothing */
 	unsigned call_count;
 	u32 call_end; /* where the guest's return comes back to */
 	struct {
@@ -119,8 +138,9 @@ struct verify {
 	} head;          /* where the turns of a carrying loop begin */
 	u8 not_carried;  /* mask of pointers that turned out not to be known at its end */
 	bool once_again; /* because of that */
-	ZydisDecodedInstruction zi;
-	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	struct host_insn zi;
+	const ZydisDecodedOperand *ops; /* of a struct decoded, or @own */
+	ZydisDecodedOperand own[ZYDIS_MAX_OPERAND_COUNT];
 	const char *why;
 };
 
@@ -132,11 +152,22 @@ static inline bool refuse(struct verify *v, const char *why)
 	return false;
 }
 
+_Static_assert(ZYDIS_REGISTER_R15 - ZYDIS_REGISTER_RAX == R15 &&
+		       ZYDIS_REGISTER_RSP - ZYDIS_REGISTER_RAX == RSP &&
+		       ZYDIS_REGISTER_R15D - ZYDIS_REGISTER_EAX == R15 &&
+		       ZYDIS_REGISTER_ESP - ZYDIS_REGISTER_EAX == RSP,
+	       "registers are numbered as the manual does");
+
 /* Of the general register that @reg is a part of, or -1. */
 static inline int number(ZydisRegister reg)
 {
-	ZydisRegisterClass rc = ZydisRegisterGetClass(reg);
+	ZydisRegisterClass rc;
 
+	if (reg >= ZYDIS_REGISTER_RAX && reg <= ZYDIS_REGISTER_R15)
+		return reg - ZYDIS_REGISTER_RAX;
+	if (reg >= ZYDIS_REGISTER_EAX && reg <= ZYDIS_REGISTER_R15D)
+		return reg - ZYDIS_REGISTER_EAX;
+	rc = ZydisRegisterGetClass(reg);
 	if (rc != ZYDIS_REGCLASS_GPR8 && rc != ZYDIS_REGCLASS_GPR16 && rc != ZYDIS_REGCLASS_GPR32 &&
 	    rc != ZYDIS_REGCLASS_GPR64)
 		return -1;
@@ -212,11 +243,13 @@ bool facts_may_write(const struct verify *v, const struct site *s);
 
 /* ---- verify_flow.c --------------------------------------------------------------------------- */
 
-bool flow_is_branch(const ZydisDecodedInstruction *zi);
+bool flow_is_branch(const struct host_insn *zi);
 /* Does an exit code name a site of this block, of that kind? */
 bool flow_is_site(const struct verify *v, u64 id, enum site_kind kind);
 /* Facts at this place: of the instruction before it and of all jumps to it. */
 void flow_arrive(struct verify *v);
+/* Before the first: marks where it has to look at the sites. */
+void flow_find_joins(struct verify *v);
 bool flow_branch(struct verify *v);
 /* Behind the whole block: its entries, where C comes back, and what C takes from the sites. */
 bool flow_check_sites(struct verify *v);
