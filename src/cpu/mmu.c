@@ -943,12 +943,12 @@ void *access_slow(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	return data;
 }
 
-void *access_split(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store)
+void *access_make(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store)
 {
 	struct span span;
 
 	if (!span_find(cpu, gva, size, access, &span, part_find_host) || !span.part[0].host ||
-	    !span.part[1].host)
+	    (span.count == 2 && !span.part[1].host))
 		return NULL;
 	if (access & ACCESS_W)
 		span_write(cpu, &span, store);

@@ -83,48 +83,56 @@ static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
 	return NULL;
 }
 
-/* An access of its own that crosses a page, and that can be made here: a read comes out of a
- * buffer; after a store the block goes on behind it. */
-static void *split_access(struct cpu *cpu, const struct site *s, gva_t gva)
+/* An access whose host address cannot be given, as it crosses a page or writes to one with code,
+ * but which can be made here: a read comes out of a buffer; after a store the block goes on behind
+ * it.
+ */
+static void *make_access(struct cpu *cpu, const struct site *s, gva_t gva, bool crosses)
 {
 	unsigned reg = s->store & 15;
 	u8 vector[32];
 	void *p;
 
 	if (s->span) {
-		cpu->nogroup = 1;
+		cpu->nogroup = crosses;
 		return NULL;
 	}
-	if (s->masked || s->align || (s->access != MEM_R && !s->store))
+	if (s->masked || s->align || (s->access == MEM_R ? !crosses : !s->store))
 		return NULL;
 	if (s->store >= STORE_VECTOR)
 		vector_live(reg, s->size, vector);
-	p = access_split(cpu, gva, s->size, s->access,
-			 s->store >= STORE_VECTOR ? (void *)vector : &cpu->gpr[reg]);
+	p = access_make(cpu, gva, s->size, s->access,
+			s->store >= STORE_VECTOR ? (void *)vector : &cpu->gpr[reg]);
 	if (p && s->store)
 		cpu->scratch[2] = cpu->code_base + s->stub;
-	cpu->stats[STAT_SPLIT] += !!p;
+	cpu->stats[STAT_MADE] += !!p;
 	return p;
 }
 
 /* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
- * the block: with a fault pending, or for a CTX_SLOW run of the instruction. */
+ * the block: with a fault pending, or for a CTX_SLOW run of the instruction. That it is also when
+ * the block itself has gone, by what this access writes or by a bit that its walk sets: code.c may
+ * have written over the place to go on at, and the next instruction may be another. A store is made
+ * a second time then, which nobody can tell. */
 void *soft_mem_slow(struct cpu *cpu)
 {
 	struct site *s = site_of(cpu, cpu->exit_code);
 	u64 tag = *(u64 *)((u8 *)cpu + s->tag_off + cpu->scratch[1]);
 	gva_t first = cpu->scratch[0] + tag;
 	gva_t gva = first + s->own;
+	bool crosses;
 	void *p;
 
 	if (!cpu_64bit(cpu))
 		gva = (u32)gva;
+	crosses = (gva & ~PAGE_MASK) + s->size > PAGE_SIZE;
 	cpu->stats[STAT_TLB_FILLS]++;
 	cpu->scratch[2] = cpu->code_base + s->patch;
-	if ((gva & ~PAGE_MASK) + s->size > PAGE_SIZE)
-		p = split_access(cpu, s, gva);
-	else
-		p = mmu_fill(cpu, gva, s->size, s->access);
+	p = crosses ? NULL : mmu_fill(cpu, gva, s->size, s->access);
+	if (unlikely(!p && !cpu->fault_pending))
+		p = make_access(cpu, s, gva, crosses);
+	if (unlikely(!s->block->valid))
+		p = NULL;
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);
 	else if (s->span)

@@ -42,7 +42,7 @@ void cpu_counters(const struct cpu *cpu, cpu_counter_fn *visit, void *opaque)
 		[STAT_LOOKUPS] = "block-lookups",
 		[STAT_TLB_FILLS] = "tlb-misses",
 		[STAT_SLOW] = "slow-accesses",
-		[STAT_SPLIT] = "split-accesses",
+		[STAT_MADE] = "made-accesses",
 		[STAT_HELPERS] = "helper-calls",
 		[STAT_FAULTS] = "exceptions",
 		[STAT_INTERRUPTS] = "interrupts",

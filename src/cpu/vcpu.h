@@ -203,7 +203,8 @@ enum cpu_stat {
 	STAT_LOOKUPS,
 	STAT_TLB_FILLS,
 	STAT_SLOW,
-	STAT_SPLIT, /* accesses that cross pages, made without leaving the block */
+	STAT_MADE, /* accesses across pages and to pages with code, made without leaving the block
+		    */
 	STAT_HELPERS,
 	STAT_FAULTS,
 	STAT_INTERRUPTS,
@@ -409,10 +410,10 @@ bool mmu_translate(struct cpu *cpu, gva_t gva, unsigned access, gpa_t *gpa);
  * the host address of @gva; NULL with cpu->fault_pending 0: not direct (MMIO, ROM, page-crossing,
  * code page): the instruction must run in a CTX_SLOW block; NULL with fault_pending 1: fault. */
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
-/* One access of @size (2 to 64) bytes that crosses into another page: makes it, as a read into a
- * buffer whose address it returns (the processor's, good until the next access that bounces) or a
- * write of @store. NULL: as mmu_fill(). */
-void *access_split(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store);
+/* An access of @size (1 to 64) bytes of RAM that mmu_fill() gives no address for: a read across
+ * pages into a buffer, whose address is returned (the processor's, good until the next access that
+ * bounces), or a write of @store. NULL: as mmu_fill(). */
+void *access_make(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, const void *store);
 /* CTX_SLOW: a host pointer for one access of @size (<= 512) bytes, bounced if it must be; the
  * address is congruent to @gva modulo 64. NULL: fault set. */
 void *access_slow(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);

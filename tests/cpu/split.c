@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loads and stores that cross into another page and that soft_mem_slow() makes itself, where the
- * differential tester does not come: over code, into a device, and that it does make them.
+ * Loads and stores that cross into another page or write to one with code, and that soft_mem_slow()
+ * makes itself, where the differential tester does not come: over code, even the block's own, into
+ * a device, and that it does make them.
  */
 #include "machine.h"
 
@@ -15,7 +16,7 @@ static struct machine m;
 /* Runs @bytes of @code with RSI = @rsi; returns how many accesses were made without leaving. */
 static u64 run(const void *code, unsigned bytes, u64 rsi, struct x86_state *s)
 {
-	u64 before = m.cpu->stats[STAT_SPLIT];
+	u64 before = m.cpu->stats[STAT_MADE];
 
 	memcpy(m.code, code, bytes);
 	m.code[bytes] = 0xcc;
@@ -24,7 +25,7 @@ static u64 run(const void *code, unsigned bytes, u64 rsi, struct x86_state *s)
 	s->gpr[RSI] = rsi;
 	s->gpr[RSP] = IST_TOP - 2048;
 	g_assert_cmpint(machine_run(&m, s), ==, -1);
-	return m.cpu->stats[STAT_SPLIT] - before;
+	return m.cpu->stats[STAT_MADE] - before;
 }
 
 /* Each form, a few times in a loop, at each place where it crosses. */
@@ -89,6 +90,56 @@ static void test_code(void)
 	machine_free(&m);
 }
 
+/* A store changes the instruction behind it, in its own block: across pages or not. */
+static void test_own(void)
+{
+	/* mov [rsi], rax; add ecx, 1 */
+	static const u8 code[] = { 0x48, 0x89, 0x06, 0x81, 0xc1, 1, 0, 0, 0 };
+
+	machine_init(&m, false);
+	for (int off = -2; off <= 5; off++) {
+		struct x86_state s = m.state;
+		u8 bytes[8 + sizeof(code) + 8] = { 0 };
+
+		memcpy(m.code_behind, code, sizeof(code));
+		m.code_behind[sizeof(code)] = 0xcc;
+		cpu_vm_memory_written(m.vm, machine_gpa(&m, m.code_behind), PAGE_SIZE);
+		memcpy(bytes + 8, code, sizeof(code));
+		bytes[8 + sizeof(code)] = 0xcc;
+		bytes[8 + 5] = 16; /* what is added */
+		memcpy(&s.gpr[RAX], bytes + 8 + off, 8);
+		s.gpr[RCX] = 0;
+		s.gpr[RSI] = CODE_GVA + PAGE_SIZE + off;
+		s.gpr[RSP] = IST_TOP - 2048;
+		s.rip = CODE_GVA + PAGE_SIZE;
+		g_assert_cmpint(machine_run(&m, &s), ==, -1);
+		g_assert_cmpuint(s.gpr[RCX], ==, 16);
+	}
+	machine_free(&m);
+}
+
+/* Stores beside code, in its page. */
+static void test_beside(void)
+{
+	/* call rdi; mov [rsi], rax; call rdi; mov [rsi+8], rax */
+	static const u8 code[] = {
+		0xff, 0xd7, 0x48, 0x89, 0x06, 0xff, 0xd7, 0x48, 0x89, 0x46, 0x08
+	};
+	static const u8 one[] = { 0x81, 0xc1, 1, 0, 0, 0, 0xc3 }; /* add ecx, 1; ret */
+	struct x86_state s;
+
+	machine_init(&m, false);
+	memcpy(m.data[2], one, sizeof(one));
+	s = m.state;
+	s.gpr[RAX] = 0x1234;
+	s.gpr[RDI] = DATA_GVA + 2 * PAGE_SIZE;
+	g_assert_cmpuint(run(code, sizeof(code), DATA_GVA + 2 * PAGE_SIZE + 1024, &s), >=, 1);
+	g_assert_cmpuint(s.gpr[RCX], ==, 2);
+	g_assert_cmphex(m.data[2][1024], ==, 0x34);
+	g_assert_cmphex(m.data[2][1032], ==, 0x34);
+	machine_free(&m);
+}
+
 /* The second page is a device's: nothing is made here, and what the device says comes in. */
 static void test_device(void)
 {
@@ -109,6 +160,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/split/made", test_made);
 	g_test_add_func("/split/code", test_code);
+	g_test_add_func("/split/own", test_own);
+	g_test_add_func("/split/beside", test_beside);
 	g_test_add_func("/split/device", test_device);
 	return g_test_run();
 }
