@@ -41,6 +41,8 @@ static char *code_path(const struct launch *launch)
 {
 	g_autofree char *file = g_strconcat(launch->private->name, ".code", NULL);
 
+	if (launch->private->options.cache_directory)
+		return g_build_filename(launch->private->options.cache_directory, file, NULL);
 	return g_build_filename(g_get_user_cache_dir(), "lodge", file, NULL);
 }
 
@@ -63,9 +65,12 @@ static bool make_key(const char *path, u8 key[KEY_BYTES])
 	return good;
 }
 
-static bool read_key(u8 key[KEY_BYTES])
+static bool read_key(const struct launch *launch, u8 key[KEY_BYTES])
 {
-	g_autofree char *path = g_build_filename(g_get_user_state_dir(), "lodge", "code-key", NULL);
+	const char *given = launch->private->options.state_directory;
+	g_autofree char *path =
+		given ? g_build_filename(given, "code-key", NULL)
+		      : g_build_filename(g_get_user_state_dir(), "lodge", "code-key", NULL);
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	bool good;
@@ -182,7 +187,7 @@ void code_open(struct launch *launch)
 	if (!p->options.saved_code || strcmp(launch->engine, "soft"))
 		return;
 	p->code_fd = -1;
-	if (strchr(p->name, '/') || !read_key(key)) {
+	if (strchr(p->name, '/') || !read_key(launch, key)) {
 		complain(launch, "there is no key for them");
 		return;
 	}
@@ -280,7 +285,7 @@ static bool store(struct launch *launch, int fd)
 	u8 key[KEY_BYTES];
 	bool good;
 
-	if (!read_key(key))
+	if (!read_key(launch, key))
 		return complain(launch, "there is no key for them");
 	h = mmap(NULL, SAVED_CODE_BYTES_MAX, PROT_READ, MAP_SHARED, fd, 0);
 	if (h == MAP_FAILED)

@@ -242,7 +242,8 @@ static bool start_vmm(struct launch *launch, const char *path, GError **error)
 				     .out = -1,
 				     .err = p->messages_child_fd,
 				     .files = { map, code },
-				     .die_with_parent = p->options.die_with_caller };
+				     .die_with_parent = p->options.die_with_caller,
+				     .pid_fd = p->lock_fd };
 	int plan = plan_descriptor(launch, error);
 
 	if (plan < 0)
@@ -297,6 +298,18 @@ static void end_process(pid_t pid)
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+void launch_leave(struct launch *launch)
+{
+	struct launch_private *p = launch->private;
+
+	launch->pid = 0;
+	for (unsigned i = 0; i < p->nets->len; i++)
+		((struct opened_net *)p->nets->pdata[i])->helper = 0;
+	g_ptr_array_set_size(p->sockets, 0);
+	g_clear_pointer(&p->directory, g_free);
+	launch_free(launch);
 }
 
 void launch_free(struct launch *launch)

@@ -57,6 +57,9 @@ struct launch_options {
 	bool saved_code;           /* keep its translations for its next start (code.c) */
 	bool classic_boot;         /* enter the kernel through its own decompressor */
 	bool no_kaslr;             /* do not move the kernel */
+	bool paused;               /* the guest waits for the monitor command "cont" */
+	/* Where the guest's directory, log, key and translations are kept; NULL: in the user's */
+	const char *runtime_directory, *log_directory, *state_directory, *cache_directory;
 };
 
 struct launch {
@@ -89,6 +92,24 @@ char *launch_helper_ended(struct launch *launch);
 void launch_ended(struct launch *launch, int wait_status);
 /* Closes what is open; a guest that still runs is killed. NULL is ignored. */
 void launch_free(struct launch *launch);
+/* The same, but the guest goes on, and whoever comes next finds it (find.c). */
+void launch_leave(struct launch *launch);
+
+/* --- find.c --- */
+
+enum launch_found {
+	LAUNCH_ENDED,   /* nothing of the guest runs */
+	LAUNCH_RUNNING, /* it does, as process @pid */
+	LAUNCH_UNKNOWN, /* something of it runs that does not say what it is: it is just starting */
+};
+/*
+ * Looks for a guest that another process has launched with this @runtime_directory. A launcher that
+ * does not die_with_caller may have ended since. The caller frees @monitor_path.
+ */
+enum launch_found launch_find(const char *runtime_directory, const char *name, pid_t *pid,
+			      char **monitor_path);
+/* Removes what a guest that has ended, and whose launcher has too, left in its directory. */
+void launch_sweep(const char *runtime_directory, const char *name);
 
 /* --- monitor.c --- */
 

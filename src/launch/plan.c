@@ -92,6 +92,8 @@ static json_t *plan_boot(const struct launch *launch)
 		json_object_set_new(boot, "initrd", json_integer(p->initrd));
 	json_object_set_new(boot, "cmdline", json_string(cmdline ? cmdline : ""));
 	json_object_set_new(boot, "classic", json_boolean(p->options.classic_boot));
+	if (p->options.paused)
+		json_object_set_new(boot, "paused", json_true());
 	json_object_set_new(boot, "kaslr", json_boolean(!p->options.no_kaslr));
 	return boot;
 }

@@ -77,7 +77,8 @@ struct spawn {
 	const struct fd_map *map;
 	int in, out, err; /* descriptors for the standard streams; -1: /dev/null */
 	struct spawn_file files[SPAWN_FILES]; /* for perf */
-	bool die_with_parent;
+	bool die_with_parent; /* else it has a session of its own, which no terminal reaches */
+	int pid_fd;           /* gets a line with the child's process id, if it is not 0 */
 };
 /* Runs a program that holds its standard streams and the map's descriptors and nothing else. */
 pid_t spawn_program(const struct spawn *spawn, GError **error);

@@ -6,8 +6,10 @@
  *                         lock     locked while anything of the guest runs: a name runs once
  *   $XDG_STATE_HOME/lodge/NAME.log what happened, over all starts
  *
- * The lock's descriptor goes to lodge-vmm too, so that a guest whose launcher died still counts as
- * running. What a crash leaves behind is taken over by the next start of that name.
+ * or in the directories that the launch's options name. The lock's descriptor goes to lodge-vmm
+ * too, so that a guest whose launcher died still counts as running; the file names the launcher in
+ * its first line and lodge-vmm in its second. What a crash leaves behind is taken over by the next
+ * start of that name.
  */
 #include "launch/private.h"
 
@@ -45,11 +47,13 @@ static bool private_directory(const char *path, GError **error)
 	return true;
 }
 
-static char *runtime_base(void)
+static char *runtime_base(const struct launch_options *options)
 {
 	const char *given = g_getenv("XDG_RUNTIME_DIR");
 	char *temporary;
 
+	if (options->runtime_directory)
+		return g_strdup(options->runtime_directory);
 	if (given && *given == '/' && !access(given, W_OK))
 		return g_build_filename(given, "lodge", NULL);
 	if (geteuid() == 0 && !access("/run", W_OK))
@@ -170,7 +174,9 @@ static bool open_monitor(struct launch *launch, GError **error)
 static void open_log(struct launch *launch, const char *name)
 {
 	struct launch_private *p = launch->private;
-	char *directory = g_build_filename(g_get_user_state_dir(), "lodge", NULL);
+	char *directory = p->options.log_directory
+				  ? g_strdup(p->options.log_directory)
+				  : g_build_filename(g_get_user_state_dir(), "lodge", NULL);
 	char *file = g_strconcat(name, ".log", NULL);
 	char *path = g_build_filename(directory, file, NULL);
 	char *old = g_strconcat(path, ".1", NULL);
@@ -198,7 +204,7 @@ bool runtime_open(struct launch *launch, GError **error)
 {
 	struct launch_private *p = launch->private;
 	const char *name = p->domain->name;
-	char *base = runtime_base();
+	char *base = runtime_base(&p->options);
 	int lock;
 
 	p->directory = g_build_filename(base, name, NULL);

@@ -60,20 +60,27 @@ static void child_fail(const struct child *child, int number)
 	child_report(child, &failure);
 }
 
-/* The path for process @pid, with nothing that is not async-signal-safe. False: too long. */
-static bool file_path(char path[PATH_MAX], const struct spawn_file *file, pid_t pid)
+/* @pid as text in @digits, with nothing that is not async-signal-safe. */
+static const char *pid_text(char digits[PID_DIGITS + 1], pid_t pid)
 {
-	char digits[PID_DIGITS + 1];
 	char *first = digits + PID_DIGITS;
 
-	if (strlen(file->begin) + PID_DIGITS + strlen(file->end) >= PATH_MAX)
-		return false;
 	*first = '\0';
 	do
 		*--first = '0' + pid % 10;
 	while (pid /= 10);
+	return first;
+}
+
+/* The path for process @pid, with nothing that is not async-signal-safe. False: too long. */
+static bool file_path(char path[PATH_MAX], const struct spawn_file *file, pid_t pid)
+{
+	char digits[PID_DIGITS + 1];
+
+	if (strlen(file->begin) + PID_DIGITS + strlen(file->end) >= PATH_MAX)
+		return false;
 	strcpy(path, file->begin);
-	strcat(path, first);
+	strcat(path, pid_text(digits, pid));
 	strcat(path, file->end);
 	return true;
 }
@@ -136,11 +143,26 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* From now on whoever finds the file locked knows who holds the lock. */
+static void write_pid(const struct child *child)
+{
+	char digits[PID_DIGITS + 1], line[PID_DIGITS + 2];
+
+	strcpy(line, pid_text(digits, getpid()));
+	strcat(line, "\n");
+	if (write(child->spawn->pid_fd, line, strlen(line)) < 0)
+		child_fail(child, errno);
+}
+
 static void run_child(struct child *child)
 {
 	const struct spawn *spawn = child->spawn;
 
 	reset_signals();
+	if (spawn->pid_fd)
+		write_pid(child);
+	if (!spawn->die_with_parent)
+		setsid();
 	if (spawn->die_with_parent) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL))
 			child_fail(child, errno);

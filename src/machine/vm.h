@@ -51,6 +51,7 @@ enum vm_request {
 	VM_REQUEST_ERROR,     /* the engine failed */
 	VM_REQUEST_QUIT,      /* monitor, signals */
 	VM_REQUEST_POWERDOWN, /* press the power button */
+	VM_REQUEST_REBOOT,    /* the same, and start over when the guest powers off */
 	VM_REQUEST_STARVED,   /* the host has no memory for the guest: vm_starve() */
 	VM_REQUEST_IO_ERROR,  /* the host failed a disk, whose request waits: vm_io_error() */
 	VM_REQUEST_PAUSE,

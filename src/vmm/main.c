@@ -42,6 +42,7 @@ struct vmm {
 	struct vm *vm;
 	struct monitor *monitor;
 	struct memory_limits limits;
+	bool reboot;       /* the next poweroff starts the guest over */
 	s64 crash_restart; /* monotonic microseconds of the last restart after a crash; 0: none */
 };
 
@@ -126,6 +127,7 @@ static bool restart(struct vmm *vmm, bool guest, const char *reason)
 	GError *error = NULL;
 	int err = vm_reset(vmm->vm, &error);
 
+	vmm->reboot = false;
 	if (err == -EAGAIN) {
 		log_info("vmm", "the reset waits until the guest has memory");
 		return true;
@@ -275,6 +277,8 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 			     value == VM_RESET_HOST ? "host-qmp-system-reset" : "guest-reset",
 			     EXIT_REBOOT);
 	case VM_REQUEST_POWEROFF:
+		if (vmm->reboot)
+			return restart(vmm, true, "guest-shutdown") ? -1 : EXIT_ERROR;
 		return ended(vmm, plan->on_poweroff, "guest-shutdown", EXIT_POWEROFF);
 	case VM_REQUEST_CRASH: return crashed(vmm, value);
 	case VM_REQUEST_CRASH_LOADED:
@@ -291,6 +295,8 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 		return EXIT_ERROR;
 	case VM_REQUEST_QUIT: shutdown_event(vmm, false, "host-qmp-quit"); return EXIT_QUIT;
 	case VM_REQUEST_POWERDOWN:
+	case VM_REQUEST_REBOOT:
+		vmm->reboot = request == VM_REQUEST_REBOOT;
 		if (vmm->vm->power_button)
 			vmm->vm->power_button(vmm->vm);
 		monitor_event(vmm->monitor, "POWERDOWN", NULL);
@@ -351,7 +357,8 @@ static int run(struct vmm *vmm)
 		return EXIT_ERROR;
 	}
 	log_start(vmm->vm);
-	vm_resume(vmm->vm);
+	if (!vmm->plan->paused)
+		vm_resume(vmm->vm);
 	while (status < 0) {
 		enum vm_request request = vm_wait_request(vmm->vm, -1, &value);
 

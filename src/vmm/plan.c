@@ -195,6 +195,7 @@ static const struct member boot_members[] = {
 	P("initrd", FD, false, initrd_fd),
 	P("cmdline", STRING, false, cmdline),
 	P("classic", BOOLEAN, false, classic),
+	P("paused", BOOLEAN, false, paused),
 	P("kaslr", BOOLEAN, false, kaslr),
 	P("kernel-name", STRING, false, kernel_name),
 	END,

@@ -40,6 +40,7 @@ struct plan {
 	const char *kernel_name; /* for messages, or NULL */
 	const char *cmdline;
 	bool classic, kaslr;
+	bool paused; /* the guest waits for "cont" */
 	struct plan_backend *backends;
 	unsigned backend_count;
 	json_t **devices; /* objects; "type" and "id" are there and are strings */
