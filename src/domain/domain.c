@@ -92,6 +92,19 @@ char *domain_format(const struct domain *domain)
 	return xml_write(xmlDocGetRootElement(domain->doc));
 }
 
+char *domain_format_public(const struct domain *domain)
+{
+	xmlDoc *copy = xmlCopyDoc(domain->doc, 1);
+	xmlNode *root = xmlDocGetRootElement(copy);
+	char *text;
+
+	xml_for_each(graphics, xml_child(root, "devices"), "graphics")
+		xml_unset(graphics, "passwd");
+	text = xml_write(root);
+	xmlFreeDoc(copy);
+	return text;
+}
+
 void domain_free(struct domain *domain)
 {
 	if (!domain)

@@ -159,6 +159,8 @@ void domain_free(struct domain *domain);
 
 /* The whole XML as libvirt's tools lay it out; the caller frees it. */
 char *domain_format(const struct domain *domain);
+/* The same without what only its owner may know: passwords. */
+char *domain_format_public(const struct domain *domain);
 
 /* --- forward.c --- */
 

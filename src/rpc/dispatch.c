@@ -84,7 +84,8 @@ static const struct rpc_handlers *handlers_of(const struct rpc_server *server,
 	return NULL;
 }
 
-/* Clients know a call that is not there by how this text begins. */
+/* Clients know a call that is not there by how this text begins, as they know VIR_ERR_NO_SUPPORT.
+ */
 static void fail_unknown(struct rpc_call *call, const struct rpc_header *header)
 {
 	rpc_call_fail(call, VIR_ERR_RPC, VIR_FROM_RPC, "unknown procedure: %d", header->procedure);
@@ -100,8 +101,12 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 	struct rpc_call *call = rpc_call_new(client, header, procedure);
 	const struct rpc_rule *rule;
 
-	if (!handlers) {
+	if (!procedure) {
 		fail_unknown(call, header);
+	} else if (!handlers) {
+		rpc_call_fail(call, VIR_ERR_NO_SUPPORT, VIR_FROM_RPC,
+			      "this function is not supported by the connection driver: %s",
+			      procedure->name);
 	} else if (!client->open && !is_handshake(procedure)) {
 		rpc_call_fail(call, VIR_ERR_INVALID_CONN, VIR_FROM_RPC,
 			      "the connection is not open yet; the first call must be "

@@ -44,8 +44,6 @@ void rpc_server_forget(struct rpc_server *server, struct rpc_client *client);
 /* --- client.c --- */
 struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
 				  const struct rpc_identity *identity);
-struct rpc_client *rpc_client_ref(struct rpc_client *client);
-void rpc_client_unref(struct rpc_client *client);
 /* Ends the connection; @why is for the log, or NULL. */
 void rpc_client_close(struct rpc_client *client, const char *why);
 /* Takes over @message and sends it when the client reads. */

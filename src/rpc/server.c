@@ -111,6 +111,8 @@ struct rpc_client *rpc_server_adopt(struct rpc_server *server, int fd,
 	struct rpc_client *client = rpc_client_new(server, fd, identity);
 
 	g_ptr_array_add(server->clients, client);
+	if (server->options.come)
+		server->options.come(client, server->options.opaque);
 	return client;
 }
 

@@ -97,6 +97,8 @@ struct rpc_server_options {
 	const struct rpc_handlers *const *handlers;
 	/* May this peer connect? NULL: all may. */
 	bool (*admit)(const struct rpc_identity *identity, void *opaque);
+	/* A client has come; NULL: nobody asks. */
+	void (*come)(struct rpc_client *client, void *opaque);
 	/* The client has gone; its data (below) is still there. NULL: nobody asks. */
 	void (*gone)(struct rpc_client *client, void *opaque);
 	void *opaque;
@@ -115,6 +117,9 @@ void rpc_server_free(struct rpc_server *server);
 
 /* --- client.c --- */
 
+/* For a while in which it may go. */
+struct rpc_client *rpc_client_ref(struct rpc_client *client);
+void rpc_client_unref(struct rpc_client *client);
 const struct rpc_identity *rpc_client_identity(const struct rpc_client *client);
 /* connect_open succeeded; it may have asked for a read-only connection. */
 void rpc_client_opened(struct rpc_client *client, bool read_only);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of calls share. */
+#include "daemon/calls.h"
+
+#include <string.h>
+
+struct guest *call_guest(struct rpc_call *call, const struct rpc_domain *dom)
+{
+	struct daemon *daemon = rpc_call_opaque(call);
+	struct guest *guest = guests_find_uuid(daemon->guests, dom->uuid);
+
+	if (!guest)
+		rpc_call_fail(call, VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU,
+			      "Domain not found: no domain with matching uuid and name '%s'",
+			      dom->name);
+	return guest;
+}
+
+struct rpc_domain call_domain(struct rpc_call *call, const struct guest *guest)
+{
+	struct rpc_domain dom = { .name = rpc_arena_strdup(rpc_call_arena(call), guest->name),
+				  .id = guest->id };
+
+	memcpy(dom.uuid, guest->uuid, UUID_BYTES);
+	return dom;
+}
+
+char *call_text(struct rpc_call *call, char *text)
+{
+	char *copy = rpc_arena_strdup(rpc_call_arena(call), text);
+
+	g_free(text);
+	return copy;
+}
+
+bool call_flags(struct rpc_call *call, u32 flags, u32 known)
+{
+	if (!(flags & ~known))
+		return true;
+	rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, "unsupported flags (0x%x) in %s",
+		      flags & ~known, rpc_call_procedure(call)->name);
+	return false;
+}
+
+/* All calls that return nothing answer alike. */
+void call_done(struct guest *guest, const GError *error, void *call)
+{
+	if (error)
+		fail_call(call, g_error_copy(error));
+	else
+		rpc_call_answer(call, rpc_call_procedure(call), NULL);
+}
+
+void call_done_domain(struct guest *guest, const GError *error, void *call)
+{
+	/* every such answer is one domain; this is the one of them that is used for all */
+	struct rpc_domain_create_with_flags_ret ret;
+
+	if (error) {
+		fail_call(call, g_error_copy(error));
+		return;
+	}
+	ret.dom = call_domain(call, guest);
+	rpc_call_answer(call, rpc_call_procedure(call), &ret);
+}

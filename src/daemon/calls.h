@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of calls share. */
+#ifndef LODGE_DAEMON_CALLS_H
+#define LODGE_DAEMON_CALLS_H
+
+#include "daemon/guest.h"
+#include "rpc_constants.h"
+#include "rpc_protocol.h"
+
+/* The guest that @dom names, by its uuid; NULL: the call has been failed. */
+struct guest *call_guest(struct rpc_call *call, const struct rpc_domain *dom);
+/* @guest as clients are told of it; its name is the answer's. */
+struct rpc_domain call_domain(struct rpc_call *call, const struct guest *guest);
+/* A string of the answer; frees @text. */
+char *call_text(struct rpc_call *call, char *text);
+/* False, and the call has been failed, when @flags has others than @known. */
+bool call_flags(struct rpc_call *call, u32 flags, u32 known);
+
+/* Does a list with these flags, VIR_CONNECT_LIST_DOMAINS_*, have @guest? Others are ignored. */
+bool call_filter(const struct guest *guest, u32 flags);
+/* The guests that it has, by name; the caller unrefs the array. */
+GPtrArray *call_matching(const struct daemon *daemon, u32 flags);
+
+/* Answers a call that returns nothing, when what it asked for is done: a guest_done, whose opaque
+ * pointer is the call. */
+void call_done(struct guest *guest, const GError *error, void *call);
+/* The same for a call that returns the domain. */
+void call_done_domain(struct guest *guest, const GError *error, void *call);
+
+#endif

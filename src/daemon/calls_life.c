@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Calls that start, stop and steer running domains. */
+#include "daemon/calls.h"
+
+/* --- starting --- */
+
+static void create(struct rpc_call *call, const struct rpc_domain *dom, u32 flags, guest_done *done)
+{
+	struct guest *guest = call_guest(call, dom);
+	GError *error = NULL;
+
+	if (!guest)
+		return;
+	if (!guest_start(guest, flags & VIR_DOMAIN_START_PAUSED, done, call, &error))
+		fail_call(call, error);
+	else if (flags & VIR_DOMAIN_START_AUTODESTROY)
+		guest->owner = rpc_call_client(call);
+}
+
+static void create_plain(struct rpc_call *call, const struct rpc_domain_create_args *args)
+{
+	create(call, &args->dom, 0, call_done);
+}
+
+static void create_with_flags(struct rpc_call *call,
+			      const struct rpc_domain_create_with_flags_args *args)
+{
+	/* there is no saved image whose cache to bypass or that to leave */
+	if (call_flags(call, args->flags,
+		       VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY |
+			       VIR_DOMAIN_START_BYPASS_CACHE | VIR_DOMAIN_START_FORCE_BOOT))
+		create(call, &args->dom, args->flags, call_done_domain);
+}
+
+/* --- ending --- */
+
+static void destroy(struct rpc_call *call, const struct rpc_domain *dom, u32 flags)
+{
+	struct guest *guest = call_guest(call, dom);
+	GError *error = NULL;
+
+	if (guest &&
+	    !guest_stop(guest, flags & VIR_DOMAIN_DESTROY_GRACEFUL, call_done, call, &error))
+		fail_call(call, error);
+}
+
+static void destroy_plain(struct rpc_call *call, const struct rpc_domain_destroy_args *args)
+{
+	destroy(call, &args->dom, 0);
+}
+
+static void destroy_flags(struct rpc_call *call, const struct rpc_domain_destroy_flags_args *args)
+{
+	if (call_flags(call, args->flags, VIR_DOMAIN_DESTROY_GRACEFUL))
+		destroy(call, &args->dom, args->flags);
+}
+
+/* --- commands --- */
+
+static void command(struct rpc_call *call, const struct rpc_domain *dom, enum guest_command command)
+{
+	struct guest *guest = call_guest(call, dom);
+	GError *error = NULL;
+
+	if (guest && !guest_command(guest, command, call_done, call, &error))
+		fail_call(call, error);
+}
+
+/* The power button is the one way to ask a guest there is: no agent, no init. */
+static bool may_use_button(struct rpc_call *call, u32 flags, u32 button)
+{
+	if (!flags || (flags & button))
+		return true;
+	rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+		      "not supported in this version: only --mode acpi is");
+	return false;
+}
+
+static void shutdown_plain(struct rpc_call *call, const struct rpc_domain_shutdown_args *args)
+{
+	command(call, &args->dom, COMMAND_SHUTDOWN);
+}
+
+static void shutdown_flags(struct rpc_call *call, const struct rpc_domain_shutdown_flags_args *args)
+{
+	if (may_use_button(call, args->flags, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
+		command(call, &args->dom, COMMAND_SHUTDOWN);
+}
+
+static void reboot(struct rpc_call *call, const struct rpc_domain_reboot_args *args)
+{
+	if (may_use_button(call, args->flags, VIR_DOMAIN_REBOOT_ACPI_POWER_BTN))
+		command(call, &args->dom, COMMAND_REBOOT);
+}
+
+static void reset(struct rpc_call *call, const struct rpc_domain_reset_args *args)
+{
+	if (call_flags(call, args->flags, 0))
+		command(call, &args->dom, COMMAND_RESET);
+}
+
+static void suspend(struct rpc_call *call, const struct rpc_domain_suspend_args *args)
+{
+	command(call, &args->dom, COMMAND_SUSPEND);
+}
+
+static void resume(struct rpc_call *call, const struct rpc_domain_resume_args *args)
+{
+	command(call, &args->dom, COMMAND_RESUME);
+}
+
+const struct rpc_handlers calls_life = {
+	.domain_create = create_plain,
+	.domain_create_with_flags = create_with_flags,
+	.domain_destroy = destroy_plain,
+	.domain_destroy_flags = destroy_flags,
+	.domain_shutdown = shutdown_plain,
+	.domain_shutdown_flags = shutdown_flags,
+	.domain_reboot = reboot,
+	.domain_reset = reset,
+	.domain_suspend = suspend,
+	.domain_resume = resume,
+};

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Calls that read a domain's state and statistics. None asks the guest. */
+#include "daemon/calls.h"
+
+#include <string.h>
+
+static u64 cpu_time_ns(const struct guest *guest)
+{
+	struct guest_statistics statistics;
+
+	return guest->driver->statistics(guest, &statistics) ? statistics.cpu_ns : 0;
+}
+
+/* --- state --- */
+
+static void get_state(struct rpc_call *call, const struct rpc_domain_get_state_args *args)
+{
+	struct rpc_domain_get_state_ret ret;
+	const struct guest *guest;
+
+	if (!call_flags(call, args->flags, 0) || !(guest = call_guest(call, &args->dom)))
+		return;
+	ret.state = guest->state;
+	ret.reason = guest->reason;
+	rpc_reply_domain_get_state(call, &ret);
+}
+
+static void get_info(struct rpc_call *call, const struct rpc_domain_get_info_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_get_info_ret ret;
+	const struct domain *domain;
+
+	if (!guest)
+		return;
+	domain = guest_domain(guest);
+	ret.state = guest->state;
+	ret.maxMem = domain->memory_kib;
+	ret.memory = guest_is_active(guest) ? domain->current_kib : 0;
+	ret.nrVirtCpu = domain->vcpus_current;
+	ret.cpuTime = cpu_time_ns(guest);
+	rpc_reply_domain_get_info(call, &ret);
+}
+
+static void is_active(struct rpc_call *call, const struct rpc_domain_is_active_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_is_active_ret ret;
+
+	if (!guest)
+		return;
+	ret.active = guest_is_active(guest);
+	rpc_reply_domain_is_active(call, &ret);
+}
+
+static void is_persistent(struct rpc_call *call, const struct rpc_domain_is_persistent_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_is_persistent_ret ret;
+
+	if (!guest)
+		return;
+	ret.persistent = guest->config != NULL;
+	rpc_reply_domain_is_persistent(call, &ret);
+}
+
+static void is_updated(struct rpc_call *call, const struct rpc_domain_is_updated_args *args)
+{
+	const struct rpc_domain_is_updated_ret ret = { .updated = 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_is_updated(call, &ret);
+}
+
+static void get_os_type(struct rpc_call *call, const struct rpc_domain_get_os_type_args *args)
+{
+	const struct rpc_domain_get_os_type_ret ret = { .type = (char *)"hvm" };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_os_type(call, &ret);
+}
+
+static void get_max_memory(struct rpc_call *call, const struct rpc_domain_get_max_memory_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_get_max_memory_ret ret;
+
+	if (!guest)
+		return;
+	ret.memory = guest_domain(guest)->memory_kib;
+	rpc_reply_domain_get_max_memory(call, &ret);
+}
+
+static void get_max_vcpus(struct rpc_call *call, const struct rpc_domain_get_max_vcpus_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_get_max_vcpus_ret ret;
+
+	if (!guest)
+		return;
+	ret.num = guest_domain(guest)->vcpus;
+	rpc_reply_domain_get_max_vcpus(call, &ret);
+}
+
+static void get_vcpus_flags(struct rpc_call *call,
+			    const struct rpc_domain_get_vcpus_flags_args *args)
+{
+	const struct guest *guest;
+	const struct domain *domain;
+	struct rpc_domain_get_vcpus_flags_ret ret;
+
+	if (!call_flags(call, args->flags,
+			VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM) ||
+	    !(guest = call_guest(call, &args->dom)))
+		return;
+	domain = (args->flags & VIR_DOMAIN_VCPU_CONFIG) ? guest->config : guest_domain(guest);
+	if (!domain || ((args->flags & VIR_DOMAIN_VCPU_LIVE) && !guest_is_active(guest))) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "Requested operation is not valid: domain '%s' is not %s",
+			      guest->name, domain ? "running" : "persistent");
+		return;
+	}
+	ret.num = args->flags & VIR_DOMAIN_VCPU_MAXIMUM ? domain->vcpus : domain->vcpus_current;
+	rpc_reply_domain_get_vcpus_flags(call, &ret);
+}
+
+/* --- what is not there yet, and counts as none --- */
+
+static void has_managed_save(struct rpc_call *call,
+			     const struct rpc_domain_has_managed_save_image_args *args)
+{
+	const struct rpc_domain_has_managed_save_image_ret ret = { .result = 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_has_managed_save_image(call, &ret);
+}
+
+static void snapshot_num(struct rpc_call *call, const struct rpc_domain_snapshot_num_args *args)
+{
+	const struct rpc_domain_snapshot_num_ret ret = { .num = 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_snapshot_num(call, &ret);
+}
+
+static void list_snapshots(struct rpc_call *call,
+			   const struct rpc_domain_list_all_snapshots_args *args)
+{
+	const struct rpc_domain_list_all_snapshots_ret ret = { 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_list_all_snapshots(call, &ret);
+}
+
+static void list_checkpoints(struct rpc_call *call,
+			     const struct rpc_domain_list_all_checkpoints_args *args)
+{
+	const struct rpc_domain_list_all_checkpoints_ret ret = { 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_list_all_checkpoints(call, &ret);
+}
+
+static void get_job_info(struct rpc_call *call, const struct rpc_domain_get_job_info_args *args)
+{
+	const struct rpc_domain_get_job_info_ret ret = { .type = VIR_DOMAIN_JOB_NONE };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_job_info(call, &ret);
+}
+
+static void get_control_info(struct rpc_call *call,
+			     const struct rpc_domain_get_control_info_args *args)
+{
+	const struct rpc_domain_get_control_info_ret ret = { .state = VIR_DOMAIN_CONTROL_OK };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_control_info(call, &ret);
+}
+
+/* What this start left out of the definition. */
+static void get_messages(struct rpc_call *call, const struct rpc_domain_get_messages_args *args)
+{
+	const struct guest *guest = call_guest(call, &args->dom);
+	struct rpc_domain_get_messages_ret ret = { 0 };
+	char *text;
+
+	if (!guest)
+		return;
+	if (guest->left_out) {
+		text = rpc_arena_strdup(rpc_call_arena(call), guest->left_out);
+		ret.msgs.items = rpc_arena_alloc(rpc_call_arena(call), sizeof(char *));
+		ret.msgs.items[0] = text;
+		ret.msgs.count = 1;
+	}
+	rpc_reply_domain_get_messages(call, &ret);
+}
+
+/* --- statistics of many --- */
+
+#define STATISTICS                                                                        \
+	(VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | \
+	 VIR_DOMAIN_STATS_VCPU)
+#define STATISTICS_PARAMS_MAX 16
+
+static struct rpc_typed_param *add(struct rpc_domain_stats_record *record, const char *name,
+				   int type)
+{
+	struct rpc_typed_param *param = &record->params.items[record->params.count++];
+
+	g_assert(record->params.count <= STATISTICS_PARAMS_MAX);
+	param->field = (char *)name;
+	param->value.type = type;
+	return param;
+}
+
+static void add_int(struct rpc_domain_stats_record *record, const char *name, int value)
+{
+	add(record, name, VIR_TYPED_PARAM_INT)->value.i = value;
+}
+
+static void add_uint(struct rpc_domain_stats_record *record, const char *name, u32 value)
+{
+	add(record, name, VIR_TYPED_PARAM_UINT)->value.ui = value;
+}
+
+static void add_ullong(struct rpc_domain_stats_record *record, const char *name, u64 value)
+{
+	add(record, name, VIR_TYPED_PARAM_ULLONG)->value.ul = value;
+}
+
+static void fill_record(struct rpc_domain_stats_record *record, const struct guest *guest,
+			u32 stats)
+{
+	const struct domain *domain = guest_domain(guest);
+	struct guest_statistics cpu;
+
+	if (stats & VIR_DOMAIN_STATS_STATE) {
+		add_int(record, "state.state", guest->state);
+		add_int(record, "state.reason", guest->reason);
+	}
+	if ((stats & VIR_DOMAIN_STATS_CPU_TOTAL) && guest->driver->statistics(guest, &cpu)) {
+		add_ullong(record, "cpu.time", cpu.cpu_ns);
+		add_ullong(record, "cpu.user", cpu.user_ns);
+		add_ullong(record, "cpu.system", cpu.system_ns);
+	}
+	if (stats & VIR_DOMAIN_STATS_BALLOON) {
+		if (guest_is_active(guest))
+			add_ullong(record, "balloon.current", domain->current_kib);
+		add_ullong(record, "balloon.maximum", domain->memory_kib);
+	}
+	if (stats & VIR_DOMAIN_STATS_VCPU) {
+		add_uint(record, "vcpu.current", domain->vcpus_current);
+		add_uint(record, "vcpu.maximum", domain->vcpus);
+	}
+}
+
+/* The guests that are asked about; those that have gone are left out. The caller unrefs them. */
+static GPtrArray *wanted(const struct rpc_call *call,
+			 const struct rpc_connect_get_all_domain_stats_args *args)
+{
+	const struct daemon *daemon = rpc_call_opaque(call);
+	GPtrArray *found;
+
+	if (!args->doms.count)
+		return call_matching(daemon, args->flags);
+	found = g_ptr_array_new();
+	for (u32 i = 0; i < args->doms.count; i++) {
+		struct guest *guest = guests_find_uuid(daemon->guests, args->doms.items[i].uuid);
+
+		if (guest && call_filter(guest, args->flags))
+			g_ptr_array_add(found, guest);
+	}
+	return found;
+}
+
+static void get_all_stats(struct rpc_call *call,
+			  const struct rpc_connect_get_all_domain_stats_args *args)
+{
+	struct rpc_arena *arena = rpc_call_arena(call);
+	struct rpc_connect_get_all_domain_stats_ret ret = { 0 };
+	u32 stats = args->stats ? args->stats : STATISTICS;
+	GPtrArray *found;
+
+	if ((stats & ~STATISTICS) &&
+	    (args->flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS)) {
+		rpc_call_fail(call, VIR_ERR_ARGUMENT_UNSUPPORTED, VIR_FROM_QEMU,
+			      "statistics 0x%x are not supported in this version",
+			      stats & ~STATISTICS);
+		return;
+	}
+	found = wanted(call, args);
+	ret.retStats.items = rpc_arena_array(arena, found->len, sizeof(*ret.retStats.items));
+	for (u32 i = 0; ret.retStats.items && i < found->len; i++) {
+		struct rpc_domain_stats_record *record = &ret.retStats.items[i];
+
+		record->dom = call_domain(call, found->pdata[i]);
+		record->params.items = rpc_arena_array(arena, STATISTICS_PARAMS_MAX,
+						       sizeof(*record->params.items));
+		if (!record->params.items)
+			break;
+		fill_record(record, found->pdata[i], stats);
+		ret.retStats.count++;
+	}
+	g_ptr_array_unref(found);
+	rpc_reply_connect_get_all_domain_stats(call, &ret);
+}
+
+const struct rpc_handlers calls_read = {
+	.domain_get_state = get_state,
+	.domain_get_info = get_info,
+	.domain_is_active = is_active,
+	.domain_is_persistent = is_persistent,
+	.domain_is_updated = is_updated,
+	.domain_get_os_type = get_os_type,
+	.domain_get_max_memory = get_max_memory,
+	.domain_get_max_vcpus = get_max_vcpus,
+	.domain_get_vcpus_flags = get_vcpus_flags,
+	.domain_has_managed_save_image = has_managed_save,
+	.domain_snapshot_num = snapshot_num,
+	.domain_list_all_snapshots = list_snapshots,
+	.domain_list_all_checkpoints = list_checkpoints,
+	.domain_get_job_info = get_job_info,
+	.domain_get_control_info = get_control_info,
+	.domain_get_messages = get_messages,
+	.connect_get_all_domain_stats = get_all_stats,
+};

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Definitions: from a client's XML to what is kept. Memory has a new definition at once, and goes
+ * back to the old one if the disk will not take it; until that is known, the definition of that
+ * guest is not changed again.
+ */
+#include "base/log.h"
+#include "daemon/guest.h"
+#include "daemon/store.h"
+#include "domain/xml.h"
+#include "rpc_constants.h"
+
+#include <string.h>
+
+struct change {
+	struct guest *guest;
+	struct domain *before; /* of a definition: what was defined, or NULL */
+	bool autostart;
+	guest_done *done;
+	void *opaque;
+};
+
+static bool refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+static bool refuse(GError **error, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
+	va_end(args);
+	return false;
+}
+
+static char *file_of(const char *directory, const struct guest *guest, const char *suffix)
+{
+	g_autofree char *file = g_strconcat(guest->uuid_text, suffix, NULL);
+
+	return g_build_filename(directory, file, NULL);
+}
+
+static struct change *begin(struct guest *guest, guest_done *done, void *opaque)
+{
+	struct change *change = g_new0(struct change, 1);
+
+	change->guest = guest_ref(guest);
+	change->done = done;
+	change->opaque = opaque;
+	return change;
+}
+
+static void end(struct change *change, const GError *error)
+{
+	if (change->done)
+		change->done(change->guest, error, change->opaque);
+	domain_free(change->before);
+	guest_unref(change->guest);
+	g_free(change);
+}
+
+/* --- reading --- */
+
+struct domain *define_read(const char *xml, GError **error)
+{
+	struct domain *domain = domain_parse(xml, strlen(xml), "domain XML", NULL, error);
+
+	if (!domain)
+		return NULL;
+	if (!domain_complete(domain, error)) {
+		domain_free(domain);
+		return NULL;
+	}
+	/* the number of a running guest, from its live XML, says nothing about the next start */
+	xml_unset(xmlDocGetRootElement(domain->doc), "id");
+	g_free(domain->file);
+	domain->file = g_strdup(domain->name);
+	return domain;
+}
+
+/* The guest that @domain is of: a known one, or a new one. NULL with @error set: names collide. */
+static struct guest *find_or_make(struct daemon *daemon, const struct domain *domain,
+				  GError **error)
+{
+	struct guest *fresh = guest_new(daemon, domain);
+	struct guest *same = guests_find_uuid(daemon->guests, fresh->uuid);
+	struct guest *named = guests_find_name(daemon->guests, fresh->name);
+	GPtrArray *all;
+	bool full;
+
+	if (same && same == named) {
+		guest_unref(fresh);
+		return guest_ref(same);
+	}
+	if (!same && !named) {
+		all = guests_all(daemon->guests);
+		full = all->len >= GUESTS_MAX;
+		g_ptr_array_unref(all);
+		if (!full)
+			return fresh;
+		refuse(error, VIR_ERR_OPERATION_FAILED,
+		       "there are %d domains already, which is as many as there can be",
+		       GUESTS_MAX);
+	} else if (same) {
+		refuse(error, VIR_ERR_OPERATION_FAILED,
+		       "operation failed: domain '%s' is already defined with uuid %s", same->name,
+		       same->uuid_text);
+	} else {
+		refuse(error, VIR_ERR_OPERATION_FAILED,
+		       "operation failed: domain '%s' already exists with uuid %s", named->name,
+		       named->uuid_text);
+	}
+	guest_unref(fresh);
+	return NULL;
+}
+
+static bool may_change(const struct guest *guest, GError **error)
+{
+	return !guest->saving ||
+	       refuse(error, VIR_ERR_RESOURCE_BUSY,
+		      "the definition of domain '%s' is just being changed; try again",
+		      guest->name);
+}
+
+/* --- define --- */
+
+static void defined(const GError *error, void *opaque)
+{
+	struct change *change = opaque;
+	struct guest *guest = change->guest;
+
+	guest->saving = false;
+	if (!error) {
+		events_lifecycle(guest, VIR_DOMAIN_EVENT_DEFINED,
+				 change->before ? VIR_DOMAIN_EVENT_DEFINED_UPDATED
+						: VIR_DOMAIN_EVENT_DEFINED_ADDED);
+		g_clear_pointer(&guest->given, domain_free);
+	} else {
+		domain_free(guest->config);
+		guest->config = change->before;
+		change->before = NULL;
+		if (!guest->config && !guest_is_active(guest))
+			guests_remove(guest->daemon->guests, guest);
+	}
+	end(change, error);
+}
+
+struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_done *done,
+			   void *opaque, GError **error)
+{
+	struct guest *guest = find_or_make(daemon, domain, error);
+	g_autofree char *path = NULL;
+	struct change *change;
+
+	if (!guest || !may_change(guest, error)) {
+		domain_free(domain);
+		if (guest)
+			guest_unref(guest);
+		return NULL;
+	}
+	if (!guest->listed)
+		guests_add(daemon->guests, guest);
+	change = begin(guest, done, opaque);
+	change->before = guest->config;
+	guest->config = domain;
+	guest->saving = true;
+	path = file_of(daemon->places.domains, guest, ".xml");
+	store_write(daemon->store, path, domain_format(domain), defined, change);
+	guest_unref(guest); /* the registry has it */
+	return guest;
+}
+
+struct guest *define_transient(struct daemon *daemon, struct domain *domain, GError **error)
+{
+	struct guest *guest = find_or_make(daemon, domain, error);
+
+	if (guest && guest->listed && (guest_is_active(guest) || guest->config)) {
+		if (guest_is_active(guest))
+			refuse(error, VIR_ERR_OPERATION_INVALID,
+			       "Requested operation is not valid: domain '%s' is already running",
+			       guest->name);
+		else
+			refuse(error, VIR_ERR_OPERATION_FAILED,
+			       "operation failed: domain '%s' is defined already; start it, or "
+			       "define it anew",
+			       guest->name);
+		g_clear_pointer(&guest, guest_unref);
+	}
+	if (!guest) {
+		domain_free(domain);
+		return NULL;
+	}
+	guest->given = domain;
+	guests_add(daemon->guests, guest);
+	guest_unref(guest);
+	return guest;
+}
+
+/* --- undefine --- */
+
+static void undefined(const GError *error, void *opaque)
+{
+	struct change *change = opaque;
+	struct guest *guest = change->guest;
+
+	guest->saving = false;
+	if (!error) {
+		g_clear_pointer(&guest->config, domain_free);
+		guest->autostart = false;
+		events_lifecycle(guest, VIR_DOMAIN_EVENT_UNDEFINED,
+				 VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+		if (!guest_is_active(guest))
+			guests_remove(guest->daemon->guests, guest);
+	}
+	end(change, error);
+}
+
+bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error)
+{
+	const struct places *p = &guest->daemon->places;
+	g_autofree char *path = file_of(p->domains, guest, ".xml");
+	g_autofree char *mark = file_of(p->autostart, guest, "");
+
+	if (!may_change(guest, error))
+		return false;
+	if (!guest->config)
+		return refuse(error, VIR_ERR_OPERATION_INVALID,
+			      "Requested operation is not valid: cannot undefine transient domain "
+			      "'%s'",
+			      guest->name);
+	guest->saving = true;
+	if (guest->autostart)
+		store_remove(guest->daemon->store, mark, NULL, NULL);
+	store_remove(guest->daemon->store, path, undefined, begin(guest, done, opaque));
+	return true;
+}
+
+/* --- autostart --- */
+
+static void marked(const GError *error, void *opaque)
+{
+	struct change *change = opaque;
+
+	if (!error)
+		change->guest->autostart = change->autostart;
+	end(change, error);
+}
+
+void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque)
+{
+	g_autofree char *mark = file_of(guest->daemon->places.autostart, guest, "");
+	struct change *change = begin(guest, done, opaque);
+
+	change->autostart = autostart;
+	if (autostart)
+		store_write(guest->daemon->store, mark, g_strdup(""), marked, change);
+	else
+		store_remove(guest->daemon->store, mark, marked, change);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What stands between a guest as an object and whatever runs it. A driver never waits: what takes
+ * time is answered by the functions of guest.h, on the main loop.
+ */
+#ifndef LODGE_DAEMON_DRIVER_H
+#define LODGE_DAEMON_DRIVER_H
+
+#include "base/types.h"
+
+#include <glib.h>
+
+struct guest;
+struct domain;
+
+enum guest_command {
+	COMMAND_SUSPEND,
+	COMMAND_RESUME,
+	COMMAND_SHUTDOWN, /* press the power button */
+	COMMAND_REBOOT,   /* press it, and start over when the guest powers off */
+	COMMAND_RESET,
+};
+
+struct guest_statistics {
+	u64 cpu_ns, user_ns, system_ns;
+};
+
+typedef void guest_done(struct guest *guest, const GError *error, void *opaque);
+
+struct driver {
+	const char *name;
+	/* Starts the guest's live domain; guest_started() or guest_start_failed() follows. */
+	void (*start)(struct guest *guest, bool paused);
+	/* Takes over a guest that an earlier process has started; false: it does not run. */
+	bool (*adopt)(struct guest *guest);
+	/* Ends it; guest_ended() follows, unless it is @graceful and the guest will not. */
+	void (*stop)(struct guest *guest, bool graceful);
+	void (*command)(struct guest *guest, enum guest_command command, guest_done *done,
+			void *opaque);
+	bool (*statistics)(const struct guest *guest, struct guest_statistics *statistics);
+	/* lodged ends; the guest does not. */
+	void (*leave)(struct guest *guest);
+};
+
+extern const struct driver driver_lodge;
+/* The threads that open what guests need and spawn them. */
+GThreadPool *driver_lodge_threads(void);
+
+#endif

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guests run by lodge-vmm.
+ *
+ *   thread:   launch_prepare --> record on disk --> launch_start
+ *                                                       |
+ *   main loop: pidfd --------- monitor ready? --> query-status --> guest_started()
+ *                 '--> exit status, last SHUTDOWN event --> guest_ended() or guest_start_failed()
+ *
+ * The record is there before the process: whatever kills lodged, the next one finds every guest
+ * that runs. A guest that was taken over is no child of ours, so that its exit status is not to be
+ * had, and what its monitor said last tells how it ended.
+ */
+#include "daemon/driver.h"
+
+#include "base/log.h"
+#include "daemon/guest.h"
+#include "daemon/monitor.h"
+#include "daemon/store.h"
+#include "domain/xml.h"
+#include "launch/launch.h"
+#include "rpc_constants.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define THREADS          4
+#define READY_SECONDS    60   /* from its process to its monitor's answer */
+#define ASK_MS           5    /* between two questions whether it runs */
+#define KILL_MS          3000 /* from the request to end to SIGKILL */
+#define GRACEFUL_SECONDS 10
+#define HELPER_SECONDS   5
+#define MESSAGES_MAX     4096
+
+/* docs/plan.md */
+enum { VMM_POWEROFF = 0, VMM_REBOOT = 3, VMM_CRASH = 4, VMM_QUIT = 5 };
+
+/* A guest's process, from the wish to have it to its end. */
+struct run {
+	struct guest *guest;   /* referenced */
+	struct launch *launch; /* NULL: it was taken over */
+	char *record;
+	pid_t pid; /* 0: there is none yet */
+	int pidfd;
+	guint pid_source, messages_source, deadline, helpers, asking;
+	struct monitor *monitor;
+	GString *messages;     /* the end of what it said on standard error */
+	char *shutdown_reason; /* of its last SHUTDOWN event */
+	int pause_reason;      /* what the STOP event that comes next means */
+	bool paused;           /* it is to start so */
+	bool started;          /* guest_started() was called */
+	bool stop_wanted;
+};
+
+/* --- the end --- */
+
+static void clear_deadline(struct run *run)
+{
+	if (run->deadline)
+		g_source_remove(run->deadline);
+	run->deadline = 0;
+}
+
+static void free_run(struct run *run)
+{
+	clear_deadline(run);
+	if (run->helpers)
+		g_source_remove(run->helpers);
+	if (run->asking)
+		g_source_remove(run->asking);
+	if (run->pid_source)
+		g_source_remove(run->pid_source);
+	if (run->messages_source)
+		g_source_remove(run->messages_source);
+	monitor_free(run->monitor);
+	if (run->pidfd >= 0)
+		close(run->pidfd);
+	if (run->guest->run == run)
+		run->guest->run = NULL;
+	guest_unref(run->guest);
+	g_string_free(run->messages, TRUE);
+	g_free(run->shutdown_reason);
+	g_free(run->record);
+	g_free(run);
+}
+
+static enum guest_ending ending_by_status(const struct run *run, int wait_status)
+{
+	if (WIFSIGNALED(wait_status))
+		return run->stop_wanted ? ENDED_DESTROYED : ENDED_FAILED;
+	switch (WEXITSTATUS(wait_status)) {
+	case VMM_POWEROFF:
+	case VMM_REBOOT: return ENDED_SHUTDOWN;
+	case VMM_CRASH: return ENDED_CRASHED;
+	case VMM_QUIT: return ENDED_DESTROYED;
+	default: return run->stop_wanted ? ENDED_DESTROYED : ENDED_FAILED;
+	}
+}
+
+static enum guest_ending ending_by_word(const struct run *run)
+{
+	const char *reason = run->shutdown_reason;
+
+	if (run->stop_wanted || !g_strcmp0(reason, "host-qmp-quit"))
+		return ENDED_DESTROYED;
+	if (!reason || !strcmp(reason, "host-error"))
+		return ENDED_FAILED;
+	return !strcmp(reason, "guest-panic") ? ENDED_CRASHED : ENDED_SHUTDOWN;
+}
+
+/* Why it never ran: what it said, or how it ended. */
+static void say_start_failed(struct run *run, int wait_status)
+{
+	g_autofree char *said = g_strstrip(g_strdup(run->messages->str));
+	GError *error;
+
+	if (run->stop_wanted && !*said)
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_ABORTED,
+				    "the start of domain '%s' was ended", run->guest->name);
+	else if (*said)
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_INTERNAL_ERROR, "%s", said);
+	else
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_INTERNAL_ERROR,
+				    "the process of domain '%s' ended at once, with %s %d",
+				    run->guest->name,
+				    WIFSIGNALED(wait_status) ? "signal" : "status",
+				    WIFSIGNALED(wait_status) ? WTERMSIG(wait_status)
+							     : WEXITSTATUS(wait_status));
+	guest_start_failed(run->guest, error);
+	g_error_free(error);
+}
+
+static void read_messages(struct run *run);
+
+static gboolean on_process_end(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct run *run = opaque;
+	struct guest *guest = guest_ref(run->guest);
+	int wait_status = 0;
+
+	run->pid_source = 0;
+	if (run->monitor)
+		monitor_drain(run->monitor);
+	if (run->launch) {
+		waitpid(run->pid, &wait_status, 0);
+		read_messages(run);
+		launch_ended(run->launch, wait_status);
+		launch_free(run->launch);
+	} else {
+		launch_sweep(guest->daemon->places.guests, guest->name);
+	}
+	store_remove(guest->daemon->store, run->record, NULL, NULL);
+	guest->run = NULL;
+	if (!run->started)
+		say_start_failed(run, wait_status);
+	else
+		guest_ended(guest,
+			    run->launch ? ending_by_status(run, wait_status) : ending_by_word(run));
+	run->launch = NULL;
+	free_run(run);
+	guest_unref(guest);
+	return G_SOURCE_REMOVE;
+}
+
+static void signal_process(const struct run *run, int number)
+{
+	if (run->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, run->pidfd, number, NULL, 0);
+}
+
+static gboolean on_kill(gpointer opaque)
+{
+	struct run *run = opaque;
+
+	run->deadline = 0;
+	log_warning("lodged", "guest %s does not end, and is killed", run->guest->name);
+	signal_process(run, SIGKILL);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean on_patience_end(gpointer opaque)
+{
+	struct run *run = opaque;
+	GError *error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_TIMEOUT,
+				    "domain '%s' does not end by itself; without --graceful it is "
+				    "killed",
+				    run->guest->name);
+
+	run->deadline = 0;
+	run->stop_wanted = false;
+	guest_stop_failed(run->guest, error);
+	g_error_free(error);
+	return G_SOURCE_REMOVE;
+}
+
+/* lodge-vmm takes the first of both as the power button and the second as its end. */
+static void end_process(struct run *run, bool graceful)
+{
+	signal_process(run, SIGTERM);
+	signal_process(run, SIGINT);
+	clear_deadline(run);
+	run->deadline = graceful ? g_timeout_add_seconds(GRACEFUL_SECONDS, on_patience_end, run)
+				 : g_timeout_add(KILL_MS, on_kill, run);
+}
+
+static void stop(struct guest *guest, bool graceful)
+{
+	struct run *run = guest->run;
+
+	run->stop_wanted = true;
+	if (run->pid)
+		end_process(run, graceful);
+}
+
+/* --- the monitor --- */
+
+static bool status_is(json_t *value, const char *status)
+{
+	return !g_strcmp0(json_string_value(json_object_get(value, "status")), status);
+}
+
+static int reason_of(json_t *value)
+{
+	return status_is(value, "io-error")         ? VIR_DOMAIN_PAUSED_IOERROR
+	       : status_is(value, "watchdog")       ? VIR_DOMAIN_PAUSED_WATCHDOG
+	       : status_is(value, "guest-panicked") ? VIR_DOMAIN_PAUSED_CRASHED
+						    : VIR_DOMAIN_PAUSED_USER;
+}
+
+static void on_status(json_t *value, const GError *error, void *opaque);
+
+static gboolean ask_again(gpointer opaque)
+{
+	struct run *run = opaque;
+
+	run->asking = 0;
+	if (run->monitor)
+		monitor_execute(run->monitor, "query-status", on_status, run);
+	return G_SOURCE_REMOVE;
+}
+
+static void on_status(json_t *value, const GError *error, void *opaque)
+{
+	struct run *run = opaque;
+	bool paused = value && !json_is_true(json_object_get(value, "running"));
+
+	if (error || run->stop_wanted)
+		return;     /* its end, or the deadline, says what is to be said */
+	if (run->started) { /* taken over */
+		if (paused)
+			guest_paused(run->guest, reason_of(value));
+		return;
+	}
+	if (status_is(value, "prelaunch") || (status_is(value, "paused") && !run->paused)) {
+		run->asking = g_timeout_add(ASK_MS, ask_again, run); /* its machine is being made */
+		return;
+	}
+	clear_deadline(run);
+	run->started = true;
+	guest_started(run->guest, run->paused);
+}
+
+static void on_ready(void *opaque)
+{
+	struct run *run = opaque;
+
+	monitor_execute(run->monitor, "query-status", on_status, run);
+}
+
+static void on_shutdown(struct run *run, json_t *data)
+{
+	const char *reason = json_string_value(json_object_get(data, "reason"));
+
+	g_free(run->shutdown_reason);
+	run->shutdown_reason = g_strdup(reason);
+	if (run->started && !run->stop_wanted)
+		guest_shutting_down(run->guest, json_is_true(json_object_get(data, "guest")));
+}
+
+static void on_event(const char *name, json_t *data, void *opaque)
+{
+	struct run *run = opaque;
+
+	if (!strcmp(name, "SHUTDOWN")) {
+		on_shutdown(run, data);
+	} else if (!run->started) {
+		return; /* query-status has the rest */
+	} else if (!strcmp(name, "STOP")) {
+		guest_paused(run->guest, run->pause_reason);
+		run->pause_reason = VIR_DOMAIN_PAUSED_USER;
+	} else if (!strcmp(name, "RESUME")) {
+		guest_resumed(run->guest);
+	} else if (!strcmp(name, "RESET")) {
+		guest_rebooted(run->guest);
+	} else if (!strcmp(name, "BLOCK_IO_ERROR")) {
+		run->pause_reason = VIR_DOMAIN_PAUSED_IOERROR;
+	} else if (!strcmp(name, "WATCHDOG")) {
+		run->pause_reason = VIR_DOMAIN_PAUSED_WATCHDOG;
+	} else if (!strcmp(name, "GUEST_PANICKED")) {
+		run->pause_reason = VIR_DOMAIN_PAUSED_CRASHED;
+		guest_crashed(run->guest);
+	}
+}
+
+static void on_closed(void *opaque)
+{
+	struct run *run = opaque;
+
+	g_clear_pointer(&run->monitor, monitor_free);
+}
+
+static const struct monitor_callbacks monitor_callbacks = { on_ready, on_event, on_closed };
+
+struct asked {
+	struct guest *guest;
+	enum guest_command command;
+	guest_done *done;
+	void *opaque;
+};
+
+static void on_answer(json_t *value, const GError *error, void *opaque)
+{
+	struct asked *asked = opaque;
+	GError *ours = NULL;
+
+	if (error)
+		ours = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED, "domain '%s': %s",
+				   asked->guest->name, error->message);
+	else if (asked->command == COMMAND_SUSPEND)
+		guest_paused(asked->guest, VIR_DOMAIN_PAUSED_USER);
+	else if (asked->command == COMMAND_RESUME)
+		guest_resumed(asked->guest);
+	asked->done(asked->guest, ours, asked->opaque);
+	g_clear_error(&ours);
+	guest_unref(asked->guest);
+	g_free(asked);
+}
+
+static void command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque)
+{
+	static const char *const names[] = {
+		[COMMAND_SUSPEND] = "stop",
+		[COMMAND_RESUME] = "cont",
+		[COMMAND_SHUTDOWN] = "system_powerdown",
+		[COMMAND_REBOOT] = "system_reboot",
+		[COMMAND_RESET] = "system_reset",
+	};
+	struct run *run = guest->run;
+	struct asked *asked;
+	GError *error;
+
+	if (!run->monitor) {
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
+				    "domain '%s' cannot be told anything: its monitor is gone",
+				    guest->name);
+		done(guest, error, opaque);
+		g_error_free(error);
+		return;
+	}
+	asked = g_new0(struct asked, 1);
+	*asked = (struct asked){ guest_ref(guest), command, done, opaque };
+	monitor_execute(run->monitor, names[command], on_answer, asked);
+}
+
+/* --- what it says --- */
+
+static void note_messages(struct run *run, const char *text, size_t bytes)
+{
+	g_autofree char *said = g_utf8_make_valid(text, bytes);
+
+	log_info("lodged", "guest %s says: %s", run->guest->name, g_strchomp(said));
+	g_string_append_len(run->messages, text, bytes);
+	if (run->messages->len > MESSAGES_MAX)
+		g_string_erase(run->messages, 0, run->messages->len - MESSAGES_MAX);
+}
+
+static void read_messages(struct run *run)
+{
+	char chunk[1024];
+	ssize_t n;
+
+	while ((n = read(run->launch->messages_fd, chunk, sizeof(chunk))) > 0)
+		note_messages(run, chunk, n);
+}
+
+static gboolean on_messages(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct run *run = opaque;
+	char chunk[1024];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+
+	if (n > 0)
+		note_messages(run, chunk, n);
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return G_SOURCE_CONTINUE;
+	run->messages_source = 0;
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean on_helpers(gpointer opaque)
+{
+	struct run *run = opaque;
+	char *text = launch_helper_ended(run->launch);
+
+	if (text)
+		log_warning("lodged", "guest %s: %s", run->guest->name, text);
+	g_free(text);
+	return G_SOURCE_CONTINUE;
+}
+
+/* --- the process --- */
+
+static struct run *new_run(struct guest *guest)
+{
+	struct run *run = g_new0(struct run, 1);
+
+	run->guest = guest_ref(guest);
+	run->record = running_path(guest);
+	run->pidfd = -1;
+	run->messages = g_string_new(NULL);
+	run->pause_reason = VIR_DOMAIN_PAUSED_USER;
+	guest->run = run;
+	return run;
+}
+
+static bool watch_process(struct run *run, pid_t pid)
+{
+	run->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (run->pidfd < 0)
+		return false;
+	run->pid = pid;
+	run->pid_source = g_unix_fd_add(run->pidfd, G_IO_IN, on_process_end, run);
+	return true;
+}
+
+static void reach_monitor(struct run *run, const char *path)
+{
+	GError *error = NULL;
+
+	run->monitor = path ? monitor_open(path, &monitor_callbacks, run, &error) : NULL;
+	if (!run->monitor)
+		log_warning("lodged", "guest %s: %s", run->guest->name,
+			    error ? error->message : "it has no monitor");
+	g_clear_error(&error);
+}
+
+/* --- starting --- */
+
+struct start {
+	struct run *run;
+	struct domain *live; /* the thread's own */
+	struct launch_options options;
+	char *record;
+	int id;
+	struct launch *launch;
+	GError *error;
+	bool done; /* the process is there */
+};
+
+/* Which terminal the first serial port is: clients look for it in the live XML. */
+static void name_terminal(struct domain *live, const char *path)
+{
+	xmlNode *devices = xml_child(xmlDocGetRootElement(live->doc), "devices");
+	xmlNode *serial = xml_child(devices, "serial"), *console = xml_child(devices, "console");
+
+	if (!path)
+		return;
+	if (serial && xml_attr_is(serial, "type", "pty"))
+		xml_set(xml_ensure(serial, "source"), "path", "%s", path);
+	if (console && xml_attr_is(console, "type", "pty")) {
+		xml_set(console, "tty", "%s", path);
+		xml_set(xml_ensure(console, "source"), "path", "%s", path);
+	}
+}
+
+static void start_failed(struct start *start)
+{
+	struct run *run = start->run;
+	struct guest *guest = run->guest;
+
+	store_remove(guest->daemon->store, run->record, NULL, NULL);
+	launch_free(start->launch);
+	guest->run = NULL;
+	guest_start_failed(guest, start->error);
+	free_run(run);
+}
+
+static gboolean on_not_ready(gpointer opaque)
+{
+	struct run *run = opaque;
+
+	run->deadline = 0;
+	note_messages(run, "it did not get ready in time", 28);
+	signal_process(run, SIGKILL);
+	return G_SOURCE_REMOVE;
+}
+
+static void start_succeeded(struct start *start)
+{
+	struct run *run = start->run;
+	struct guest *guest = run->guest;
+	struct launch *launch = start->launch;
+
+	run->launch = launch;
+	domain_free(guest->live);
+	guest->live = start->live;
+	start->live = NULL;
+	if (!watch_process(run, launch->pid)) {
+		start->error =
+			g_error_new(DAEMON_ERROR, VIR_ERR_SYSTEM_ERROR,
+				    "cannot watch process %d: %s", launch->pid, g_strerror(errno));
+		run->launch = NULL;
+		start_failed(start);
+		return;
+	}
+	run->messages_source = g_unix_fd_add(launch->messages_fd, G_IO_IN, on_messages, run);
+	run->helpers = g_timeout_add_seconds(HELPER_SECONDS, on_helpers, run);
+	reach_monitor(run, launch->monitor_path);
+	if (run->stop_wanted)
+		end_process(run, false);
+	else
+		run->deadline = g_timeout_add_seconds(READY_SECONDS, on_not_ready, run);
+}
+
+static gboolean on_start(gpointer opaque)
+{
+	struct start *start = opaque;
+
+	if (start->done)
+		start_succeeded(start);
+	else
+		start_failed(start);
+	domain_free(start->live);
+	g_clear_error(&start->error);
+	g_free(start->record);
+	g_free(start);
+	return G_SOURCE_REMOVE;
+}
+
+static void start_thread(gpointer data, gpointer nothing)
+{
+	struct start *start = data;
+	g_autofree char *text = NULL;
+
+	start->launch = launch_prepare(start->live, &start->options, &start->error);
+	if (start->launch) {
+		name_terminal(start->live, start->launch->console_path);
+		text = running_text(start->id, start->live);
+		start->done = store_write_now(start->record, text, &start->error) &&
+			      launch_start(start->launch, &start->error);
+	}
+	g_idle_add_full(G_PRIORITY_DEFAULT, on_start, start, NULL);
+}
+
+GThreadPool *driver_lodge_threads(void)
+{
+	return g_thread_pool_new(start_thread, NULL, THREADS, FALSE, NULL);
+}
+
+static void start(struct guest *guest, bool paused)
+{
+	const struct places *places = &guest->daemon->places;
+	g_autofree char *xml = domain_format(guest->live);
+	struct start *start = g_new0(struct start, 1);
+
+	start->run = new_run(guest);
+	start->run->paused = paused;
+	start->live = domain_parse(xml, strlen(xml), guest->name, NULL, &start->error);
+	start->record = g_strdup(start->run->record);
+	start->id = guest->id;
+	start->options = (struct launch_options){
+		.engine = guest->daemon->engine,
+		.vmm_path = guest->daemon->vmm_path,
+		.paused = paused,
+		.runtime_directory = places->guests,
+		.log_directory = places->log,
+		.state_directory = places->state,
+		.cache_directory = places->cache,
+	};
+	if (start->live)
+		g_thread_pool_push(guest->daemon->starters, start, NULL);
+	else
+		g_idle_add_full(G_PRIORITY_DEFAULT, on_start, start, NULL);
+}
+
+/* --- taking over --- */
+
+#define LOOK_TIMES 100
+#define LOOK_US    10000
+
+/* A process that holds the lock and does not say who it is says so soon. */
+static enum launch_found find(const struct guest *guest, pid_t *pid, char **monitor_path)
+{
+	enum launch_found found = LAUNCH_UNKNOWN;
+
+	for (unsigned i = 0; i < LOOK_TIMES && found == LAUNCH_UNKNOWN; i++) {
+		if (i)
+			g_usleep(LOOK_US);
+		found = launch_find(guest->daemon->places.guests, guest->name, pid, monitor_path);
+	}
+	return found;
+}
+
+static bool adopt(struct guest *guest)
+{
+	g_autofree char *path = NULL, *again = NULL;
+	enum launch_found found;
+	struct run *run;
+	pid_t pid, same;
+
+	found = find(guest, &pid, &path);
+	if (found != LAUNCH_RUNNING) {
+		launch_sweep(guest->daemon->places.guests, guest->name);
+		return false;
+	}
+	run = new_run(guest);
+	run->started = true;
+	/* the number may be another process's by now, unless the guest still runs under it */
+	if (!watch_process(run, pid) ||
+	    launch_find(guest->daemon->places.guests, guest->name, &same, &again) !=
+		    LAUNCH_RUNNING ||
+	    same != pid) {
+		free_run(run);
+		launch_sweep(guest->daemon->places.guests, guest->name);
+		return false;
+	}
+	reach_monitor(run, path);
+	return true;
+}
+
+static void leave(struct guest *guest)
+{
+	struct run *run = guest->run;
+
+	if (run->launch)
+		launch_leave(run->launch);
+	free_run(run);
+}
+
+/* --- statistics, from the host's books: the guest is not asked --- */
+
+static bool statistics(const struct guest *guest, struct guest_statistics *out)
+{
+	const struct run *run = guest->run;
+	unsigned long long user, system;
+	g_autofree char *path = NULL, *text = NULL;
+	u64 tick_ns = 1000000000ull / sysconf(_SC_CLK_TCK);
+	char *end;
+
+	if (!run || !run->pid)
+		return false;
+	path = g_strdup_printf("/proc/%d/stat", run->pid);
+	if (!g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')) ||
+	    sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+		   &system) != 2)
+		return false;
+	out->user_ns = user * tick_ns;
+	out->system_ns = system * tick_ns;
+	out->cpu_ns = out->user_ns + out->system_ns;
+	return true;
+}
+
+const struct driver driver_lodge = {
+	.name = "lodge",
+	.start = start,
+	.adopt = adopt,
+	.stop = stop,
+	.command = command,
+	.statistics = statistics,
+	.leave = leave,
+};

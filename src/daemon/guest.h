@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guests as objects: what is defined, what runs, and in which state.
+ *
+ *              define                 start                   (driver)
+ *   (nothing) --------> inactive ---------------> starting ------------> running <--> paused
+ *       ^                 |  ^                        |                     |           |
+ *       '----undefine-----'  '---------- ended -------'---------------------'-----------'
+ *
+ * A guest without a definition (transient) is gone when it ends. What a client is told is kept:
+ * definitions and autostart marks are answered when the store has them.
+ *
+ * All of it belongs to the main loop.
+ */
+#ifndef LODGE_DAEMON_GUEST_H
+#define LODGE_DAEMON_GUEST_H
+
+#include "daemon/daemon.h"
+#include "daemon/driver.h"
+#include "domain/domain.h"
+
+#define GUESTS_MAX 16384 /* what one answer of the protocol lists */
+#define UUID_BYTES 16
+
+struct guest {
+	struct daemon *daemon;
+	unsigned references;
+	bool listed; /* among the guests that clients find */
+	u8 uuid[UUID_BYTES];
+	char *uuid_text, *name;
+	struct domain *config; /* NULL: it is transient */
+	struct domain *given;  /* of a transient one: what it was started from */
+	bool saving;           /* its definition is being written */
+	struct domain *live;   /* NULL: it is inactive */
+	char *left_out;        /* what this start left out of the definition, or NULL */
+	bool autostart;
+	int id;            /* -1: it is inactive */
+	int state, reason; /* VIR_DOMAIN_* */
+	bool starting, stopping;
+	const struct driver *driver;
+	void *run;                /* the driver's */
+	struct rpc_client *owner; /* with whose connection it ends, or NULL; only compared */
+	GQueue start_waiters, stop_waiters;
+};
+
+/* Why a guest is no more. */
+enum guest_ending { ENDED_SHUTDOWN, ENDED_DESTROYED, ENDED_CRASHED, ENDED_FAILED };
+
+/* --- guests.c: all of them --- */
+
+struct guests *guests_new(struct daemon *daemon);
+/* Reads the state directories; what is wrong in them is logged and left alone. */
+void guests_load(struct guests *guests);
+/* Starts those that are marked, once in the host's uptime. */
+void guests_autostart(struct guests *guests);
+void guests_free(struct guests *guests);
+
+struct guest *guests_find_uuid(const struct guests *guests, const u8 uuid[UUID_BYTES]);
+struct guest *guests_find_name(const struct guests *guests, const char *name);
+struct guest *guests_find_id(const struct guests *guests, int id);
+/* All of them, by name; the caller unrefs the array. */
+GPtrArray *guests_all(const struct guests *guests);
+int guests_next_id(struct guests *guests);
+void guests_add(struct guests *guests, struct guest *guest);
+void guests_remove(struct guests *guests, struct guest *guest);
+
+/* --- define.c: definitions --- */
+
+/* Reads and completes XML of a client. */
+struct domain *define_read(const char *xml, GError **error);
+/* Gives a guest, which may be new, the definition @domain, which it takes over. NULL with @error
+ * set when that cannot be; else @done follows, when it is kept or not. */
+struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_done *done,
+			   void *opaque, GError **error);
+/* A guest without a definition, for @domain, which it takes over, to be started at once. */
+struct guest *define_transient(struct daemon *daemon, struct domain *domain, GError **error);
+bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error);
+void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque);
+
+/* --- guest.c: one --- */
+
+struct guest *guest_new(struct daemon *daemon, const struct domain *domain);
+struct guest *guest_ref(struct guest *guest);
+void guest_unref(struct guest *guest);
+bool guest_is_active(const struct guest *guest);
+/* What runs, or what is defined. */
+const struct domain *guest_domain(const struct guest *guest);
+/* Writes the uuid of @text; it is one, by its domain. */
+void guest_parse_uuid(const char *text, u8 uuid[UUID_BYTES]);
+
+/* @done, which may be NULL, is called when it runs or cannot. False with @error set, and no call:
+ * it cannot even be tried. */
+bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaque, GError **error);
+bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaque, GError **error);
+bool guest_command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque,
+		   GError **error);
+
+/* What drivers tell. */
+void guest_started(struct guest *guest, bool paused);
+void guest_start_failed(struct guest *guest, const GError *error);
+void guest_ended(struct guest *guest, enum guest_ending ending);
+void guest_stop_failed(struct guest *guest, const GError *error);
+void guest_paused(struct guest *guest, int reason);
+void guest_resumed(struct guest *guest);
+void guest_rebooted(struct guest *guest);
+/* It powers off by itself, or was told to. */
+void guest_shutting_down(struct guest *guest, bool by_guest);
+void guest_crashed(struct guest *guest);
+
+/* --- running.c: the records of what runs --- */
+
+/* Where the record of a guest is, each start having its own; the caller frees it. */
+char *running_path(const struct guest *guest);
+/* The record of a guest that is about to run as @live. */
+char *running_text(int id, const struct domain *live);
+/* What runs by the record, and its number; NULL with @error set when it is none. */
+struct domain *running_read(const char *path, int *id, GError **error);
+
+/* --- events.c --- */
+
+/* A client has come, or gone. */
+void events_join(struct rpc_client *client);
+void events_lifecycle(struct guest *guest, int event, int detail);
+void events_reboot(struct guest *guest);
+
+#endif

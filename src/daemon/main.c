@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The program lodged: options, the order of starting and of ending. */
+#include "base/log.h"
+#include "daemon/guest.h"
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+static const struct rpc_handlers *const all_calls[] = {
+	&calls_connect, &calls_node, &calls_lookup, &calls_define,
+	&calls_life,    &calls_read, &calls_event,  NULL,
+};
+
+/* --- options --- */
+
+struct options {
+	char *root, *engine, *vmm, *log;
+	gboolean system, session, verbose, version;
+};
+
+static const char description[] =
+	"Keeps guests' definitions, starts and watches guests, and serves libvirt's clients: "
+	"virsh,\n"
+	"virt-install, virt-manager, python-libvirt. It stays in the foreground; SIGTERM or "
+	"SIGINT\n"
+	"ends it. Guests run on, and the lodged that is started next takes them over.\n"
+	"\n"
+	"One of --root, --system and --session says where it keeps things and where clients find "
+	"it:\n"
+	"  --root DIR  everything below DIR; clients use\n"
+	"              qemu+unix:///system?socket=DIR/run/lodged-sock\n"
+	"  --system    /var/lib/lodge, /run/lodge, /var/log/lodge and libvirt's system socket\n"
+	"  --session   the user's directories and libvirt's session socket\n";
+
+static bool parse_options(struct options *options, int argc, char **argv, GError **error)
+{
+	const GOptionEntry entries[] = { { "root", 0, 0, G_OPTION_ARG_FILENAME, &options->root,
+					   "keep everything below DIR", "DIR" },
+					 { "system", 0, 0, G_OPTION_ARG_NONE, &options->system,
+					   "serve the system: libvirt's system socket", NULL },
+					 { "session", 0, 0, G_OPTION_ARG_NONE, &options->session,
+					   "serve this user: libvirt's session socket", NULL },
+					 { "engine", 0, 0, G_OPTION_ARG_STRING, &options->engine,
+					   "what runs the processors: auto, kvm or soft",
+					   "ENGINE" },
+					 { "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
+					   "write the log to FILE, not to standard error", "FILE" },
+					 { "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose,
+					   "write more into the log", NULL },
+					 { "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options->vmm,
+					   "for debugging: another lodge-vmm", "PROGRAM" },
+					 { "version", 0, 0, G_OPTION_ARG_NONE, &options->version,
+					   "print the version", NULL },
+					 { 0 } };
+	GOptionContext *context = g_option_context_new("- the daemon of Lodge");
+	bool good;
+
+	g_option_context_add_main_entries(context, entries, NULL);
+	g_option_context_set_summary(context, description);
+	good = g_option_context_parse(context, &argc, &argv, error);
+	g_option_context_free(context);
+	if (!good || options->version)
+		return good;
+	if (argc > 1)
+		g_set_error(error, DAEMON_ERROR, 0, "what is '%s'? See lodged --help", argv[1]);
+	else if (!!options->root + options->system + options->session != 1)
+		g_set_error(error, DAEMON_ERROR, 0,
+			    "give one of --root DIR, --system and --session; see lodged --help");
+	return !*error;
+}
+
+static bool open_log(const struct options *options, GError **error)
+{
+	int fd = options->log ? open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+			      : STDERR_FILENO;
+
+	if (fd >= 0) {
+		log_open(fd, options->verbose ? LOG_DEBUG : LOG_INFO);
+		return true;
+	}
+	g_set_error(error, DAEMON_ERROR, 0, "cannot open %s: %s", options->log, g_strerror(errno));
+	return false;
+}
+
+/* --- clients --- */
+
+/* Who may change guests may do what lodged's user may: that user, and root. */
+static bool admit(const struct rpc_identity *identity, void *opaque)
+{
+	return identity->read_only || identity->uid == 0 || identity->uid == geteuid();
+}
+
+static void come(struct rpc_client *client, void *opaque)
+{
+	struct daemon *daemon = opaque;
+
+	events_join(client);
+	g_ptr_array_add(daemon->clients, client);
+}
+
+static void say_stop_failed(struct guest *guest, const GError *error, void *opaque)
+{
+	if (error)
+		log_warning("lodged", "guest %s: %s", guest->name, error->message);
+}
+
+/* Guests that were to live as long as the connection end with it. */
+static void go(struct rpc_client *client, void *opaque)
+{
+	struct daemon *daemon = opaque;
+	GPtrArray *all = guests_all(daemon->guests);
+
+	g_ptr_array_remove(daemon->clients, client);
+	for (guint i = 0; i < all->len; i++) {
+		struct guest *guest = all->pdata[i];
+
+		if (guest->owner == client && guest_is_active(guest))
+			guest_stop(guest, false, say_stop_failed, NULL, NULL);
+	}
+	g_ptr_array_unref(all);
+}
+
+/* --- the order of things --- */
+
+static gboolean on_signal(gpointer opaque)
+{
+	struct daemon *daemon = opaque;
+
+	g_main_loop_quit(daemon->loop);
+	return G_SOURCE_CONTINUE;
+}
+
+/* Every client and every guest takes descriptors. */
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static bool start(struct daemon *daemon, const struct options *options, GError **error)
+{
+	const struct rpc_server_options server = {
+		.handlers = all_calls, .admit = admit, .come = come, .gone = go, .opaque = daemon
+	};
+	enum places_kind kind = options->system    ? PLACES_SYSTEM
+				: options->session ? PLACES_SESSION
+						   : PLACES_ROOT;
+
+	raise_limits();
+	daemon->lock_fd = -1;
+	daemon->vmm_path = options->vmm;
+	daemon->engine = options->engine;
+	daemon->clients = g_ptr_array_new();
+	if (!open_log(options, error) ||
+	    !places_open(&daemon->places, kind, options->root, error) ||
+	    !sockets_claim(daemon, error))
+		return false;
+	daemon->loop = g_main_loop_new(NULL, FALSE);
+	daemon->store = store_new();
+	daemon->starters = driver_lodge_threads();
+	daemon->guests = guests_new(daemon);
+	guests_load(daemon->guests);
+	daemon->server = rpc_server_new(&server);
+	if (!sockets_listen(daemon, error))
+		return false;
+	guests_autostart(daemon->guests);
+	return true;
+}
+
+static void finish(struct daemon *daemon)
+{
+	sockets_close(daemon);
+	rpc_server_free(daemon->server);
+	if (daemon->starters) /* starts that are under way come to their end, and are found again */
+		g_thread_pool_free(daemon->starters, TRUE, TRUE);
+	guests_free(daemon->guests);
+	store_free(daemon->store);
+	if (daemon->loop)
+		g_main_loop_unref(daemon->loop);
+	g_ptr_array_unref(daemon->clients);
+	places_close(&daemon->places);
+}
+
+static int run(const struct options *options)
+{
+	struct daemon daemon = { 0 };
+	GError *error = NULL;
+	int status = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (start(&daemon, options, &error)) {
+		g_unix_signal_add(SIGTERM, on_signal, &daemon);
+		g_unix_signal_add(SIGINT, on_signal, &daemon);
+		log_info("lodged", "version " LODGE_VERSION " serves %s", daemon.places.socket);
+		g_main_loop_run(daemon.loop);
+	} else {
+		fprintf(stderr, "lodged: %s\n", error->message);
+		g_error_free(error);
+		status = EXIT_FAILURE;
+	}
+	finish(&daemon);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { 0 };
+	GError *error = NULL;
+	int status = 0;
+
+	setlocale(LC_ALL, "");
+	if (!parse_options(&options, argc, argv, &error)) {
+		fprintf(stderr, "lodged: %s\n", error->message);
+		g_error_free(error);
+		status = EXIT_USAGE;
+	} else if (options.version) {
+		puts("lodged " LODGE_VERSION);
+	} else {
+		status = run(&options);
+	}
+	g_free(options.root);
+	g_free(options.engine);
+	g_free(options.vmm);
+	g_free(options.log);
+	return status;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where clients come. lodged takes libvirt's names (--system, --session) only when nobody else has
+ * them: not when somebody listens there, and not when a socket of libvirt's modular daemon, which
+ * clients look for first, would have them go elsewhere.
+ */
+#include "daemon/daemon.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG     128
+#define CLAIM_TIMES 100
+#define CLAIM_US    10000
+
+static bool refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+
+static bool refuse(GError **error, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
+	va_end(args);
+	return false;
+}
+
+#define CODE_BUSY        1 /* what may be over in a moment */
+#define fail(error, ...) refuse(error, 0, __VA_ARGS__)
+#define busy(error, ...) refuse(error, CODE_BUSY, __VA_ARGS__)
+
+/* --- one lodged for one set of places --- */
+
+static bool lock_places(struct daemon *daemon, GError **error)
+{
+	g_autofree char *path = g_build_filename(daemon->places.run, "lodged.lock", NULL);
+	char pid[16] = "";
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return fail(error, "cannot open %s: %s", path, g_strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		(void)!pread(fd, pid, sizeof(pid) - 1, 0);
+		pid[strcspn(pid, "\n")] = 0;
+		close(fd);
+		return busy(error,
+			    "another lodged, process %s, has %s; end it, or give this one another "
+			    "--root",
+			    pid, daemon->places.state);
+	}
+	if (ftruncate(fd, 0) || dprintf(fd, "%d\n", getpid()) < 0)
+		log_warning("lodged", "cannot write %s: %s", path, g_strerror(errno));
+	daemon->lock_fd = fd;
+	return true;
+}
+
+/* --- nobody else at the sockets --- */
+
+static bool fill_address(struct sockaddr_un *address, const char *path, GError **error)
+{
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(path) >= sizeof(address->sun_path))
+		return fail(error,
+			    "%s is too long for a socket's path (%zu bytes at most); use a shorter "
+			    "--root",
+			    path, sizeof(address->sun_path) - 1);
+	strcpy(address->sun_path, path);
+	return true;
+}
+
+static bool somebody_listens(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool yes = fd >= 0 && (!connect(fd, (const struct sockaddr *)address, sizeof(*address)) ||
+			       errno == EAGAIN);
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+static bool check_path(const char *path, GError **error)
+{
+	struct sockaddr_un address;
+	struct stat st;
+
+	if (!fill_address(&address, path, error))
+		return false;
+	if (lstat(path, &st))
+		return errno == ENOENT ||
+		       fail(error, "cannot look at %s: %s", path, g_strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return fail(error, "%s is in the way, and no socket; remove it", path);
+	if (somebody_listens(&address))
+		return busy(error,
+			    "another daemon answers at %s; stop it (systemctl stop libvirtd "
+			    "libvirtd.socket, if it is libvirt's), or use lodged --root",
+			    path);
+	return true;
+}
+
+/* Clients look for this name before ours. */
+static bool check_shadow(const struct places *places, GError **error)
+{
+	g_autofree char *directory = g_path_get_dirname(places->socket);
+	g_autofree char *path = g_build_filename(directory, "virtqemud-sock", NULL);
+
+	if (places->kind == PLACES_ROOT || access(path, F_OK))
+		return true;
+	return fail(error,
+		    "%s is there, and clients would go to it and not to lodged; stop what made it "
+		    "(systemctl stop virtqemud virtqemud.socket) and remove it, or use lodged "
+		    "--root",
+		    path);
+}
+
+static bool claim(struct daemon *daemon, GError **error)
+{
+	const struct places *p = &daemon->places;
+
+	return (daemon->lock_fd >= 0 || lock_places(daemon, error)) && check_shadow(p, error) &&
+	       check_path(p->socket, error) && (!p->socket_ro || check_path(p->socket_ro, error));
+}
+
+/*
+ * A lodged that was killed while it spawned has left a child that is about to become a guest: until
+ * then the child holds all that lodged held.
+ */
+bool sockets_claim(struct daemon *daemon, GError **error)
+{
+	for (unsigned i = 0; i < CLAIM_TIMES; i++) {
+		g_clear_error(error);
+		if (claim(daemon, error))
+			return true;
+		if ((*error)->code != CODE_BUSY)
+			return false;
+		g_usleep(CLAIM_US);
+	}
+	return false;
+}
+
+/* --- listening --- */
+
+/* The mode is there from the beginning: a socket that is open to all for a moment is open. */
+static int listen_at(const char *path, mode_t mode, GError **error)
+{
+	struct sockaddr_un address;
+	mode_t old;
+	int fd, bound;
+
+	if (!fill_address(&address, path, error))
+		return -1;
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	old = umask(~mode & 0777);
+	bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
+	umask(old);
+	if (!bound && !listen(fd, BACKLOG))
+		return fd;
+	fail(error, "cannot listen at %s: %s", path, g_strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+bool sockets_listen(struct daemon *daemon, GError **error)
+{
+	const struct places *p = &daemon->places;
+	int fd = listen_at(p->socket, 0600, error);
+
+	if (fd < 0)
+		return false;
+	rpc_server_listen(daemon->server, fd, false);
+	if (!p->socket_ro)
+		return true;
+	fd = listen_at(p->socket_ro, 0666, error);
+	if (fd < 0)
+		return false;
+	rpc_server_listen(daemon->server, fd, true);
+	return true;
+}
+
+void sockets_close(struct daemon *daemon)
+{
+	if (daemon->lock_fd < 0)
+		return; /* they are another's */
+	if (daemon->server) {
+		unlink(daemon->places.socket);
+		if (daemon->places.socket_ro)
+			unlink(daemon->places.socket_ro);
+	}
+	close(daemon->lock_fd);
+	daemon->lock_fd = -1;
+}
