@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * memcpy and memset for hot code, which may call no library: the host's own string instructions.
+ * memcpy, memset and memcmp for hot code, which may call no library.
  */
 #ifndef LODGE_CPU_BYTES_H
 #define LODGE_CPU_BYTES_H
@@ -15,6 +15,62 @@ static inline void copy_bytes(void *to, const void *from, u64 bytes)
 static inline void clear_bytes(void *to, u64 bytes)
 {
 	__asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
+}
+
+/* An integer of 1, 2, 4 or 8 bytes, wherever it lies. */
+static inline u64 load_bytes(const void *from, unsigned bytes)
+{
+	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
+	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
+	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
+
+	return bytes == 8   ? *(const any_u64 *)from
+	       : bytes == 4 ? *(const any_u32 *)from
+	       : bytes == 2 ? *(const any_u16 *)from
+			    : *(const u8 *)from;
+}
+
+static inline void store_bytes(void *to, u64 value, unsigned bytes)
+{
+	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
+	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
+	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
+
+	switch (bytes) {
+	case 8: *(any_u64 *)to = value; break;
+	case 4: *(any_u32 *)to = value; break;
+	case 2: *(any_u16 *)to = value; break;
+	default: *(u8 *)to = value;
+	}
+}
+
+static inline bool same_bytes(const void *a, const void *b, u64 bytes)
+{
+	const u8 *p = a, *q = b;
+
+	for (; bytes >= 8; bytes -= 8, p += 8, q += 8)
+		if (load_bytes(p, 8) != load_bytes(q, 8))
+			return false;
+	for (; bytes; bytes--)
+		if (*p++ != *q++)
+			return false;
+	return true;
+}
+
+/* copy_bytes() for a few. Compilers make calls of memcpy() of such loops, if they know them. */
+static inline void copy_few(void *to, const void *from, unsigned bytes)
+{
+	u8 *p = to;
+	const u8 *q = from;
+
+	for (; bytes >= 8; bytes -= 8, p += 8, q += 8) {
+		store_bytes(p, load_bytes(q, 8), 8);
+		__asm__("" : "+r"(p));
+	}
+	for (; bytes; bytes--) {
+		*p++ = *q++;
+		__asm__("" : "+r"(p));
+	}
 }
 
 #endif

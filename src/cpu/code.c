@@ -5,6 +5,7 @@
  */
 #include "cpu/code.h"
 
+#include "cpu/bytes.h"
 #include "cpu/run.h"
 #include "cpu/x86/footprint.h"
 
@@ -175,12 +176,6 @@ static void unlink_from_list(struct site **list, struct site *site)
 	}
 }
 
-static void copy_bytes(u8 *to, const u8 *from, unsigned bytes)
-{
-	while (bytes--)
-		*to++ = *from++;
-}
-
 /* Jump caches may still hold the block: its entry becomes the way out. What is a block for one
  * entry only is in none; and it may be parked in its first access, so close behind its entry that
  * it would return into the way out. */
@@ -191,7 +186,7 @@ void code_make_stale(struct code_cache *code, const struct block *block)
 	if (block->ctx & CTX_SINGLE)
 		return;
 	if (block->footprint)
-		copy_bytes(block->footprint->entry, at.p, BLOCK_MIN_CODE);
+		copy_few(block->footprint->entry, at.p, BLOCK_MIN_CODE);
 	emit_stale(&at, &code->thunks, block->off);
 }
 
@@ -202,7 +197,7 @@ static void make_return_stale(struct code_cache *code, const struct site *s)
 	struct footprint *f = s->block->footprint;
 
 	if (f)
-		copy_bytes(f->back, at.p, sizeof(f->back));
+		copy_few(f->back, at.p, sizeof(f->back));
 	e_jmp_to(&at, at.base + code->thunks.return_stale);
 }
 
@@ -396,7 +391,9 @@ static void epochs_restart(struct cpu *cpu)
 
 	for (unsigned i = 0; e->last && i < JC_ENTRIES; i++) /* if not, they are fresh memory */
 		cpu->jc[i].ctx = 0;
-	*e = (struct epochs){ .now = { 1, 2 }, .last = 2 };
+	clear_bytes(e, sizeof(*e)); /* a large initializer would be a call */
+	e->now[0] = 1;
+	e->now[1] = e->last = 2;
 	cpu->shadow_key[JC_KERNEL] = cpu->shadow_key[JC_USER] = 0;
 }
 
@@ -425,8 +422,7 @@ static void user_epoch(struct cpu *cpu)
 	e->now[JC_USER] = ++e->last;
 	e->kept[pcid % EPOCH_PCIDS].pcid = pcid;
 	e->kept[pcid % EPOCH_PCIDS].epoch = e->last;
-	for (unsigned i = 0; i < ARRAY_LEN(e->kept[0].pages); i++)
-		e->kept[pcid % EPOCH_PCIDS].pages[i] = 0;
+	clear_bytes(e->kept[pcid % EPOCH_PCIDS].pages, sizeof(e->kept[0].pages));
 }
 
 static u64 *noted_page(struct cpu *cpu, gva_t gva, u64 *bit)

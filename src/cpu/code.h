@@ -3,7 +3,7 @@
  * The code cache: all translations of one guest, shared by its processors.
  *
  *   code.c       finding, binding and invalidating blocks; stopping the others (hot)
- *   translate.c  making blocks (cold)
+ *   translate.c  making blocks (hot)
  *   saved.c      taking blocks from a file of an earlier run (cold)
  *   dormant.c    waking blocks whose bytes have come back (cold)
  *
@@ -128,6 +128,8 @@ static inline u64 block_sum(const u8 *p, unsigned bytes)
 /* Says which block's bytes changed unnoticed. Cold. */
 void report_changed(struct cpu *cpu, const struct block *block);
 
+/* cpu_vm_config.verify_blocks, of a block that has been woken. Cold. */
+void translate_verify(struct cpu *cpu, const struct block *block);
 /* translate.c (cold): makes the block for code at linear @pc (page at @host, guest physical @page).
  * NULL: no room (flush and try again), or cpu->fault_pending for a second page that cannot be read.
  */

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cpu/dormant.h"
 
-#include "cpu/run.h"
-#include "cpu/x86/verify.h"
-
-#include <string.h>
+#include "cpu/bytes.h"
 
 bool dormant_page(struct cpu_vm *vm, gpa_t page)
 {
@@ -13,27 +10,6 @@ bool dormant_page(struct cpu_vm *vm, gpa_t page)
 	return !(vm->config.plain & CPU_PLAIN_SLEEP) && ram_ptr(vm, page, &slot) &&
 	       __atomic_load_n(&slot->info[(page - slot->gpa) >> PAGE_SHIFT], __ATOMIC_RELAXED) &
 		       PAGE_REWRITTEN;
-}
-
-struct footprint *dormant_footprint(struct code_cache *code, const struct footprint_draft *draft)
-{
-	size_t fields = draft->print.fields * sizeof(*draft->field);
-	size_t moves = draft->print.moves * sizeof(*draft->move);
-	size_t bytes = ALIGN_UP(sizeof(struct footprint) + fields + moves + draft->print.bytes, 8);
-	struct footprint *f;
-
-	if (bytes > code->footprint_bytes - code->footprint_used)
-		return NULL;
-	f = (void *)(code->footprints + code->footprint_used);
-	code->footprint_used += bytes;
-	*f = draft->print;
-	f->field = (void *)(f + 1);
-	f->move = (void *)((u8 *)f->field + fields);
-	f->byte = (u8 *)f->move + moves;
-	memcpy(f->field, draft->field, fields);
-	memcpy(f->move, draft->move, moves);
-	memcpy(f->byte, draft->byte, draft->print.bytes);
-	return f;
 }
 
 /* Is a processor somewhere in translated code, waiting? It may be in any block, valid or not. */
@@ -53,7 +29,7 @@ static bool others_parked(const struct cpu *self)
 
 static void open_entries(struct code_cache *code, const struct block *block)
 {
-	memcpy(code->buf.base + block->entry_saved, block->footprint->entry, BLOCK_MIN_CODE);
+	copy_few(code->buf.base + block->entry_saved, block->footprint->entry, BLOCK_MIN_CODE);
 }
 
 static bool same_values(const struct footprint *f, const u8 *code, const u64 *values)
@@ -61,7 +37,7 @@ static bool same_values(const struct footprint *f, const u8 *code, const u64 *va
 	for (unsigned i = 0; i < f->fields + f->moves; i++) {
 		unsigned bytes, host = footprint_place(f, i, &bytes);
 
-		if (host && memcmp(code + host, &values[i], bytes))
+		if (host && load_bytes(code + host, bytes) != values[i])
 			return false;
 	}
 	return true;
@@ -73,7 +49,7 @@ static void write_values(const struct footprint *f, u8 *code, const u64 *values)
 		unsigned bytes, host = footprint_place(f, i, &bytes);
 
 		if (host)
-			memcpy(code + host, &values[i], bytes);
+			store_bytes(code + host, values[i], bytes);
 	}
 }
 
@@ -102,8 +78,8 @@ static void open_return(struct code_cache *code, const struct block *block)
 		const struct site *s = &code->sites[block->sites + i];
 
 		if (s->kind == SITE_RETURN)
-			memcpy(code->buf.base + s->patch, block->footprint->back,
-			       sizeof(block->footprint->back));
+			copy_few(code->buf.base + s->patch, block->footprint->back,
+				 sizeof(block->footprint->back));
 	}
 }
 
@@ -148,6 +124,9 @@ struct block *dormant_wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, c
 	struct code_cache *code = cpu->vm->code;
 	struct block *block = NULL;
 
+	if (ctx & CTX_SINGLE || !dormant_page(cpu->vm, page))
+		return NULL;
+	code_mark_page(cpu, page);
 	if (!may_wake(code, page, off, ctx))
 		return NULL;
 	code_leave(cpu, CODE_PARKED);

@@ -20,11 +20,9 @@
 
 /* Do blocks made now from this page want a footprint? */
 bool dormant_page(struct cpu_vm *vm, gpa_t page);
-/* A copy of the draft for as long as its block lives, or NULL: no room. Lock held. */
-struct footprint *dormant_footprint(struct code_cache *code, const struct footprint_draft *draft);
-/* Wakes a block for code at page offset @off of @page, whose bytes are at @host and which is marked
- * as holding code. The caller is CODE_IN without the lock; the others are stopped meanwhile. NULL:
- * none fits. */
+/* Wakes a block that was made from these bytes and has slept since: for code at page offset @off of
+ * @page, whose bytes are at @host, and which is marked as holding code. The caller is CODE_IN
+ * without the lock; the others are stopped meanwhile. NULL: none fits. Hot. */
 struct block *dormant_wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, const u8 *host);
 
 #endif

@@ -46,21 +46,6 @@ typedef u16 u16_any __attribute__((aligned(1)));
 typedef u32 u32_any __attribute__((aligned(1)));
 typedef u64 u64_any __attribute__((aligned(1)));
 
-/* Up to a cache line's bytes, in as many accesses as it takes. */
-static void copy_small(u8 *to, const u8 *from, unsigned size)
-{
-	for (unsigned step = 8; step; step /= 2) {
-		for (; size >= step; size -= step, to += step, from += step) {
-			switch (step) {
-			case 8: *(u64_any *)to = *(const u64_any *)from; break;
-			case 4: *(u32_any *)to = *(const u32_any *)from; break;
-			case 2: *(u16_any *)to = *(const u16_any *)from; break;
-			default: *to = *from;
-			}
-		}
-	}
-}
-
 /* One access of a natural size is one host access, so that other processors never see half. */
 static inline void copy(void *to, const void *from, unsigned size)
 {
@@ -71,7 +56,7 @@ static inline void copy(void *to, const void *from, unsigned size)
 	case 8: *(volatile u64_any *)to = *(const volatile u64_any *)from; break;
 	default:
 		if (size < 64)
-			copy_small(to, from, size);
+			copy_few(to, from, size);
 		else
 			copy_bytes(to, from, size);
 	}

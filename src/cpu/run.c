@@ -9,6 +9,7 @@
 #include "cpu/run.h"
 
 #include "cpu/code.h"
+#include "cpu/dormant.h"
 #include "cpu/helper.h"
 
 /* ---- between C and translated code ------------------------------------------------------------
@@ -274,8 +275,14 @@ static struct block *find_block(struct cpu *cpu, gva_t pc, u32 ctx)
 		}
 		if (block)
 			return block;
+		block = dormant_wake(cpu, page, pc & ~PAGE_MASK, ctx, host);
+		if (block && likely(!cpu->vm->config.verify_blocks))
+			return block;
 		fpu_leave(cpu);
-		block = translate(cpu, pc, page, host, ctx);
+		if (block)
+			translate_verify(cpu, block);
+		else
+			block = translate(cpu, pc, page, host, ctx);
 		if (unlikely(code->refused)) {
 			cpu->fault_pending = 0;
 			return NULL;

@@ -379,21 +379,11 @@ static void verify(struct code_cache *code, const struct block *block)
 	code->refused = 1;
 }
 
-/* A block that was made from these bytes and has slept since. */
-static struct block *wake(struct cpu *cpu, gpa_t page, unsigned off, u32 ctx, const u8 *host)
+void translate_verify(struct cpu *cpu, const struct block *block)
 {
-	struct block *block;
-
-	if (ctx & CTX_SINGLE || !dormant_page(cpu->vm, page))
-		return NULL;
-	code_mark_page(cpu, page);
-	block = dormant_wake(cpu, page, off, ctx, host);
-	if (block && unlikely(cpu->vm->config.verify_blocks)) {
-		code_lock(cpu->vm->code);
-		verify(cpu->vm->code, block);
-		code_unlock(cpu->vm->code);
-	}
-	return block;
+	code_lock(cpu->vm->code);
+	verify(cpu->vm->code, block);
+	code_unlock(cpu->vm->code);
 }
 
 /* Asks for a table's next entries at once, as below. */
@@ -510,6 +500,29 @@ static bool make_saved(struct cpu *cpu, struct block *block, const struct saved_
 	return true;
 }
 
+/* A copy of the draft for as long as its block lives, or NULL: no room. Lock held. */
+static struct footprint *keep_footprint(struct code_cache *code,
+					const struct footprint_draft *draft)
+{
+	size_t fields = draft->print.fields * sizeof(*draft->field);
+	size_t moves = draft->print.moves * sizeof(*draft->move);
+	size_t bytes = ALIGN_UP(sizeof(struct footprint) + fields + moves + draft->print.bytes, 8);
+	struct footprint *f;
+
+	if (bytes > code->footprint_bytes - code->footprint_used)
+		return NULL;
+	f = (void *)(code->footprints + code->footprint_used);
+	code->footprint_used += bytes;
+	*f = draft->print;
+	f->field = (void *)(f + 1);
+	f->move = (void *)((u8 *)f->field + fields);
+	f->byte = (u8 *)f->move + moves;
+	memcpy(f->field, draft->field, fields);
+	memcpy(f->move, draft->move, moves);
+	memcpy(f->byte, draft->byte, draft->print.bytes);
+	return f;
+}
+
 /* A block that an earlier run of the guest has made from these bytes, or NULL. */
 static struct block *take_saved(struct cpu *cpu, const struct block *fresh, const u8 *host,
 				gva_t pc)
@@ -565,9 +578,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	struct block *block;
 	u32 writes;
 
-	block = wake(cpu, page, fresh.off, ctx, host);
-	if (!block)
-		block = take_saved(cpu, &fresh, host, pc);
+	block = take_saved(cpu, &fresh, host, pc);
 	if (block)
 		return block;
 	l.block = &fresh;
@@ -615,7 +626,7 @@ struct block *translate(struct cpu *cpu, gva_t pc, gpa_t page, const u8 *host, u
 	if (insns[block->insns - 1].fpu) /* SITE_FPU wants to know which kind */
 		keep_last(code, block, &insns[block->insns - 1], l.guest[block->insns - 1]);
 	if (l.footprint && footprint_end(&draft))
-		block->footprint = dormant_footprint(code, &draft);
+		block->footprint = keep_footprint(code, &draft);
 	if (block->footprint && l.places && l.place_count < BLOCK_MAX_PLACES) {
 		block->recorded = 1;
 		block->places = code->place_count;

@@ -111,19 +111,6 @@ static u64 *opmask(struct cpu *cpu, unsigned k)
 	return component(cpu, 5, &offset, &bytes) ? (u64 *)(cpu->xsave + offset + 8 * k) : NULL;
 }
 
-/* An element lies at any address. */
-static u64 element_get(const u8 *v, unsigned size)
-{
-	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
-	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
-	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
-
-	return size == 8   ? *(const any_u64 *)v
-	       : size == 4 ? *(const any_u32 *)v
-	       : size == 2 ? *(const any_u16 *)v
-			   : *v;
-}
-
 /* ---- fields of VEX and EVEX
  * ------------------------------------------------------------------------- */
 
@@ -204,7 +191,7 @@ static void gather_store(struct cpu *cpu, struct gather *g)
 static bool gather_element(struct cpu *cpu, const struct insn *insn, struct gather *g, unsigned i)
 {
 	const struct insn_mem *m = &insn->mem;
-	u64 index = element_get(g->index + i * g->index_size, g->index_size);
+	u64 index = load_bytes(g->index + i * g->index_size, g->index_size);
 	u64 offset = m->disp + (m->base == REG_NONE ? 0 : cpu->gpr[m->base]);
 	unsigned access = g->scatter ? MEM_W : MEM_R;
 	gva_t gva;
