@@ -39,6 +39,7 @@ struct guest {
 	bool starting, stopping;
 	const struct driver *driver;
 	void *run;                /* the driver's */
+	struct console *console;  /* of a client, or NULL */
 	struct rpc_client *owner; /* with whose connection it ends, or NULL; only compared */
 	GQueue start_waiters, stop_waiters;
 };

@@ -52,6 +52,13 @@ const void *rpc_call_args(const struct rpc_call *call)
 	return call->args;
 }
 
+struct rpc_stream *rpc_call_open_stream(struct rpc_call *call,
+					const struct rpc_stream_callbacks *callbacks, void *opaque)
+{
+	g_assert(call->procedure->stream);
+	return rpc_stream_new(call->client, &call->header, callbacks, opaque);
+}
+
 struct rpc_client *rpc_call_client(const struct rpc_call *call)
 {
 	return call->client;

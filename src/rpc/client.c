@@ -34,6 +34,7 @@ void rpc_client_unref(struct rpc_client *client)
 		return;
 	if (client->destroy)
 		client->destroy(client->data);
+	g_ptr_array_unref(client->streams);
 	g_free(client);
 }
 
@@ -60,6 +61,7 @@ void rpc_client_close(struct rpc_client *client, const char *why)
 			 client->identity.uid, client->identity.pid, why);
 	drop_buffers(client);
 	client->server = NULL;
+	rpc_streams_end(client);
 	g_source_destroy(client->source);
 	g_source_unref(client->source);
 	close(client->fd);
@@ -243,6 +245,8 @@ static gboolean on_source(GSource *source, GSourceFunc callback, gpointer opaque
 	g_source_set_ready_time(source, -1);
 	if (condition & G_IO_OUT)
 		flush(client);
+	if (client->server && client->out_bytes < RPC_OUTPUT_PAUSE)
+		rpc_streams_resume(client);
 	if (client->server && (condition & G_IO_IN))
 		read_some(client);
 	else if (client->server && (condition & (G_IO_HUP | G_IO_ERR)))
@@ -332,6 +336,7 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
 	client->identity = *identity;
 	client->read_only = identity->read_only;
 	g_queue_init(&client->out);
+	client->streams = g_ptr_array_new();
 	client->source = g_source_new(&source_functions, sizeof(struct client_source));
 	((struct client_source *)client->source)->client = client;
 	client->tag = g_source_add_unix_fd(client->source, fd, G_IO_IN);

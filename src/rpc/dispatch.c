@@ -182,7 +182,7 @@ void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes)
 			run_call(client, &header, payload, bytes);
 		break;
 	case RPC_STREAM:
-	case RPC_STREAM_HOLE: break; /* of a stream that has ended: the protocol says drop it */
+	case RPC_STREAM_HOLE: rpc_stream_take(client, &header, payload, bytes); break;
 	default: rpc_client_close(client, "it sent a message that only servers send");
 	}
 }

@@ -34,6 +34,7 @@ struct rpc_client {
 	unsigned calls;             /* that wait for their answer */
 	bool keepalive, alive;      /* wants pings; something came since the last one */
 	unsigned unanswered;
+	GPtrArray *streams; /* struct rpc_stream, that are open */
 	void *data;
 	GDestroyNotify destroy;
 };
@@ -56,6 +57,17 @@ void rpc_client_tick(struct rpc_client *client);
 /* --- dispatch.c --- */
 /* Takes in one complete message. */
 void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes);
+
+/* --- stream.c --- */
+struct rpc_stream *rpc_stream_new(struct rpc_client *client, const struct rpc_header *header,
+				  const struct rpc_stream_callbacks *callbacks, void *opaque);
+/* Takes in a packet of a stream. */
+void rpc_stream_take(struct rpc_client *client, const struct rpc_header *header, const u8 *payload,
+		     size_t bytes);
+/* The client has read: streams that waited for it may go on. */
+void rpc_streams_resume(struct rpc_client *client);
+/* The client has gone. */
+void rpc_streams_end(struct rpc_client *client);
 
 /* --- call.c --- */
 /* A call that is to be answered; its arguments are not decoded yet. */

@@ -32,6 +32,8 @@
 #define RPC_CLIENTS_MAX         5000
 #define RPC_CLIENTS_OF_USER_MAX 2000 /* root and the server's own user may use all */
 #define RPC_CALLS_MAX           16
+#define RPC_STREAMS_MAX         16     /* of one client */
+#define RPC_STREAM_BYTES_MAX    262120 /* in one packet: what clients and servers of old take */
 #define RPC_OUTPUT_PAUSE        (1u << 20)
 #define RPC_OUTPUT_MAX          (8u << 20)
 #define RPC_BUFFERED_MAX        (256u << 20)
@@ -132,6 +134,31 @@ void *rpc_client_data(const struct rpc_client *client);
 /* Behind rpc_event_NAME(). */
 void rpc_client_send_event(struct rpc_client *client, const struct rpc_procedure *procedure,
 			   const void *args);
+
+/* --- stream.c --- */
+
+/*
+ * Bytes beside the calls, both ways, from the reply of the call that opened it to its end. What
+ * the client sends must be taken at once; what it does not read has rpc_stream_send() say no.
+ */
+struct rpc_stream;
+
+struct rpc_stream_callbacks {
+	void (*data)(struct rpc_stream *stream, const u8 *bytes, size_t n, void *opaque);
+	/* After rpc_stream_send() said no: the client has read. */
+	void (*writable)(struct rpc_stream *stream, void *opaque);
+	/* The client has ended it, or gone; the stream goes with this call. */
+	void (*ended)(struct rpc_stream *stream, void *opaque);
+};
+
+/* Before the call is answered. NULL: the client has too many, or has gone. */
+struct rpc_stream *rpc_call_open_stream(struct rpc_call *call,
+					const struct rpc_stream_callbacks *callbacks, void *opaque);
+/* False: send no more until writable() or, if the client went just now, ever: ended() was called.
+ */
+bool rpc_stream_send(struct rpc_stream *stream, const u8 *bytes, size_t n);
+/* Nothing more comes; the stream is the owner's no longer, and no callback is called. */
+void rpc_stream_close(struct rpc_stream *stream);
 
 /* --- call.c --- */
 

@@ -10,7 +10,8 @@ import struct
 
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/rpc")
 REMOTE, QEMU, KEEPALIVE = 0x20008086, 0x20008087, 0x6b656570
-CALL, REPLY, EVENT = 0, 1, 2
+CALL, REPLY, EVENT, STREAM = 0, 1, 2, 3
+OK, ERROR, CONTINUE = 0, 1, 2
 TYPE = re.compile(r"(.+?)(\?|\[(\d+)\]|\[\]<=(\d+)|<=(\d+))?$")
 WORDS = {"u8", "i8", "u16", "u32", "i32", "auth_type"}
 
@@ -165,6 +166,16 @@ class Client:
             if status:
                 raise Refused(value)
             return value
+
+    def send_packet(self, name, serial, status, data=b""):
+        procedure = PROCEDURES["remote:" + name]
+        self.socket.sendall(frame(procedure.program, procedure.number, data, STREAM, serial, status))
+
+    def packet(self):
+        """(status, data) of the next packet of a stream."""
+        (_, _, _, kind, _, status), payload = self.message()
+        assert kind == STREAM, kind
+        return status, payload
 
     def call(self, name, /, **values):
         procedure = PROCEDURES[name if ":" in name else "remote:" + name]

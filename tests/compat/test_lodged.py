@@ -260,6 +260,71 @@ def test_lists_choose():
             assert params["state.state"] == 1 and params["balloon.maximum"] == 16384 and "cpu.time" in params
 
 
+def stream_until(client, text):
+    data = b""
+    while text not in data:
+        status, part = client.packet()
+        assert status == rpc.CONTINUE and part, (status, data)
+        data += part
+
+
+def test_console_stream():
+    call = "domain_open_console"
+    with lodged(LODGED) as daemon, daemon.client() as one, daemon.client() as two:
+        define(daemon)
+        dom = one.call("domain_lookup_by_name", name="g")["dom"]
+        assert "not running" in refused(55, one.call, call, dom=dom)
+        one.call("domain_create", dom=dom)
+        assert "no console" in refused(1, one.call, call, dom=dom, dev_name="serial7")
+        one.call(call, dom=dom, dev_name="serial0")
+        serial = one.serial
+        one.send_packet(call, serial, rpc.CONTINUE, b"h")
+        stream_until(one, b"here")
+        assert "Active console session" in refused(9, two.call, call, dom=dom)
+        two.call(call, dom=dom, flags=1)  # by force
+        assert one.packet() == (rpc.CONTINUE, b"")
+        one.send_packet(call, serial, rpc.OK)
+        assert one.packet() == (rpc.OK, b"")
+        two.send_packet(call, two.serial, rpc.CONTINUE, b"h")
+        stream_until(two, b"here")
+        two.send_packet(call, two.serial, rpc.OK)
+        while (packet := two.packet()) != (rpc.OK, b""):
+            assert packet[0] == rpc.CONTINUE
+        one.call(call, dom=dom)  # free again
+        one.send_packet(call, one.serial, rpc.CONTINUE, b"h" * 200000)  # more than a terminal takes
+        two.call("domain_destroy", dom=dom)
+        while one.packet() != (rpc.CONTINUE, b""):
+            pass
+
+
+def test_virsh_console():
+    with lodged(LODGED) as daemon:
+        define(daemon)
+        daemon.virsh("start", "g")
+        master, slave = os.openpty()
+        virsh = subprocess.Popen(["virsh", "-c", daemon.uri(), "console", "g"], stdin=slave, stdout=slave,
+                                 stderr=slave, start_new_session=True)
+        os.close(slave)
+        text = b""
+        end = time.monotonic() + WAIT
+        while b"here" not in text:
+            assert time.monotonic() < end, text
+            os.write(master, b"h" if b"Escape character" in text else b"")
+            if select.select([master], [], [], 0.1)[0]:
+                text += os.read(master, 4096)
+        os.write(master, b"\x1d")
+        while virsh.poll() is None:
+            assert time.monotonic() < end, text
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    os.read(master, 4096)
+                except OSError:
+                    break
+        assert virsh.wait(WAIT) == 0
+        os.close(master)
+        assert daemon.state("g") == "running (booted)"
+
+
 # --- what survives ---
 
 

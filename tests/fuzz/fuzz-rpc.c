@@ -61,7 +61,32 @@ static void domain_destroy(struct rpc_call *call, const struct rpc_domain_destro
 	rpc_call_fail(call, VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, "no domain '%s'", args->dom.name);
 }
 
+static void echo(struct rpc_stream *stream, const u8 *bytes, size_t n, void *opaque)
+{
+	if (n && *bytes == 'e')
+		rpc_stream_close(stream);
+	else
+		rpc_stream_send(stream, bytes, n);
+}
+
+static void ended(struct rpc_stream *stream, void *opaque)
+{
+}
+
+static void domain_open_console(struct rpc_call *call,
+				const struct rpc_domain_open_console_args *args)
+{
+	static const struct rpc_stream_callbacks callbacks = { .data = echo, .ended = ended };
+
+	FUZZ_CHECK(!rpc_client_is_read_only(rpc_call_client(call)));
+	if (rpc_call_open_stream(call, &callbacks, NULL))
+		rpc_reply_domain_open_console(call);
+	else
+		rpc_call_fail(call, VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, "too many");
+}
+
 static const struct rpc_handlers handlers = {
+	.domain_open_console = domain_open_console,
 	.connect_open = connect_open,
 	.connect_supports_feature = connect_supports_feature,
 	.connect_get_hostname = connect_get_hostname,
@@ -94,16 +119,24 @@ static void drain(int fd)
 	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0);
 }
 
-static GByteArray *message(const struct rpc_procedure *procedure, const u8 *payload, size_t bytes)
+static GByteArray *typed_message(const struct rpc_procedure *procedure, enum rpc_message_type type,
+				 s32 status, const u8 *payload, size_t bytes)
 {
 	const struct rpc_header header = { .program = procedure->program,
 					   .version = 1,
-					   .procedure = procedure->number };
+					   .procedure = procedure->number,
+					   .type = type,
+					   .status = status };
 	GByteArray *out = rpc_message_new(&header);
 
 	g_byte_array_append(out, payload, bytes);
 	rpc_message_finish(out);
 	return out;
+}
+
+static GByteArray *message(const struct rpc_procedure *procedure, const u8 *payload, size_t bytes)
+{
+	return typed_message(procedure, RPC_CALL, RPC_OK, payload, bytes);
 }
 
 static void send_all(int fd, const u8 *bytes, size_t n)
@@ -140,14 +173,19 @@ static bool still_answers(struct rpc_server *server)
 	return n == 28 + 8 && !memcmp(bytes + 32, "host", 4);
 }
 
+#define AS_STREAM 0x8000 /* the message is a packet of a stream; its status follows */
+
 /* Each message of the input: a procedure by its place in the table, a length, a payload. */
 static void send_messages(int fd, struct fuzz_bytes *in)
 {
 	while (in->left > 3) {
+		u64 which = fuzz_take(in, 2);
 		const struct rpc_procedure *procedure =
-			&rpc_procedures[fuzz_take(in, 2) % RPC_PROCEDURES];
+			&rpc_procedures[which % AS_STREAM % RPC_PROCEDURES];
+		s32 status = which & AS_STREAM ? fuzz_take(in, 1) % 4 : RPC_OK;
 		size_t wanted = fuzz_take(in, 1), n = MIN(wanted, in->left);
-		GByteArray *call = message(procedure, in->next, n);
+		GByteArray *call = typed_message(
+			procedure, which & AS_STREAM ? RPC_STREAM : RPC_CALL, status, in->next, n);
 
 		send_all(fd, call->data, call->len);
 		g_byte_array_unref(call);
@@ -256,6 +294,12 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 		fuzz_give(seed, index / 2 % RPC_PROCEDURES, 2);
 		fuzz_give(seed, MIN(payload->len, 255), 1);
 		g_byte_array_append(seed, payload->data, MIN(payload->len, 255));
+		for (s32 status = RPC_CONTINUE; procedure->stream && status >= RPC_OK; status--) {
+			fuzz_give(seed, AS_STREAM | index / 2 % RPC_PROCEDURES, 2);
+			fuzz_give(seed, status, 1);
+			fuzz_give(seed, 2, 1);
+			fuzz_give(seed, 'x', 2);
+		}
 	} else {
 		call = message(procedure, payload->data, payload->len);
 		fuzz_give(seed, index & 2 ? READ_ONLY : CONNECTION, 1);

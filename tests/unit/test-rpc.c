@@ -284,6 +284,7 @@ struct bench {
 	GPtrArray
 		*waiting; /* struct rpc_call: of domain_shutdown, which this server answers late */
 	unsigned gone, destroyed;
+	unsigned sent, writable, ended; /* of streams */
 };
 
 static void connect_open(struct rpc_call *call, const struct rpc_connect_open_args *args)
@@ -332,10 +333,48 @@ static void domain_destroy(struct rpc_call *call, const struct rpc_domain_destro
 	rpc_call_fail(call, VIR_ERR_NO_DOMAIN, VIR_FROM_QEMU, "no domain %s\xff", args->dom.name);
 }
 
+/* An echo; "end" ends it from this side, "much" sends until the client must read. */
+static void on_stream_data(struct rpc_stream *stream, const u8 *bytes, size_t n, void *opaque)
+{
+	struct bench *bench = opaque;
+	static const u8 much[RPC_STREAM_BYTES_MAX + 1000] = { 'm' };
+
+	if (n == 3 && !memcmp(bytes, "end", 3))
+		rpc_stream_close(stream);
+	else if (n == 4 && !memcmp(bytes, "much", 4))
+		while (rpc_stream_send(stream, much, sizeof(much)))
+			bench->sent++;
+	else
+		rpc_stream_send(stream, bytes, n);
+}
+
+static void on_stream_writable(struct rpc_stream *stream, void *opaque)
+{
+	((struct bench *)opaque)->writable++;
+}
+
+static void on_stream_ended(struct rpc_stream *stream, void *opaque)
+{
+	((struct bench *)opaque)->ended++;
+}
+
+static void domain_open_console(struct rpc_call *call,
+				const struct rpc_domain_open_console_args *args)
+{
+	static const struct rpc_stream_callbacks callbacks = { on_stream_data, on_stream_writable,
+							       on_stream_ended };
+
+	if (rpc_call_open_stream(call, &callbacks, rpc_call_opaque(call)))
+		rpc_reply_domain_open_console(call);
+	else
+		rpc_call_fail(call, VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, "too many");
+}
+
 static const struct rpc_handlers some = { .connect_open = connect_open,
 					  .connect_supports_feature = connect_supports_feature };
 static const struct rpc_handlers others = { .connect_get_hostname = connect_get_hostname,
 					    .connect_get_capabilities = connect_get_capabilities,
+					    .domain_open_console = domain_open_console,
 					    .domain_shutdown = domain_shutdown,
 					    .domain_destroy = domain_destroy };
 static const struct rpc_handlers *const all[] = { &some, &others, NULL };
@@ -706,6 +745,105 @@ static void test_events(void)
 	bench_close(&bench);
 }
 
+static void give_packet(int fd, u32 serial, s32 status, const char *bytes)
+{
+	const struct rpc_header header = { .program = RPC_PROGRAM_REMOTE,
+					   .version = 1,
+					   .procedure = RPC_PROC_DOMAIN_OPEN_CONSOLE,
+					   .type = RPC_STREAM,
+					   .serial = serial,
+					   .status = status };
+	GByteArray *message = rpc_message_new(&header);
+
+	g_byte_array_append(message, (const u8 *)bytes, strlen(bytes));
+	rpc_message_finish(message);
+	give(fd, message->data, message->len);
+	g_byte_array_unref(message);
+}
+
+/* The next packet of stream @serial is @bytes with @status. */
+static void assert_packet(int fd, u32 serial, s32 status, const char *bytes)
+{
+	GByteArray *payload = g_byte_array_new();
+	struct rpc_header header = answer(fd, payload);
+
+	g_assert_cmpint(header.type, ==, RPC_STREAM);
+	g_assert_cmpint(header.procedure, ==, RPC_PROC_DOMAIN_OPEN_CONSOLE);
+	g_assert_cmpuint(header.serial, ==, serial);
+	g_assert_cmpint(header.status, ==, status);
+	g_assert_cmpmem(payload->data, payload->len, bytes, strlen(bytes));
+	g_byte_array_unref(payload);
+}
+
+static const struct rpc_domain_open_console_args some_console = { .dom = { .name = (char *)"d" } };
+
+static void test_streams(void)
+{
+	struct bench bench;
+	int fd;
+
+	bench_open(&bench);
+	fd = join(&bench, false);
+	open_connection(fd, 0);
+	for (u32 serial = 1; serial <= RPC_STREAMS_MAX; serial++) {
+		ask(fd, RPC_PROC_DOMAIN_OPEN_CONSOLE, serial, &some_console);
+		g_assert_cmpint(answer(fd, NULL).status, ==, RPC_OK);
+	}
+	ask(fd, RPC_PROC_DOMAIN_OPEN_CONSOLE, 99, &some_console);
+	g_assert_cmpint(failure(fd, "too many"), ==, VIR_ERR_OPERATION_FAILED);
+	give_packet(fd, 1, RPC_CONTINUE, "one");
+	assert_packet(fd, 1, RPC_CONTINUE, "one");
+	give_packet(fd, 2, RPC_CONTINUE, "two");
+	assert_packet(fd, 2, RPC_CONTINUE, "two");
+	give_packet(fd, 99, RPC_CONTINUE, "of none");
+	give_packet(fd, 1, RPC_OK, ""); /* the client finishes */
+	assert_packet(fd, 1, RPC_OK, "");
+	give_packet(fd, 1, RPC_CONTINUE, "late");
+	give_packet(fd, 2, RPC_FAILED, ""); /* the client aborts */
+	assert_packet(fd, 2, RPC_OK, "");
+	g_assert_cmpuint(bench.ended, ==, 2);
+	give_packet(fd, 3, RPC_CONTINUE, "end"); /* the server ends, the client finishes */
+	assert_packet(fd, 3, RPC_CONTINUE, "");
+	give_packet(fd, 3, RPC_CONTINUE, "late");
+	give_packet(fd, 3, RPC_OK, "");
+	assert_packet(fd, 3, RPC_OK, "");
+	g_assert_cmpuint(bench.ended, ==, 2);
+	ask(fd, RPC_PROC_DOMAIN_OPEN_CONSOLE, 100, &some_console); /* there is room again */
+	g_assert_cmpint(answer(fd, NULL).status, ==, RPC_OK);
+	close(fd);
+	settle();
+	g_assert_cmpuint(bench.ended, ==, RPC_STREAMS_MAX);
+	bench_close(&bench);
+}
+
+static void test_full_stream(void)
+{
+	struct rpc_header header;
+	struct bench bench;
+	int fd;
+
+	bench_open(&bench);
+	fd = join(&bench, false);
+	open_connection(fd, 0);
+	ask(fd, RPC_PROC_DOMAIN_OPEN_CONSOLE, 1, &some_console);
+	g_assert_cmpint(answer(fd, NULL).status, ==, RPC_OK);
+	give_packet(fd, 1, RPC_CONTINUE, "much");
+	settle();
+	g_assert_cmpuint(bench.sent, >=, RPC_OUTPUT_PAUSE / RPC_STREAM_BYTES_MAX);
+	g_assert_cmpuint(bench.sent, <, 20);
+	g_assert_cmpuint(bench.writable, ==, 0);
+	do {
+		header = answer(fd, NULL);
+		g_assert_true(header.status == RPC_CONTINUE || header.status == -1);
+	} while (header.status == RPC_CONTINUE);
+	g_assert_cmpuint(bench.writable, ==, 1);
+	give_packet(fd, 1, RPC_CONTINUE, "much"); /* and gone in the middle of it */
+	close(fd);
+	settle();
+	g_assert_cmpuint(bench.ended, ==, 1);
+	bench_close(&bench);
+}
+
 static void test_ping(void)
 {
 	const struct rpc_header ping = { .program = RPC_PROGRAM_KEEPALIVE,
@@ -747,6 +885,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/rpc/server/waiting calls", test_waiting_calls);
 	g_test_add_func("/rpc/server/slow reader", test_slow_reader);
 	g_test_add_func("/rpc/server/events", test_events);
+	g_test_add_func("/rpc/server/streams", test_streams);
+	g_test_add_func("/rpc/server/full stream", test_full_stream);
 	g_test_add_func("/rpc/server/ping", test_ping);
 	return g_test_run();
 }

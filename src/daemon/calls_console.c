@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest's console as a stream of a client's: what a person would do at the pseudo terminal that
+ * the live XML names.
+ *
+ *   client <--stream--> struct console <--pty--> lodge-vmm
+ *
+ * One client has a console at a time, since two would each see half. What the client types while
+ * the guest does not read is kept up to TYPED_MAX and then lost, as at a real terminal; what the
+ * guest prints waits in the pseudo terminal while the client does not read.
+ */
+#include "daemon/calls.h"
+#include "domain/xml.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TYPED_MAX 65536
+
+struct console {
+	struct guest *guest; /* referenced */
+	struct rpc_stream *stream;
+	int fd;
+	guint readable, writable;
+	GByteArray *typed;
+};
+
+static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque);
+
+static void free_console(struct console *console)
+{
+	if (console->readable)
+		g_source_remove(console->readable);
+	if (console->writable)
+		g_source_remove(console->writable);
+	close(console->fd);
+	g_byte_array_unref(console->typed);
+	if (console->guest->console == console)
+		console->guest->console = NULL;
+	guest_unref(console->guest);
+	g_free(console);
+}
+
+static void close_console(struct console *console)
+{
+	if (!console)
+		return;
+	rpc_stream_close(console->stream);
+	free_console(console);
+}
+
+/* --- to the client --- */
+
+static void watch_terminal(struct console *console)
+{
+	if (!console->readable)
+		console->readable = g_unix_fd_add(console->fd, G_IO_IN, on_readable, console);
+}
+
+static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct console *console = opaque;
+	u8 chunk[4096];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return G_SOURCE_CONTINUE;
+	console->readable = 0;
+	if (n <= 0) {
+		close_console(console); /* the guest has ended */
+		return G_SOURCE_REMOVE;
+	}
+	/* a client that goes while it is sent to takes the console with it */
+	if (rpc_stream_send(console->stream, chunk, n))
+		watch_terminal(console);
+	return G_SOURCE_REMOVE;
+}
+
+static void on_client_reads(struct rpc_stream *stream, void *opaque)
+{
+	watch_terminal(opaque);
+}
+
+/* --- to the guest --- */
+
+static gboolean on_writable(gint fd, GIOCondition condition, gpointer opaque)
+{
+	struct console *console = opaque;
+	ssize_t n = write(fd, console->typed->data, console->typed->len);
+
+	if (n > 0)
+		g_byte_array_remove_range(console->typed, 0, n);
+	if (console->typed->len && (n > 0 || errno == EAGAIN || errno == EINTR))
+		return G_SOURCE_CONTINUE;
+	g_byte_array_set_size(console->typed, 0);
+	console->writable = 0;
+	return G_SOURCE_REMOVE;
+}
+
+static void on_typed(struct rpc_stream *stream, const u8 *bytes, size_t n, void *opaque)
+{
+	struct console *console = opaque;
+	size_t room = TYPED_MAX - console->typed->len;
+
+	g_byte_array_append(console->typed, bytes, MIN(n, room));
+	if (!console->writable && console->typed->len)
+		console->writable = g_unix_fd_add(console->fd, G_IO_OUT, on_writable, console);
+}
+
+static void on_client_ends(struct rpc_stream *stream, void *opaque)
+{
+	free_console(opaque);
+}
+
+static const struct rpc_stream_callbacks callbacks = { on_typed, on_client_reads, on_client_ends };
+
+/* --- opening --- */
+
+static bool is_called(const xmlNode *device, const char *alias)
+{
+	return !alias || xml_attr_is(xml_child(device, "alias"), "name", alias);
+}
+
+/* The pseudo terminal of the device with that alias, or of the first console. */
+static const char *terminal_of(const struct guest *guest, const char *alias)
+{
+	const xmlNode *devices = xml_find(xmlDocGetRootElement(guest->live->doc), "devices");
+	static const char *const elements[] = { "console", "serial" };
+
+	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
+		xml_for_each(device, devices, elements[i])
+		{
+			const xmlNode *source = xml_child(device, "source");
+
+			if (is_called(device, alias) && xml_attr_is(device, "type", "pty") &&
+			    source)
+				return xml_attr(source, "path");
+		}
+	return NULL;
+}
+
+static bool may_open(struct rpc_call *call, const struct guest *guest, u32 flags)
+{
+	if (!guest_is_active(guest) || guest->starting) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "Requested operation is not valid: domain '%s' is not running",
+			      guest->name);
+		return false;
+	}
+	if (guest->console && !(flags & VIR_DOMAIN_CONSOLE_FORCE)) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU,
+			      "operation failed: Active console session exists for domain '%s'; "
+			      "--force ends it",
+			      guest->name);
+		return false;
+	}
+	return true;
+}
+
+static void open_console(struct rpc_call *call, const struct rpc_domain_open_console_args *args)
+{
+	struct guest *guest;
+	struct console *console;
+	const char *path;
+	int fd;
+
+	if (!call_flags(call, args->flags, VIR_DOMAIN_CONSOLE_FORCE | VIR_DOMAIN_CONSOLE_SAFE) ||
+	    !(guest = call_guest(call, &args->dom)) || !may_open(call, guest, args->flags))
+		return;
+	path = terminal_of(guest, args->dev_name);
+	fd = path ? open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+	if (fd < 0) {
+		rpc_call_fail(call, path ? VIR_ERR_SYSTEM_ERROR : VIR_ERR_INTERNAL_ERROR,
+			      VIR_FROM_QEMU,
+			      path ? "cannot open the console of domain '%s': %s"
+				   : "domain '%s' has no console that is a pseudo terminal%s",
+			      guest->name, path ? g_strerror(errno) : "");
+		return;
+	}
+	close_console(guest->console);
+	console = g_new0(struct console, 1);
+	console->stream = rpc_call_open_stream(call, &callbacks, console);
+	if (!console->stream) {
+		g_free(console);
+		close(fd);
+		rpc_call_fail(call, VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU,
+			      "this connection has as many streams open as it may");
+		return;
+	}
+	console->guest = guest_ref(guest);
+	console->fd = fd;
+	console->typed = g_byte_array_new();
+	guest->console = console;
+	watch_terminal(console);
+	rpc_reply_domain_open_console(call);
+}
+
+const struct rpc_handlers calls_console = { .domain_open_console = open_console };
