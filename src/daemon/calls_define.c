@@ -56,7 +56,8 @@ static void create_xml(struct rpc_call *call, const struct rpc_domain_create_xml
 	if (guest_start(guest, args->flags & VIR_DOMAIN_START_PAUSED, call_done_domain, call,
 			&error))
 		return;
-	guests_remove(daemon->guests, guest);
+	guest->owner = NULL;
+	define_give_up(guest);
 	fail_call(call, error);
 }
 

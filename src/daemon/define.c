@@ -84,18 +84,13 @@ static struct guest *find_or_make(struct daemon *daemon, const struct domain *do
 	struct guest *fresh = guest_new(daemon, domain);
 	struct guest *same = guests_find_uuid(daemon->guests, fresh->uuid);
 	struct guest *named = guests_find_name(daemon->guests, fresh->name);
-	GPtrArray *all;
-	bool full;
 
 	if (same && same == named) {
 		guest_unref(fresh);
 		return guest_ref(same);
 	}
 	if (!same && !named) {
-		all = guests_all(daemon->guests);
-		full = all->len >= GUESTS_MAX;
-		g_ptr_array_unref(all);
-		if (!full)
+		if (guests_count(daemon->guests) < GUESTS_MAX)
 			return fresh;
 		refuse(error, VIR_ERR_OPERATION_FAILED,
 		       "there are %d domains already, which is as many as there can be",
@@ -173,26 +168,30 @@ struct guest *define_transient(struct daemon *daemon, struct domain *domain, GEr
 {
 	struct guest *guest = find_or_make(daemon, domain, error);
 
-	if (guest && guest->listed && (guest_is_active(guest) || guest->config)) {
-		if (guest_is_active(guest))
-			refuse(error, VIR_ERR_OPERATION_INVALID,
-			       "Requested operation is not valid: domain '%s' is already running",
-			       guest->name);
-		else
-			refuse(error, VIR_ERR_OPERATION_FAILED,
-			       "operation failed: domain '%s' is defined already; start it, or "
-			       "define it anew",
-			       guest->name);
+	if (guest && guest_is_active(guest)) {
+		refuse(error, VIR_ERR_OPERATION_INVALID,
+		       "Requested operation is not valid: domain '%s' is already running",
+		       guest->name);
 		g_clear_pointer(&guest, guest_unref);
 	}
 	if (!guest) {
 		domain_free(domain);
 		return NULL;
 	}
+	domain_free(guest->given);
 	guest->given = domain;
-	guests_add(daemon->guests, guest);
+	if (!guest->listed)
+		guests_add(daemon->guests, guest);
 	guest_unref(guest);
 	return guest;
+}
+
+void define_give_up(struct guest *guest)
+{
+	if (guest->config)
+		g_clear_pointer(&guest->given, domain_free);
+	else
+		guests_remove(guest->daemon->guests, guest);
 }
 
 /* --- undefine --- */

@@ -113,7 +113,7 @@ static void set_state(struct guest *guest, int state, int reason)
 
 bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaque, GError **error)
 {
-	const struct domain *from = guest->config ? guest->config : guest->given;
+	const struct domain *from = guest->given ? guest->given : guest->config;
 
 	if (guest_is_active(guest))
 		return refuse(error, VIR_ERR_OPERATION_INVALID,
@@ -188,7 +188,9 @@ static void become_inactive(struct guest *guest, int reason)
 	guest->owner = NULL;
 	g_clear_pointer(&guest->live, domain_free);
 	set_state(guest, VIR_DOMAIN_SHUTOFF, reason);
-	if (!guest->config && !guest->saving)
+	if (guest->config)
+		g_clear_pointer(&guest->given, domain_free);
+	else if (!guest->saving)
 		guests_remove(guest->daemon->guests, guest);
 }
 

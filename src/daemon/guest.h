@@ -29,7 +29,7 @@ struct guest {
 	u8 uuid[UUID_BYTES];
 	char *uuid_text, *name;
 	struct domain *config; /* NULL: it is transient */
-	struct domain *given;  /* of a transient one: what it was started from */
+	struct domain *given;  /* what its running one was started from, if that is not config */
 	bool saving;           /* its definition is being written */
 	struct domain *live;   /* NULL: it is inactive */
 	char *left_out;        /* what this start left out of the definition, or NULL */
@@ -61,6 +61,7 @@ struct guest *guests_find_name(const struct guests *guests, const char *name);
 struct guest *guests_find_id(const struct guests *guests, int id);
 /* All of them, by name; the caller unrefs the array. */
 GPtrArray *guests_all(const struct guests *guests);
+unsigned guests_count(const struct guests *guests);
 int guests_next_id(struct guests *guests);
 void guests_add(struct guests *guests, struct guest *guest);
 void guests_remove(struct guests *guests, struct guest *guest);
@@ -73,8 +74,11 @@ struct domain *define_read(const char *xml, GError **error);
  * set when that cannot be; else @done follows, when it is kept or not. */
 struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_done *done,
 			   void *opaque, GError **error);
-/* A guest without a definition, for @domain, which it takes over, to be started at once. */
+/* A guest to be started at once as @domain, which it takes over; it need have no definition, and if
+ * it has one, keeps it. */
 struct guest *define_transient(struct daemon *daemon, struct domain *domain, GError **error);
+/* A guest of define_transient() that cannot be started. */
+void define_give_up(struct guest *guest);
 bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error);
 void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque);
 

@@ -99,6 +99,11 @@ GPtrArray *guests_all(const struct guests *guests)
 	return all;
 }
 
+unsigned guests_count(const struct guests *guests)
+{
+	return g_hash_table_size(guests->by_uuid);
+}
+
 int guests_next_id(struct guests *guests)
 {
 	return ++guests->last_id;

@@ -108,5 +108,6 @@ def lodged(program, *options):
                     with daemon.client() as client:
                         for dom in client.call("connect_list_all_domains", need_results=1, flags=1)["domains"]:
                             client.call("domain_destroy", dom=dom)
-                daemon.end()
+                status = daemon.end()
+                assert status == 0, (status, daemon.text())
             daemon.kill_guests()
