@@ -17,8 +17,8 @@
 #define EXIT_USAGE 2
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect, &calls_node,  &calls_lookup,  &calls_define, &calls_life,
-	&calls_read,    &calls_event, &calls_console, NULL,
+	&calls_connect, &calls_node,  &calls_lookup,  &calls_define,   &calls_life,
+	&calls_read,    &calls_event, &calls_console, &calls_metadata, NULL,
 };
 
 /* --- options --- */

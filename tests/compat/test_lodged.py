@@ -187,6 +187,17 @@ def test_transient_guests():
         assert re.search(r"Persistent: +no", daemon.virsh("dominfo", "t"))
         daemon.virsh("destroy", "t")
         assert daemon.virsh("list", "--all", "--name") == ""
+        define(daemon, "d")  # runs as something else, and stays what it is
+        other = daemon.virsh("dumpxml", "d").replace(">16384<", ">32768<")
+        bad = daemon.virsh("dumpxml", "d").replace(IMAGE, "/nowhere/vmlinuz")
+        daemon.virsh("create", write(daemon, "bad", bad), status=1)
+        daemon.virsh("create", write(daemon, "other", other))
+        assert ">32768<" in daemon.virsh("dumpxml", "d") and ">16384<" in daemon.virsh("dumpxml", "--inactive", "d")
+        daemon.virsh("destroy", "d")
+        daemon.virsh("start", "d")
+        assert ">16384<" in daemon.virsh("dumpxml", "d")
+        daemon.virsh("destroy", "d")
+        daemon.virsh("undefine", "d")
         daemon.virsh(f"create --autodestroy {path}; list")
         until("autodestroy", lambda: daemon.virsh("list", "--all", "--name") == "")
 
@@ -228,6 +239,37 @@ def test_passwords_are_for_read_write_clients():
             assert "geheim" not in client.call("domain_get_xml_desc", dom=dom, flags=2)["xml"]
             for flags in (1, 8):
                 refused(DENIED, client.call, "domain_get_xml_desc", dom=dom, flags=flags)
+
+
+def test_metadata():
+    with lodged(LODGED) as daemon:
+        define(daemon)
+        assert "metadata not found" in daemon.virsh("metadata", "g", "http://a/b", status=1)
+        daemon.virsh("desc", "g", "--title", "The web", "server")
+        daemon.virsh("desc", "g", "for <all> & everybody")
+        assert daemon.virsh("desc", "g", "--title") == "The web server"
+        assert re.search(r"- +g +shut off +The web server", daemon.virsh("list", "--all", "--title"))
+        daemon.virsh("metadata", "g", "http://a/b", "--key", "ab", "--set", "<owner id='7'><mail>x</mail></owner>")
+        daemon.virsh("start", "g")
+        daemon.virsh("metadata", "g", "http://a/b", "--live", "--key", "ab", "--set", "<owner id='8'/>")
+        daemon.virsh("desc", "g", "--live", "--config", "--title", "Another")
+        daemon.restart(signal.SIGKILL)
+        assert daemon.virsh("desc", "g", "--title") == daemon.virsh("desc", "g", "--config", "--title") == "Another"
+        assert daemon.virsh("desc", "g", "--config") == "for <all> & everybody"
+        assert 'id="8"' in daemon.virsh("metadata", "g", "http://a/b")
+        config = daemon.virsh("metadata", "g", "http://a/b", "--config")
+        assert 'id="7"' in config and "<mail>x</mail>" in config and 'xmlns:ab="http://a/b"' in config, config
+        daemon.virsh("metadata", "g", "http://a/b", "--config", "--remove")
+        assert "metadata not found" in daemon.virsh("metadata", "g", "http://a/b", "--config", status=1)
+        with daemon.client() as client:
+            dom = client.call("domain_lookup_by_name", name="g")["dom"]
+            for values in ({"type": 1, "metadata": "two\nlines"}, {"type": 3, "metadata": "x"},
+                           {"type": 2, "metadata": "<a/>", "uri": "u"},
+                           {"type": 2, "metadata": "<a/>", "uri": "u", "key": "a b"},
+                           {"type": 0, "metadata": "x", "flags": 8}):
+                refused(WRONG, client.call, "domain_set_metadata", dom=dom, **values)
+            refused(27, client.call, "domain_set_metadata", dom=dom, type=2, uri="u", key="k", metadata="<a>")
+        daemon.virsh("destroy", "g")
 
 
 def test_lists_choose():
