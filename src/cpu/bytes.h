@@ -7,6 +7,11 @@
 
 #include "base/types.h"
 
+/* x86 needs no alignment; C must be told. */
+typedef u16 __attribute__((aligned(1), may_alias)) u16_any;
+typedef u32 __attribute__((aligned(1), may_alias)) u32_any;
+typedef u64 __attribute__((aligned(1), may_alias)) u64_any;
+
 static inline void copy_bytes(void *to, const void *from, u64 bytes)
 {
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
@@ -20,26 +25,18 @@ static inline void clear_bytes(void *to, u64 bytes)
 /* An integer of 1, 2, 4 or 8 bytes, wherever it lies. */
 static inline u64 load_bytes(const void *from, unsigned bytes)
 {
-	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
-	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
-	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
-
-	return bytes == 8   ? *(const any_u64 *)from
-	       : bytes == 4 ? *(const any_u32 *)from
-	       : bytes == 2 ? *(const any_u16 *)from
+	return bytes == 8   ? *(const u64_any *)from
+	       : bytes == 4 ? *(const u32_any *)from
+	       : bytes == 2 ? *(const u16_any *)from
 			    : *(const u8 *)from;
 }
 
 static inline void store_bytes(void *to, u64 value, unsigned bytes)
 {
-	typedef u64 __attribute__((aligned(1), may_alias)) any_u64;
-	typedef u32 __attribute__((aligned(1), may_alias)) any_u32;
-	typedef u16 __attribute__((aligned(1), may_alias)) any_u16;
-
 	switch (bytes) {
-	case 8: *(any_u64 *)to = value; break;
-	case 4: *(any_u32 *)to = value; break;
-	case 2: *(any_u16 *)to = value; break;
+	case 8: *(u64_any *)to = value; break;
+	case 4: *(u32_any *)to = value; break;
+	case 2: *(u16_any *)to = value; break;
 	default: *(u8 *)to = value;
 	}
 }

@@ -41,11 +41,6 @@
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
-/* x86 needs no alignment; C must be told. */
-typedef u16 u16_any __attribute__((aligned(1)));
-typedef u32 u32_any __attribute__((aligned(1)));
-typedef u64 u64_any __attribute__((aligned(1)));
-
 /* One access of a natural size is one host access, so that other processors never see half. */
 static inline void copy(void *to, const void *from, unsigned size)
 {

@@ -2,11 +2,12 @@
 /*
  * String instructions: MOVS, STOS, LODS, SCAS, CMPS and their repeat prefixes.
  *
- * Forward MOVS and STOS go by pieces that stay inside one page on each side, with the host's own
- * REP MOVS or REP STOS on host addresses: two guest pages overlap exactly when their host pages do,
- * so overlapping copies come out as on the silicon. Everything else goes element by element. After
- * each piece the registers say how far it came, so a fault or an interrupt is precise; a pending
- * request ends the instruction with HELPER_REPEAT.
+ * Forward MOVS and STOS go by pieces that stay, on each side, inside one page or several that the
+ * TLB knows and that follow each other in the host too, with the host's own REP MOVS or REP STOS on
+ * host addresses: two guest pages overlap exactly when their host pages do, so overlapping copies
+ * come out as on the silicon. Everything else goes element by element. After each piece the
+ * registers say how far it came, so a fault or an interrupt is precise; a pending request ends the
+ * instruction with HELPER_REPEAT.
  *
  * Hot. Reference: SDM vol. 1 section 7.3.9, vol. 2 "REP".
  */
@@ -75,6 +76,8 @@ static u8 *direct(struct cpu *cpu, gva_t gva, unsigned access)
 	return mmu_fill(cpu, gva, 1, access);
 }
 
+#define REACH_MAX (64 * KIB) /* of a piece: requests wait for its end */
+
 static u64 room_in_page(gva_t gva)
 {
 	return PAGE_SIZE - (gva & ~PAGE_MASK);
@@ -88,6 +91,24 @@ static u64 piece(const struct string_op *op, u64 count, gva_t a, gva_t b)
 		op->addrsize == 2 ? 64 : ~0ull; /* stay clear of the 64 KiB wrap: few at a time */
 
 	return MIN(MIN(count, room), wrap);
+}
+
+/* How many bytes, up to about @want, may be accessed so from @gva on, which is at @host; of
+ * addresses that do not wrap before. */
+static u64 reach(const struct string_op *op, gva_t gva, const u8 *host, unsigned access, u64 want)
+{
+	const struct tlb *tlb = current_tlb(op->cpu);
+	u64 bytes = room_in_page(gva);
+
+	while (bytes < want && bytes < REACH_MAX) {
+		const struct tlb_entry *e = &tlb->e[TLB_INDEX(gva + bytes)];
+		u64 tag = access == ACCESS_W ? e->write_tag : e->read_tag;
+
+		if (tag != gva + bytes || e->host != (u64)host + bytes)
+			break;
+		bytes += PAGE_SIZE;
+	}
+	return bytes;
 }
 
 static void native_movs(unsigned size, u8 *to, const u8 *from, u64 n)
@@ -124,6 +145,12 @@ static u64 movs(const struct string_op *op, u64 count)
 	if (n) {
 		from = direct(cpu, src, ACCESS_R);
 		to = from ? direct(cpu, dst, ACCESS_W) : NULL;
+		if (to && n < count && op->addrsize == 8) {
+			u64 room = reach(op, src, from, ACCESS_R, count * op->size);
+
+			room = MIN(room, reach(op, dst, to, ACCESS_W, count * op->size));
+			n = MIN(count, MAX(n, room / op->size));
+		}
 		if (to) {
 			native_movs(op->size, to, from, n);
 			return n;
@@ -164,6 +191,11 @@ static u64 stos(const struct string_op *op, u64 count)
 	n = op->backward || cpu->ctx & CTX_NONFLAT ? 0 : piece(op, count, dst, dst);
 	if (n) {
 		to = direct(cpu, dst, ACCESS_W);
+		if (to && n < count && op->addrsize == 8) {
+			u64 room = reach(op, dst, to, ACCESS_W, count * op->size);
+
+			n = MIN(count, MAX(n, room / op->size));
+		}
 		if (to) {
 			native_stos(op->size, to, value, n);
 			return n;

@@ -155,6 +155,70 @@ static void test_device(void)
 	machine_free(&m);
 }
 
+/* What the pages hold, in linear order. */
+static void get_data(u8 *data)
+{
+	for (unsigned i = 0; i < DATA_PAGES; i++)
+		memcpy(data + i * PAGE_SIZE, m.data[i], PAGE_SIZE);
+}
+
+/* Pages 0 and 1 and pages 2 and 3 follow each other in the host, 1 and 2 do not; then page 3 goes.
+ */
+static void test_string(void)
+{
+	static const u8 movs[] = { 0xf3, 0xa4 }, stos[] = { 0xf3, 0x48, 0xab };
+	static u8 want[DATA_PAGES * PAGE_SIZE], have[DATA_PAGES * PAGE_SIZE];
+	static const struct {
+		unsigned from, to, count;
+	} tries[] = { { 0, 9000, 7000 }, { 100, 124, 16000 },  { 5000, 10, 11000 },
+		      { 4095, 8191, 1 }, { 8000, 8001, 8000 }, { 1, 4096, 12288 },
+		      { 0, 8192, 8192 } };
+	struct x86_state s;
+
+	machine_init(&m, false);
+	*m.data_pte[1] = machine_gpa(&m, m.data[0] + PAGE_SIZE) | 0x67;
+	*m.data_pte[3] = machine_gpa(&m, m.data[2] + PAGE_SIZE) | 0x67;
+	m.data[1] = m.data[0] + PAGE_SIZE;
+	m.data[3] = m.data[2] + PAGE_SIZE;
+	for (unsigned i = 0; i < ARRAY_LEN(tries) * 2; i++) {
+		unsigned k = i / 2, from = tries[k].from, to = tries[k].to, n = tries[k].count;
+		bool store = i % 2;
+
+		for (unsigned b = 0; b < sizeof(want); b++)
+			m.data[b / PAGE_SIZE][b % PAGE_SIZE] = b * 7 + b / 251 + i;
+		get_data(want);
+		s = m.state;
+		s.gpr[RCX] = store ? n / 8 : n;
+		s.gpr[RAX] = 0x1122334455667788;
+		s.gpr[RDI] = DATA_GVA + to;
+		for (unsigned b = 0; b < (store ? n / 8 * 8 : n); b++)
+			want[to + b] = store ? s.gpr[RAX] >> 8 * (b % 8) : want[from + b];
+		if (store)
+			run(stos, sizeof(stos), DATA_GVA + from, &s);
+		else
+			run(movs, sizeof(movs), DATA_GVA + from, &s);
+		get_data(have);
+		g_assert_cmpint(memcmp(want, have, sizeof(want)), ==, 0);
+		g_assert_cmpuint(s.gpr[RCX], ==, 0);
+		g_assert_cmphex(s.gpr[RDI], ==, DATA_GVA + to + (store ? n / 8 * 8 : n));
+	}
+	*m.data_pte[3] = 0;
+	s = m.state;
+	memcpy(m.code, movs, sizeof(movs));
+	m.code[sizeof(movs)] = 0xcc;
+	cpu_vm_memory_written(m.vm, machine_gpa(&m, m.code), PAGE_SIZE);
+	s.rip = CODE_GVA;
+	s.gpr[RCX] = 10000;
+	s.gpr[RSI] = DATA_GVA;
+	s.gpr[RDI] = DATA_GVA + 3 * PAGE_SIZE - 6000;
+	s.gpr[RSP] = IST_TOP - 2048;
+	g_assert_cmpint(machine_run(&m, &s), ==, VEC_PF);
+	g_assert_cmpuint(s.gpr[RCX], ==, 4000);
+	g_assert_cmphex(s.gpr[RSI], ==, DATA_GVA + 6000);
+	g_assert_cmphex(s.cr2, ==, DATA_GVA + 3 * PAGE_SIZE);
+	machine_free(&m);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -163,5 +227,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/split/own", test_own);
 	g_test_add_func("/split/beside", test_beside);
 	g_test_add_func("/split/device", test_device);
+	g_test_add_func("/split/string", test_string);
 	return g_test_run();
 }
