@@ -15,6 +15,7 @@
  *   state/autostart/UUID       its guest starts when the host does
  *   state/running/UUID         the intent to run a guest, written before its process exists, with
  *                              its live XML; gone when it has ended
+ *   state/networks/            the same for networks (kept.h)
  *   run/guests/NAME/           what src/launch makes: the lock that says whether it runs, sockets
  *   run/lodged-sock, -ro       where clients come
  *   log/NAME.log, lodged.log
@@ -34,7 +35,7 @@ enum places_kind { PLACES_ROOT, PLACES_SYSTEM, PLACES_SESSION };
 
 struct places {
 	enum places_kind kind;
-	char *state, *domains, *autostart, *running;
+	char *state, *domains, *autostart, *running, *networks;
 	char *run, *guests, *log, *cache;
 	char *socket, *socket_ro; /* the latter NULL where there is none */
 };
@@ -47,6 +48,7 @@ struct daemon {
 	struct rpc_server *server;
 	struct store *store;
 	struct guests *guests;
+	struct keeper *networks;
 	GPtrArray *clients;    /* struct rpc_client, while they are connected */
 	GThreadPool *starters; /* of driver_lodge: what opens and spawns */
 	int lock_fd;
@@ -80,6 +82,6 @@ char *domain_capabilities_xml(const char *arch, const char *machine, const char 
 
 /* --- calls_*.c: what clients may call; one table a file --- */
 extern const struct rpc_handlers calls_connect, calls_node, calls_lookup, calls_define, calls_life,
-	calls_read, calls_event, calls_console, calls_metadata;
+	calls_read, calls_event, calls_console, calls_metadata, calls_network;
 
 #endif

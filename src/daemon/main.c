@@ -2,6 +2,7 @@
 /* The program lodged: options, the order of starting and of ending. */
 #include "base/log.h"
 #include "daemon/guest.h"
+#include "daemon/networks.h"
 #include "daemon/store.h"
 
 #include <errno.h>
@@ -17,8 +18,8 @@
 #define EXIT_USAGE 2
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect, &calls_node,  &calls_lookup,  &calls_define,   &calls_life,
-	&calls_read,    &calls_event, &calls_console, &calls_metadata, NULL,
+	&calls_connect, &calls_node,    &calls_lookup,   &calls_define,  &calls_life, &calls_read,
+	&calls_event,   &calls_console, &calls_metadata, &calls_network, NULL,
 };
 
 /* --- options --- */
@@ -174,6 +175,9 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->starters = driver_lodge_threads();
 	daemon->guests = guests_new(daemon);
 	guests_load(daemon->guests);
+	daemon->networks = networks_open(daemon, error);
+	if (!daemon->networks)
+		return false;
 	daemon->server = rpc_server_new(&server);
 	if (!sockets_listen(daemon, error))
 		return false;
@@ -188,6 +192,7 @@ static void finish(struct daemon *daemon)
 	if (daemon->starters) /* starts that are under way come to their end, and are found again */
 		g_thread_pool_free(daemon->starters, TRUE, TRUE);
 	guests_free(daemon->guests);
+	keeper_free(daemon->networks);
 	store_free(daemon->store);
 	if (daemon->loop)
 		g_main_loop_unref(daemon->loop);

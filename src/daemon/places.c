@@ -61,14 +61,17 @@ static void of_session(struct places *p)
 
 static bool make_all(struct places *p, GError **error)
 {
-	g_autofree char *sockets = g_path_get_dirname(p->socket);
+	g_autofree char *sockets = g_path_get_dirname(p->socket), *marks = NULL;
 
 	p->domains = g_build_filename(p->state, "domains", NULL);
 	p->autostart = g_build_filename(p->state, "autostart", NULL);
 	p->running = g_build_filename(p->state, "running", NULL);
+	p->networks = g_build_filename(p->state, "networks", NULL);
+	marks = g_build_filename(p->networks, "autostart", NULL);
 	p->guests = g_build_filename(p->run, "guests", NULL);
 	return make(p->state, 0700, error) && make(p->domains, 0700, error) &&
 	       make(p->autostart, 0700, error) && make(p->running, 0700, error) &&
+	       make(p->networks, 0700, error) && make(marks, 0700, error) &&
 	       make(p->run, 0755, error) && make(p->guests, 0700, error) &&
 	       make(p->log, 0700, error) && make(p->cache, 0700, error) &&
 	       make(sockets, p->kind == PLACES_SESSION ? 0700 : 0755, error);
@@ -91,6 +94,7 @@ void places_close(struct places *places)
 	g_free(places->domains);
 	g_free(places->autostart);
 	g_free(places->running);
+	g_free(places->networks);
 	g_free(places->run);
 	g_free(places->guests);
 	g_free(places->log);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is kept beside guests, each by its XML with a name and a uuid: networks, storage pools.
+ *
+ *   DIRECTORY/UUID.xml          a definition, as it was completed
+ *   DIRECTORY/autostart/UUID    it starts with lodged
+ *
+ * A keeper has all of one kind. What a client is told is kept: changes are answered when the store
+ * has them, and until then that object is not changed again. What an object does is not known here
+ * but by its kind's owner.
+ *
+ * All of it belongs to the main loop.
+ */
+#ifndef LODGE_DAEMON_KEPT_H
+#define LODGE_DAEMON_KEPT_H
+
+#include "daemon/daemon.h"
+#include "daemon/guest.h"
+
+#include <libxml/tree.h>
+
+#define KEPT_MAX 16384 /* what one answer of the protocol lists */
+
+struct kept;
+
+struct kept_kind {
+	const char *root; /* the element of its XML */
+	const char *noun; /* in messages: "network" */
+	/* Completes what was read; false: it is none. */
+	bool (*complete)(xmlDoc *doc, GError **error);
+	/* May a known one get this definition? NULL: always. */
+	bool (*may_become)(const struct kept *kept, const xmlDoc *doc, GError **error);
+	/* Frees what hangs off it; NULL: nothing does. */
+	void (*free_data)(void *data);
+};
+
+struct kept {
+	struct keeper *keeper;
+	unsigned references;
+	u8 uuid[UUID_BYTES];
+	char *uuid_text, *name;
+	xmlDoc *doc;
+	bool listed, persistent, autostart, active;
+	bool fixed;  /* belongs to lodged itself: there is no file, and no change */
+	bool saving; /* its definition is being written */
+	void *data;  /* its owner's */
+};
+
+struct keeper {
+	struct daemon *daemon;
+	const struct kept_kind *kind;
+	char *directory, *marks;
+	GHashTable *by_uuid; /* uuid_text -> struct kept, referenced */
+	GHashTable *by_name;
+};
+
+/* @error is NULL when the change is kept. */
+typedef void kept_done(struct kept *kept, const GError *error, void *opaque);
+
+struct keeper *keeper_new(struct daemon *daemon, const struct kept_kind *kind,
+			  const char *directory);
+/* Reads the directory; what is wrong in it is logged and left alone. */
+void keeper_load(struct keeper *keeper);
+/* NULL is ignored. */
+void keeper_free(struct keeper *keeper);
+
+struct kept *keeper_find_uuid(const struct keeper *keeper, const u8 uuid[UUID_BYTES]);
+struct kept *keeper_find_name(const struct keeper *keeper, const char *name);
+/* All of them, by name; the caller unrefs the array. */
+GPtrArray *keeper_all(const struct keeper *keeper);
+
+/* Reads and completes XML of a client; the caller frees it. */
+xmlDoc *kept_read(const struct kept_kind *kind, const char *xml, GError **error);
+/* The object that @doc, which it takes over, is of: one that has it already, or a new one that is
+ * not listed yet. The caller unrefs it. NULL with @error set: names collide. */
+struct kept *kept_find_or_make(struct keeper *keeper, xmlDoc *doc, GError **error);
+void kept_list(struct kept *kept);
+/* Clients do not find it any more. */
+void kept_unlist(struct kept *kept);
+struct kept *kept_ref(struct kept *kept);
+void kept_unref(struct kept *kept);
+
+/* Gives an object, which may be new, the definition @doc, which it takes over. False with @error
+ * set when that cannot be; else @done follows. */
+bool kept_define(struct keeper *keeper, xmlDoc *doc, kept_done *done, void *opaque, GError **error);
+bool kept_undefine(struct kept *kept, kept_done *done, void *opaque, GError **error);
+bool kept_set_autostart(struct kept *kept, bool autostart, kept_done *done, void *opaque,
+			GError **error);
+
+/* The flags of lists are alike for all kinds (VIR_CONNECT_LIST_NETWORKS_*, ..._STORAGE_POOLS_*). */
+#define KEPT_FILTERS 0x3f
+bool kept_matches(const struct kept *kept, u32 flags);
+
+#endif
