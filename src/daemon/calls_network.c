@@ -256,7 +256,7 @@ static void define(struct rpc_call *call, const char *xml)
 {
 	struct keeper *keeper = networks(call);
 	GError *error = NULL;
-	xmlDoc *doc = kept_read(keeper->kind, xml, &error);
+	xmlDoc *doc = kept_read(keeper, xml, &error);
 
 	if (!doc || !kept_define(keeper, doc, done_define, call, &error))
 		fail_call(call, error);
@@ -308,7 +308,7 @@ static void create(struct rpc_call *call, const struct rpc_network_create_args *
 static void create_transient(struct rpc_call *call, const char *xml)
 {
 	GError *error = NULL;
-	xmlDoc *doc = kept_read(networks(call)->kind, xml, &error);
+	xmlDoc *doc = kept_read(networks(call), xml, &error);
 
 	if (!doc) {
 		fail_call(call, error);

@@ -55,14 +55,18 @@ static char *canonical_uuid(const char *given)
 
 static bool complete_uuid(const struct kept_kind *kind, xmlNode *root, GError **error)
 {
-	const char *given = xml_text(xml_child(root, "uuid"));
+	xmlNode *node = xml_child(root, "uuid");
+	const char *given = xml_text(node);
 	g_autofree char *uuid = given && *given ? canonical_uuid(given) : g_uuid_string_random();
 
 	if (!uuid)
 		return refuse(error, VIR_ERR_XML_ERROR,
 			      "the <uuid> of a %s has 32 hexadecimal digits, and '%s' has not",
 			      kind->noun, given);
-	xml_set_text(xml_ensure(root, "uuid"), uuid);
+	if (!node) /* behind the name, where readers look for it */
+		node = xmlAddNextSibling(xml_child(root, "name"),
+					 xmlNewNode(NULL, BAD_CAST "uuid"));
+	xml_set_text(node, uuid);
 	return true;
 }
 
@@ -84,9 +88,10 @@ static bool check_name(const struct kept_kind *kind, const xmlNode *root, GError
 	return true;
 }
 
-static xmlDoc *read_xml(const struct kept_kind *kind, const char *xml, size_t length,
+static xmlDoc *read_xml(const struct keeper *keeper, const char *xml, size_t length,
 			const char *file, GError **error)
 {
+	const struct kept_kind *kind = keeper->kind;
 	xmlDoc *doc = xml_read(xml, length, file, error);
 	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
 	bool good = root;
@@ -95,17 +100,17 @@ static xmlDoc *read_xml(const struct kept_kind *kind, const char *xml, size_t le
 		good = refuse(error, VIR_ERR_XML_ERROR, "the XML of a %s is a <%s>, not a <%s>",
 			      kind->noun, kind->root, (const char *)root->name);
 	if (good && check_name(kind, root, error) && complete_uuid(kind, root, error) &&
-	    kind->complete(doc, error))
+	    kind->complete(keeper, doc, error))
 		return doc;
 	xmlFreeDoc(doc);
 	return NULL;
 }
 
-xmlDoc *kept_read(const struct kept_kind *kind, const char *xml, GError **error)
+xmlDoc *kept_read(const struct keeper *keeper, const char *xml, GError **error)
 {
-	g_autofree char *file = g_strdup_printf("%s XML", kind->noun);
+	g_autofree char *file = g_strdup_printf("%s XML", keeper->kind->noun);
 
-	return read_xml(kind, xml, strlen(xml), file, error);
+	return read_xml(keeper, xml, strlen(xml), file, error);
 }
 
 /* --- objects --- */
@@ -437,7 +442,7 @@ static void load_one(struct keeper *keeper, const char *file)
 	gsize length;
 
 	if (g_file_get_contents(path, &text, &length, &error))
-		doc = read_xml(keeper->kind, text, length, path, &error);
+		doc = read_xml(keeper, text, length, path, &error);
 	if (!doc) {
 		log_error("lodged", "a definition is left alone: %s", error->message);
 		g_error_free(error);

@@ -22,12 +22,13 @@
 #define KEPT_MAX 16384 /* what one answer of the protocol lists */
 
 struct kept;
+struct keeper;
 
 struct kept_kind {
 	const char *root; /* the element of its XML */
 	const char *noun; /* in messages: "network" */
 	/* Completes what was read; false: it is none. */
-	bool (*complete)(xmlDoc *doc, GError **error);
+	bool (*complete)(const struct keeper *keeper, xmlDoc *doc, GError **error);
 	/* May a known one get this definition? NULL: always. */
 	bool (*may_become)(const struct kept *kept, const xmlDoc *doc, GError **error);
 	/* Frees what hangs off it; NULL: nothing does. */
@@ -70,7 +71,7 @@ struct kept *keeper_find_name(const struct keeper *keeper, const char *name);
 GPtrArray *keeper_all(const struct keeper *keeper);
 
 /* Reads and completes XML of a client; the caller frees it. */
-xmlDoc *kept_read(const struct kept_kind *kind, const char *xml, GError **error);
+xmlDoc *kept_read(const struct keeper *keeper, const char *xml, GError **error);
 /* The object that @doc, which it takes over, is of: one that has it already, or a new one that is
  * not listed yet. The caller unrefs it. NULL with @error set: names collide. */
 struct kept *kept_find_or_make(struct keeper *keeper, xmlDoc *doc, GError **error);

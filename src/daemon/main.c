@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "daemon/guest.h"
 #include "daemon/networks.h"
+#include "daemon/pools.h"
 #include "daemon/store.h"
 
 #include <errno.h>
@@ -18,8 +19,9 @@
 #define EXIT_USAGE 2
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect, &calls_node,    &calls_lookup,   &calls_define,  &calls_life, &calls_read,
-	&calls_event,   &calls_console, &calls_metadata, &calls_network, NULL,
+	&calls_connect, &calls_node,   &calls_lookup,  &calls_define,   &calls_life,
+	&calls_read,    &calls_event,  &calls_console, &calls_metadata, &calls_network,
+	&calls_pool,    &calls_volume, NULL,
 };
 
 /* --- options --- */
@@ -178,6 +180,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->networks = networks_open(daemon, error);
 	if (!daemon->networks)
 		return false;
+	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
 	if (!sockets_listen(daemon, error))
 		return false;
@@ -192,6 +195,7 @@ static void finish(struct daemon *daemon)
 	if (daemon->starters) /* starts that are under way come to their end, and are found again */
 		g_thread_pool_free(daemon->starters, TRUE, TRUE);
 	guests_free(daemon->guests);
+	pools_close(daemon->pools);
 	keeper_free(daemon->networks);
 	store_free(daemon->store);
 	if (daemon->loop)

@@ -28,7 +28,7 @@ static const char default_network[] =
 	"</ip>"
 	"</network>";
 
-static bool complete(xmlDoc *doc, GError **error)
+static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 {
 	xml_unset(xmlDocGetRootElement(doc), "connections"); /* how many use a running one */
 	return true;
@@ -60,7 +60,7 @@ static bool add_default(struct keeper *keeper, GError **error)
 {
 	g_autofree char *uuid = default_uuid(keeper->daemon, error);
 	g_autofree char *xml = uuid ? g_strdup_printf(default_network, uuid) : NULL;
-	xmlDoc *doc = xml ? kept_read(keeper->kind, xml, error) : NULL;
+	xmlDoc *doc = xml ? kept_read(keeper, xml, error) : NULL;
 	struct kept *kept = doc ? kept_find_or_make(keeper, doc, error) : NULL;
 
 	if (!kept)

@@ -122,6 +122,18 @@ static gboolean answer(gpointer opaque)
 	return G_SOURCE_REMOVE;
 }
 
+/* Has the answer given on the store's context, and on no other thread: not even while nothing runs
+ * there yet. */
+static void post(struct store *store, struct job *job)
+{
+	GSource *source = g_idle_source_new();
+
+	g_source_set_priority(source, G_PRIORITY_DEFAULT);
+	g_source_set_callback(source, answer, job, NULL);
+	g_source_attach(source, store->context);
+	g_source_unref(source);
+}
+
 /* A directory that cannot be written keeps none of its files. */
 static void sync_directories(GPtrArray *batch)
 {
@@ -168,8 +180,7 @@ static void *store_thread(void *opaque)
 		}
 		sync_directories(batch);
 		for (guint i = 0; i < batch->len; i++)
-			g_main_context_invoke_full(store->context, G_PRIORITY_DEFAULT, answer,
-						   batch->pdata[i], NULL);
+			post(store, batch->pdata[i]);
 	}
 	g_ptr_array_unref(batch);
 	return NULL;

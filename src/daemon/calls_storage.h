@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the calls about pools and those about volumes share. */
+#ifndef LODGE_DAEMON_CALLS_STORAGE_H
+#define LODGE_DAEMON_CALLS_STORAGE_H
+
+#include "daemon/pools.h"
+#include "rpc_constants.h"
+#include "rpc_protocol.h"
+
+struct keeper *call_pools(const struct rpc_call *call);
+/* The active pool that @pool names; NULL: the call has been failed. */
+struct kept *call_pool_active(struct rpc_call *call, const struct rpc_storage_pool *pool);
+/* @kept as clients are told of it. */
+struct rpc_storage_pool call_pool_told(struct rpc_call *call, const struct kept *kept);
+/* Answers a call that returns nothing, when its job is done. */
+void call_job_done(struct pool_job *job);
+
+#endif

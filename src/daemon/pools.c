@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Storage pools. See pools.h. */
+#include "daemon/pools.h"
+
+#include "base/log.h"
+#include "daemon/store.h"
+#include "domain/xml.h"
+#include "rpc_constants.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define THREADS         8
+#define JOBS_MAX        1024 /* of one pool, that wait */
+#define STARTUP_SECONDS 5    /* that lodged's start waits for disks */
+
+struct pool {
+	struct storage_scan scan;
+	GQueue waiting; /* struct pool_job */
+	bool running;   /* one of its jobs is on a thread */
+};
+
+static void free_scan(struct storage_scan *scan)
+{
+	if (scan->volumes)
+		g_ptr_array_unref(scan->volumes);
+	*scan = (struct storage_scan){ 0 };
+}
+
+static void free_pool(void *opaque)
+{
+	struct pool *pool = opaque;
+
+	free_scan(&pool->scan);
+	g_free(pool);
+}
+
+static struct pool *pool_of(struct kept *kept)
+{
+	if (!kept->data) {
+		struct pool *pool = g_new0(struct pool, 1);
+
+		g_queue_init(&pool->waiting);
+		kept->data = pool;
+	}
+	return kept->data;
+}
+
+/* --- definitions --- */
+
+static const char *target_of(const xmlDoc *doc)
+{
+	return xml_text(xml_find(xmlDocGetRootElement(doc), "target/path"));
+}
+
+const char *pool_target(const struct kept *kept)
+{
+	return target_of(kept->doc);
+}
+
+char *pool_canonical_path(const char *given)
+{
+	while (given[0] == '/' && given[1] == '/') /* which POSIX lets mean something else */
+		given++;
+	return g_canonicalize_filename(given, "/");
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+	size_t length = strlen(folder);
+
+	return !strncmp(path, folder, length) && (!path[length] || path[length] == '/');
+}
+
+/* Volumes are made and removed there: never among what the host or lodged itself lives on. */
+static bool check_folder(const struct places *places, const char *path, GError **error)
+{
+	const char *const never[] = { "/dev",      "/proc",     "/sys",       places->state,
+				      places->run, places->log, places->cache };
+	g_autofree char *images = g_build_filename(places->state, "images", NULL);
+
+	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+		if (!is_below(path, never[i]) || is_below(path, images))
+			continue;
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_CONFIG_UNSUPPORTED,
+			    "%s cannot be a pool: %s is no place for volumes; use another folder",
+			    path, never[i]);
+		return false;
+	}
+	return true;
+}
+
+static bool refuse_xml(GError **error, int code, const char *text)
+{
+	g_set_error_literal(error, DAEMON_ERROR, code, text);
+	return false;
+}
+
+static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
+{
+	static const char *const found[] = { "capacity", "allocation", "available" };
+	xmlNode *root = xmlDocGetRootElement(doc), *node;
+	const char *given = target_of(doc);
+	g_autofree char *path = NULL;
+
+	if (!xml_attr_is(root, "type", "dir"))
+		return refuse_xml(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				  "only storage pools of type 'dir' are in this version");
+	if (!given || *given != '/')
+		return refuse_xml(error, VIR_ERR_XML_ERROR,
+				  "the <path> of the pool's <target> must be absolute");
+	if (g_str_has_suffix(given, "/..") || strstr(given, "/../"))
+		return refuse_xml(error, VIR_ERR_XML_ERROR,
+				  "the <path> of the pool's <target> must have no '..'");
+	path = pool_canonical_path(given);
+	if (!check_folder(&keeper->daemon->places, path, error))
+		return false;
+	xml_set_text(xml_find(root, "target/path"), path);
+	for (size_t i = 0; i < ARRAY_LEN(found); i++) /* is told, and not defined */
+		while ((node = xml_child(root, found[i])))
+			xml_remove(node);
+	return true;
+}
+
+static bool may_become(const struct kept *kept, const xmlDoc *doc, GError **error)
+{
+	if (!kept->active || !strcmp(pool_target(kept), target_of(doc)))
+		return true;
+	g_set_error(error, DAEMON_ERROR, VIR_ERR_OPERATION_INVALID,
+		    "Requested operation is not valid: storage pool '%s' is active, and its target "
+		    "cannot become another; stop it first",
+		    kept->name);
+	return false;
+}
+
+static const struct kept_kind pool_kind = {
+	.root = "pool",
+	.noun = "storage pool",
+	.complete = complete,
+	.may_become = may_become,
+	.free_data = free_pool,
+};
+
+struct kept *pool_conflict(const struct keeper *keeper, const xmlDoc *doc)
+{
+	const char *uuid = xml_text(xml_child(xmlDocGetRootElement(doc), "uuid"));
+	GHashTableIter iter;
+	gpointer other;
+
+	g_hash_table_iter_init(&iter, keeper->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &other)) {
+		struct kept *kept = other;
+
+		if (strcmp(kept->uuid_text, uuid) && !strcmp(pool_target(kept), target_of(doc)))
+			return kept;
+	}
+	return NULL;
+}
+
+/* --- jobs --- */
+
+struct pool_job *pool_job_new(struct kept *kept, struct rpc_call *call, const char *name)
+{
+	struct pool_job *job = g_new0(struct pool_job, 1);
+
+	job->kept = kept_ref(kept);
+	job->call = call;
+	job->folder = g_strdup(pool_target(kept));
+	job->name = g_strdup(name);
+	return job;
+}
+
+static void free_job(struct pool_job *job)
+{
+	free_scan(&job->scan);
+	volume_free(job->volume);
+	g_clear_error(&job->error);
+	g_free(job->from_folder);
+	g_free(job->from_name);
+	g_free(job->folder);
+	g_free(job->name);
+	kept_unref(job->kept);
+	g_free(job);
+}
+
+static void run_next(struct kept *kept)
+{
+	struct pool *pool = pool_of(kept);
+	struct pool_job *job = pool->running ? NULL : g_queue_pop_head(&pool->waiting);
+
+	if (!job)
+		return;
+	pool->running = true;
+	g_thread_pool_push(kept->keeper->daemon->storage, job, NULL);
+}
+
+/* On the main loop again. */
+static gboolean come_back(gpointer opaque)
+{
+	struct pool_job *job = opaque;
+	struct kept *kept = kept_ref(job->kept);
+
+	pool_of(kept)->running = false;
+	run_next(kept);
+	job->finish(job);
+	if (!job->held)
+		free_job(job);
+	kept_unref(kept);
+	return G_SOURCE_REMOVE;
+}
+
+static void run_on_thread(gpointer opaque, gpointer unused)
+{
+	struct pool_job *job = opaque;
+	GSource *source = g_idle_source_new();
+
+	job->work(job);
+	g_source_set_priority(source, G_PRIORITY_DEFAULT);
+	g_source_set_callback(source, come_back, job, NULL);
+	g_source_attach(source, NULL);
+	g_source_unref(source);
+}
+
+void pool_run(struct pool_job *job)
+{
+	struct kept *kept = job->kept;
+
+	if (pool_of(kept)->waiting.length >= JOBS_MAX) {
+		g_set_error(&job->error, DAEMON_ERROR, VIR_ERR_RESOURCE_BUSY,
+			    "too much is asked of storage pool '%s' at a time; try again",
+			    kept->name);
+		job->finish(job);
+		free_job(job);
+		return;
+	}
+	g_queue_push_tail(&pool_of(kept)->waiting, job);
+	run_next(kept);
+}
+
+/* --- active or not --- */
+
+static char *active_path(const struct kept *kept)
+{
+	g_autofree char *file = g_strconcat(kept->uuid_text, ".xml", NULL);
+
+	return g_build_filename(kept->keeper->daemon->places.pools_active, file, NULL);
+}
+
+static void work_start(struct pool_job *job)
+{
+	char *real;
+
+	if (job->build && !storage_make_folder(job->folder, job->mode, &job->error))
+		return;
+	real = storage_real_path(job->folder, &job->error);
+	if (!real)
+		return;
+	/* where links lead counts, not only what was written */
+	if (check_folder(&job->kept->keeper->daemon->places, real, &job->error))
+		storage_scan(job->folder, &job->scan, &job->error);
+	free(real);
+}
+
+static void stop_now(struct kept *kept)
+{
+	kept->active = false;
+	free_scan(&pool_of(kept)->scan);
+	if (!kept->persistent)
+		kept_unlist(kept);
+}
+
+static void start_kept(const GError *error, void *opaque)
+{
+	struct pool_job *job = opaque;
+
+	if (error) {
+		job->error = g_error_copy(error);
+		if (job->kept->active)
+			stop_now(job->kept);
+	}
+	job->answer(job);
+	free_job(job);
+}
+
+/* What was found may have become out of date meanwhile. */
+static void check_start(struct pool_job *job)
+{
+	const struct kept *kept = job->kept;
+
+	if (job->error)
+		return;
+	if (kept->active)
+		g_set_error(&job->error, DAEMON_ERROR, VIR_ERR_OPERATION_INVALID,
+			    "Requested operation is not valid: storage pool '%s' is already active",
+			    kept->name);
+	else if (!kept->listed || strcmp(job->folder, pool_target(kept)))
+		g_set_error(&job->error, DAEMON_ERROR, VIR_ERR_OPERATION_INVALID,
+			    "Requested operation is not valid: storage pool '%s' was changed while "
+			    "it was started",
+			    kept->name);
+}
+
+static void finish_start(struct pool_job *job)
+{
+	struct kept *kept = job->kept;
+	g_autofree char *path = active_path(kept);
+
+	check_start(job);
+	if (job->error) {
+		if (!kept->persistent && !kept->active)
+			kept_unlist(kept);
+		job->answer(job);
+		return;
+	}
+	kept->active = true;
+	pool_take_scan(job);
+	job->held = true;
+	store_write(kept->keeper->daemon->store, path, xml_write(xmlDocGetRootElement(kept->doc)),
+		    start_kept, job);
+}
+
+void pool_start(struct pool_job *job)
+{
+	job->work = work_start;
+	job->finish = finish_start;
+	pool_run(job);
+}
+
+struct stopping {
+	struct kept *kept;
+	kept_done *done;
+	void *opaque;
+};
+
+static void stop_kept(const GError *error, void *opaque)
+{
+	struct stopping *stopping = opaque;
+
+	stopping->done(stopping->kept, error, stopping->opaque);
+	kept_unref(stopping->kept);
+	g_free(stopping);
+}
+
+void pool_stop(struct kept *kept, kept_done *done, void *opaque)
+{
+	g_autofree char *path = active_path(kept);
+	struct stopping *stopping = g_new0(struct stopping, 1);
+
+	stopping->kept = kept_ref(kept);
+	stopping->done = done;
+	stopping->opaque = opaque;
+	stop_now(kept);
+	store_remove(kept->keeper->daemon->store, path, stop_kept, stopping);
+}
+
+/* --- what was found --- */
+
+const struct storage_scan *pool_scan(const struct kept *kept)
+{
+	const struct pool *pool = kept->data;
+
+	return kept->active && pool ? &pool->scan : NULL;
+}
+
+static bool find_index(const struct kept *kept, const char *name, guint *index)
+{
+	const struct storage_scan *scan = pool_scan(kept);
+
+	for (guint i = 0; scan && i < scan->volumes->len; i++) {
+		if (strcmp(((struct volume *)scan->volumes->pdata[i])->name, name))
+			continue;
+		*index = i;
+		return true;
+	}
+	return false;
+}
+
+struct volume *pool_find_volume(const struct kept *kept, const char *name)
+{
+	guint index;
+
+	return find_index(kept, name, &index) ? pool_scan(kept)->volumes->pdata[index] : NULL;
+}
+
+void pool_take_scan(struct pool_job *job)
+{
+	struct pool *pool = pool_of(job->kept);
+
+	if (!job->kept->active)
+		return;
+	free_scan(&pool->scan);
+	pool->scan = job->scan;
+	job->scan.volumes = NULL;
+}
+
+void pool_forget_volume(struct kept *kept, const char *name)
+{
+	guint index;
+
+	if (find_index(kept, name, &index))
+		g_ptr_array_remove_index(pool_of(kept)->scan.volumes, index);
+}
+
+void pool_take_volume(struct pool_job *job)
+{
+	struct storage_scan *scan = &pool_of(job->kept)->scan;
+	guint at = 0;
+
+	if (!job->kept->active)
+		return;
+	pool_forget_volume(job->kept, job->volume->name);
+	while (at < scan->volumes->len &&
+	       strcmp(((struct volume *)scan->volumes->pdata[at])->name, job->volume->name) < 0)
+		at++;
+	g_ptr_array_insert(scan->volumes, at, g_steal_pointer(&job->volume));
+}
+
+struct kept *pool_of_path(const struct keeper *keeper, const char *path, const char **name)
+{
+	g_autofree char *folder = g_path_get_dirname(path);
+	const char *slash = strrchr(path, '/');
+	GHashTableIter iter;
+	gpointer kept;
+
+	if (!slash)
+		return NULL;
+	*name = slash + 1;
+	g_hash_table_iter_init(&iter, keeper->by_uuid);
+	while (g_hash_table_iter_next(&iter, NULL, &kept))
+		if (!strcmp(pool_target(kept), folder) && pool_find_volume(kept, *name))
+			return kept;
+	return NULL;
+}
+
+/* --- lodged starts and ends --- */
+
+struct startup {
+	GMainLoop *loop;
+	unsigned left; /* pools that are being started, and the one who waits */
+};
+
+static void leave(struct startup *startup)
+{
+	if (--startup->left == 1)
+		g_main_loop_quit(startup->loop);
+	if (startup->left)
+		return;
+	g_main_loop_unref(startup->loop);
+	g_free(startup);
+}
+
+static void answer_startup(struct pool_job *job)
+{
+	if (job->error)
+		log_error("lodged", "storage pool %s does not start: %s", job->kept->name,
+			  job->error->message);
+	leave(job->startup);
+}
+
+static void start_again(struct kept *kept, struct startup *startup)
+{
+	struct pool_job *job = pool_job_new(kept, NULL, NULL);
+
+	startup->left++;
+	job->startup = startup;
+	job->answer = answer_startup;
+	pool_start(job);
+}
+
+/* The pool that was active by that file: a known one, or one that was created without being kept.
+ */
+static struct kept *was_active(struct keeper *keeper, const char *path)
+{
+	g_autofree char *text = NULL;
+	GError *error = NULL;
+	struct kept *kept = NULL;
+	xmlDoc *doc = NULL;
+
+	if (g_file_get_contents(path, &text, NULL, &error))
+		doc = kept_read(keeper, text, &error);
+	if (doc)
+		kept = kept_find_or_make(keeper, doc, &error);
+	if (!kept) {
+		log_error("lodged", "the record of an active pool, %s, is left alone: %s", path,
+			  error->message);
+		g_error_free(error);
+		return NULL;
+	}
+	if (kept->doc != doc)
+		xmlFreeDoc(doc);
+	kept_list(kept);
+	return kept;
+}
+
+static void start_all(struct keeper *keeper, struct startup *startup)
+{
+	const char *directory = keeper->daemon->places.pools_active, *name;
+	GHashTable *done = g_hash_table_new(NULL, NULL);
+	GDir *dir = g_dir_open(directory, 0, NULL);
+	GPtrArray *all;
+
+	while (dir && (name = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(directory, name, NULL);
+		struct kept *kept =
+			g_str_has_suffix(name, ".xml") ? was_active(keeper, path) : NULL;
+
+		if (!kept)
+			continue;
+		if (g_hash_table_add(done, kept))
+			start_again(kept, startup);
+		kept_unref(kept);
+	}
+	if (dir)
+		g_dir_close(dir);
+	all = keeper_all(keeper);
+	for (guint i = 0; i < all->len; i++) {
+		struct kept *kept = all->pdata[i];
+
+		if (kept->autostart && !g_hash_table_contains(done, kept))
+			start_again(kept, startup);
+	}
+	g_ptr_array_unref(all);
+	g_hash_table_unref(done);
+}
+
+static gboolean is_late(gpointer opaque)
+{
+	g_main_loop_quit(opaque);
+	return G_SOURCE_CONTINUE;
+}
+
+struct keeper *pools_open(struct daemon *daemon)
+{
+	struct keeper *keeper = keeper_new(daemon, &pool_kind, daemon->places.pools);
+	struct startup *startup = g_new0(struct startup, 1);
+	guint timeout;
+
+	daemon->storage = g_thread_pool_new(run_on_thread, NULL, THREADS, FALSE, NULL);
+	keeper_load(keeper);
+	startup->loop = g_main_loop_new(NULL, FALSE);
+	startup->left = 1;
+	start_all(keeper, startup);
+	if (startup->left > 1) {
+		timeout = g_timeout_add_seconds(STARTUP_SECONDS, is_late, startup->loop);
+		g_main_loop_run(startup->loop);
+		g_source_remove(timeout);
+	}
+	leave(startup);
+	return keeper;
+}
+
+void pools_close(struct keeper *keeper)
+{
+	if (!keeper)
+		return;
+	g_thread_pool_free(keeper->daemon->storage, FALSE, TRUE);
+	keeper_free(keeper);
+}

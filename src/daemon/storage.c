@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A folder and its files. See storage.h. */
+#include "daemon/storage.h"
+
+#include "daemon/daemon.h"
+#include "rpc_constants.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define NAME_BYTES_MAX 255
+#define COPY_BYTES     (1u << 20)
+#define QCOW2_MAGIC    "QFI\xfb"
+#define QCOW2_SIZE_AT  24 /* a big-endian u64: QEMU's docs/interop/qcow2.txt, header */
+
+static bool fail(GError **error, int code, const char *doing, const char *folder, const char *name)
+{
+	int number = errno;
+
+	g_set_error(error, DAEMON_ERROR, code, "cannot %s %s%s%s: %s", doing, folder,
+		    name ? "/" : "", name ? name : "", g_strerror(number));
+	return false;
+}
+
+bool storage_name_is_good(const char *name)
+{
+	if (!*name || strlen(name) > NAME_BYTES_MAX || !strcmp(name, ".") || strstr(name, "..") ||
+	    !g_utf8_validate(name, -1, NULL))
+		return false;
+	for (const char *p = name; *p; p++)
+		if (*p == '/' || g_ascii_iscntrl(*p))
+			return false;
+	return true;
+}
+
+void volume_free(struct volume *volume)
+{
+	if (!volume)
+		return;
+	g_free(volume->name);
+	g_free(volume);
+}
+
+/* --- folders --- */
+
+static int open_folder(const char *folder, GError **error)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		fail(error, VIR_ERR_SYSTEM_ERROR, "open the folder", folder, NULL);
+	return fd;
+}
+
+char *storage_real_path(const char *folder, GError **error)
+{
+	int fd = open_folder(folder, error);
+	char *real;
+
+	if (fd < 0)
+		return NULL;
+	real = realpath(folder, NULL);
+	close(fd);
+	if (!real)
+		fail(error, VIR_ERR_SYSTEM_ERROR, "find", folder, NULL);
+	return real;
+}
+
+bool storage_make_folder(const char *folder, mode_t mode, GError **error)
+{
+	g_autofree char *above = g_path_get_dirname(folder);
+	int fd;
+
+	if (g_mkdir_with_parents(above, 0755))
+		return fail(error, VIR_ERR_SYSTEM_ERROR, "make the folder", above, NULL);
+	if (!mkdir(folder, 0700))
+		return !chmod(folder, mode) ||
+		       fail(error, VIR_ERR_SYSTEM_ERROR, "set the mode of", folder, NULL);
+	if (errno != EEXIST)
+		return fail(error, VIR_ERR_SYSTEM_ERROR, "make the folder", folder, NULL);
+	fd = open_folder(folder, error);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+bool storage_remove_folder(const char *folder, GError **error)
+{
+	return !rmdir(folder) ||
+	       fail(error, VIR_ERR_SYSTEM_ERROR, "remove the folder", folder, NULL);
+}
+
+/* --- one file --- */
+
+/* How large the disk in an image of the other format is; false: it is raw. */
+static bool is_qcow2(int fd, u64 *capacity)
+{
+	u8 head[QCOW2_SIZE_AT + 8];
+
+	if (pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, QCOW2_MAGIC, 4))
+		return false;
+	*capacity = 0;
+	for (unsigned i = 0; i < 8; i++)
+		*capacity = *capacity << 8 | head[QCOW2_SIZE_AT + i];
+	return true;
+}
+
+/* NULL: it is no plain file. @probe is a descriptor to read it by, or negative. */
+static struct volume *describe(const char *name, const struct stat *st, int probe)
+{
+	struct volume *volume;
+
+	if (!S_ISREG(st->st_mode))
+		return NULL;
+	volume = g_new0(struct volume, 1);
+	volume->name = g_strdup(name);
+	volume->st = *st;
+	volume->capacity = volume->length = st->st_size;
+	volume->allocated = (u64)st->st_blocks * 512;
+	volume->qcow2 = probe >= 0 && is_qcow2(probe, &volume->capacity);
+	return volume;
+}
+
+/* NULL without an error: it is gone, or nothing that is listed. A file that cannot be read is raw:
+ * nobody but its owner can tell. */
+static struct volume *look_in(int folder, const char *name)
+{
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct volume *volume = NULL;
+	struct stat st;
+
+	if (fd >= 0 ? !fstat(fd, &st) : !fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW))
+		volume = describe(name, &st, fd);
+	if (fd >= 0)
+		close(fd);
+	return volume;
+}
+
+struct volume *storage_look(const char *folder, const char *name, GError **error)
+{
+	int fd = open_folder(folder, error);
+	struct volume *volume;
+
+	if (fd < 0)
+		return NULL;
+	volume = look_in(fd, name);
+	close(fd);
+	if (!volume)
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_NO_STORAGE_VOL,
+			    "Storage volume not found: there is no file %s/%s any more", folder,
+			    name);
+	return volume;
+}
+
+/* Takes the space up to @bytes, which costs nothing where it is taken. */
+static bool allocate(int fd, u64 bytes)
+{
+	int number = bytes ? posix_fallocate(fd, 0, bytes) : 0;
+
+	errno = number;
+	return !number;
+}
+
+static bool copy_range(int from, int to, u8 *buffer, off_t at, off_t end)
+{
+	while (at < end) {
+		ssize_t n = pread(from, buffer, MIN(end - at, COPY_BYTES), at);
+		ssize_t done = 0;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return !n; /* it has become shorter meanwhile */
+		while (done < n) {
+			ssize_t more = pwrite(to, buffer + done, n - done, at + done);
+
+			if (more < 0 && errno != EINTR)
+				return false;
+			done += MAX(more, 0);
+		}
+		at += n;
+	}
+	return true;
+}
+
+/* Where @from has holes, @to stays as it is: new, and zero. */
+static bool copy_data(int from, int to)
+{
+	g_autofree u8 *buffer = g_malloc(COPY_BYTES);
+	off_t at = 0, end;
+
+	while ((at = lseek(from, at, SEEK_DATA)) >= 0) {
+		end = lseek(from, at, SEEK_HOLE);
+		if (end < 0 || !copy_range(from, to, buffer, at, end))
+			return false;
+		at = end;
+	}
+	return errno == ENXIO; /* no more data: lseek(2) */
+}
+
+/* A negative @from has nothing. */
+static bool fill(int fd, const struct storage_wish *wish, int from)
+{
+	u64 length = wish->capacity;
+	struct stat st;
+
+	if (from >= 0) {
+		if (fstat(from, &st))
+			return false;
+		length = MAX(length, (u64)st.st_size);
+	}
+	return !ftruncate(fd, length) && (from < 0 || copy_data(from, fd)) &&
+	       allocate(fd, MIN(wish->allocated, length)) &&
+	       ((wish->owner < 0 && wish->group < 0) || !fchown(fd, wish->owner, wish->group)) &&
+	       !fchmod(fd, wish->mode) && !fsync(fd);
+}
+
+/* Negative with @error set: it is no plain file. */
+static int open_source(const struct storage_source *source, GError **error)
+{
+	int at = open_folder(source->folder, error), fd;
+	struct stat st;
+
+	if (at < 0)
+		return -1;
+	fd = openat(at, source->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(at);
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode))
+		return fd;
+	g_set_error(error, DAEMON_ERROR, VIR_ERR_NO_STORAGE_VOL,
+		    "Storage volume not found: %s/%s is no file that can be read", source->folder,
+		    source->name);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static struct volume *create_from(const char *folder, const char *name,
+				  const struct storage_wish *wish, int from, GError **error)
+{
+	int at = open_folder(folder, error), fd;
+	struct volume *volume = NULL;
+	struct stat st;
+
+	if (at < 0)
+		return NULL;
+	fd = openat(at, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_STORAGE_VOL_EXIST,
+			    "storage volume '%s' exists already", name);
+	} else if (fd < 0) {
+		fail(error, VIR_ERR_SYSTEM_ERROR, "create", folder, name);
+	} else if (!fill(fd, wish, from) || fsync(at) || fstat(fd, &st)) {
+		fail(error, VIR_ERR_SYSTEM_ERROR, "create", folder, name);
+		unlinkat(at, name, 0);
+	} else {
+		volume = describe(name, &st, -1);
+	}
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	return volume;
+}
+
+struct volume *storage_create(const char *folder, const char *name, const struct storage_wish *wish,
+			      const struct storage_source *source, GError **error)
+{
+	int from = source ? open_source(source, error) : -1;
+	struct volume *volume = NULL;
+
+	if (from >= 0 || !source)
+		volume = create_from(folder, name, wish, from, error);
+	if (from >= 0)
+		close(from);
+	return volume;
+}
+
+bool storage_remove(const char *folder, const char *name, GError **error)
+{
+	int at = open_folder(folder, error);
+	bool good;
+
+	if (at < 0)
+		return false;
+	good = (!unlinkat(at, name, 0) || errno == ENOENT) && !fsync(at);
+	if (!good)
+		fail(error, VIR_ERR_SYSTEM_ERROR, "remove", folder, name);
+	close(at);
+	return good;
+}
+
+/* The length that @to asks for, of a file that is now @volume. */
+static bool new_length(const struct volume *volume, const struct storage_resize *to, u64 *length,
+		       GError **error)
+{
+	const char *wrong = NULL;
+
+	*length = to->bytes;
+	if (volume->qcow2)
+		wrong = "only raw volumes can be resized in this version";
+	else if (to->relative && to->shrink && to->bytes > volume->capacity)
+		wrong = "it is smaller than what is to be taken away";
+	else if (to->relative && to->shrink)
+		*length = volume->capacity - to->bytes;
+	else if (to->relative && __builtin_add_overflow(volume->capacity, to->bytes, length))
+		wrong = "it would be too large";
+	if (!wrong && *length > G_MAXINT64)
+		wrong = "it would be too large";
+	else if (!wrong && *length < volume->capacity && !to->shrink)
+		wrong = "it would be smaller than it is; ask to shrink it";
+	else if (!wrong && *length < volume->capacity && *length < volume->allocated)
+		wrong = "it would be smaller than what is allocated in it";
+	if (wrong)
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_INVALID_ARG,
+			    "volume '%s' is not resized: %s", volume->name, wrong);
+	return !wrong;
+}
+
+static bool resize_open(int fd, const char *folder, const char *name,
+			const struct storage_resize *to, GError **error)
+{
+	struct volume *volume;
+	struct stat st;
+	bool good;
+	u64 length;
+
+	if (fstat(fd, &st))
+		return fail(error, VIR_ERR_SYSTEM_ERROR, "look at", folder, name);
+	volume = describe(name, &st, fd);
+	if (!volume) {
+		errno = EINVAL;
+		return fail(error, VIR_ERR_SYSTEM_ERROR, "resize", folder, name);
+	}
+	good = new_length(volume, to, &length, error);
+	if (good && (ftruncate(fd, length) || (to->allocate && !allocate(fd, length)) || fsync(fd)))
+		good = fail(error, VIR_ERR_SYSTEM_ERROR, "resize", folder, name);
+	volume_free(volume);
+	return good;
+}
+
+struct volume *storage_resize(const char *folder, const char *name, const struct storage_resize *to,
+			      GError **error)
+{
+	int at = open_folder(folder, error), fd;
+	struct volume *volume = NULL;
+
+	if (at < 0)
+		return NULL;
+	fd = openat(at, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		fail(error, VIR_ERR_SYSTEM_ERROR, "open", folder, name);
+	else if (resize_open(fd, folder, name, to, error))
+		volume = look_in(at, name);
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	if (!volume && error && !*error)
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_NO_STORAGE_VOL,
+			    "Storage volume not found: there is no file %s/%s any more", folder,
+			    name);
+	return volume;
+}
+
+/* --- all files --- */
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+	const struct volume *one = *(struct volume *const *)a, *two = *(struct volume *const *)b;
+
+	return strcmp(one->name, two->name);
+}
+
+bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
+{
+	int fd = open_folder(folder, error);
+	struct statvfs fs;
+	const char *name;
+	GDir *dir;
+
+	if (fd < 0)
+		return false;
+	if (fstatvfs(fd, &fs) || !(dir = g_dir_open(folder, 0, error))) {
+		if (!*error)
+			fail(error, VIR_ERR_SYSTEM_ERROR, "look into", folder, NULL);
+		close(fd);
+		return false;
+	}
+	scan->capacity = (u64)fs.f_blocks * fs.f_frsize;
+	scan->available = (u64)fs.f_bfree * fs.f_frsize;
+	scan->allocated = scan->capacity - scan->available;
+	scan->volumes = g_ptr_array_new_with_free_func((GDestroyNotify)volume_free);
+	while (scan->volumes->len < STORAGE_FILES_MAX && (name = g_dir_read_name(dir))) {
+		struct volume *volume = storage_name_is_good(name) ? look_in(fd, name) : NULL;
+
+		if (volume)
+			g_ptr_array_add(scan->volumes, volume);
+	}
+	g_ptr_array_sort(scan->volumes, compare_names);
+	g_dir_close(dir);
+	close(fd);
+	return true;
+}
