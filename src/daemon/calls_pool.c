@@ -484,8 +484,10 @@ static void work_refresh(struct pool_job *job)
 
 static void finish_refresh(struct pool_job *job)
 {
-	if (!job->error)
+	if (!job->error) {
 		pool_take_scan(job);
+		events_kept(job->kept, VIR_STORAGE_POOL_EVENT_ID_REFRESH, 0);
+	}
 	call_job_done(job);
 }
 

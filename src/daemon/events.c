@@ -4,7 +4,7 @@
  * a number, which the event then carries; clients of old register without and get old messages.
  * Every event of libvirt's can be registered for; sent are those that happen here.
  */
-#include "daemon/guest.h"
+#include "daemon/kept.h"
 #include "rpc_constants.h"
 #include "rpc_protocol.h"
 
@@ -13,6 +13,7 @@
 #define REGISTRATIONS_MAX 1024
 
 struct registration {
+	enum event_object object;
 	int id, event;
 	bool one, old;
 	u8 uuid[UUID_BYTES]; /* of one */
@@ -42,8 +43,10 @@ void events_join(struct rpc_client *client)
 /* --- sending --- */
 
 struct event {
-	int event; /* VIR_DOMAIN_EVENT_ID_* */
-	struct guest *guest;
+	enum event_object object;
+	int event; /* VIR_DOMAIN_EVENT_ID_* and the like */
+	const u8 *uuid;
+	char *name;
 	struct rpc_domain dom;
 	int type, detail; /* of a lifecycle event */
 };
@@ -76,6 +79,42 @@ static void send_reboot(struct rpc_client *client, const struct registration *r,
 		rpc_event_domain_event_callback_reboot(client, &args);
 }
 
+static void send_network(struct rpc_client *client, const struct registration *r,
+			 const struct event *event)
+{
+	struct rpc_network_event_lifecycle_args args = { .callbackID = r->id,
+							 .net.name = event->name,
+							 .event = event->type };
+
+	memcpy(args.net.uuid, event->uuid, UUID_BYTES);
+	rpc_event_network_event_lifecycle(client, &args);
+}
+
+static void send_pool(struct rpc_client *client, const struct registration *r,
+		      const struct event *event)
+{
+	struct rpc_storage_pool_event_lifecycle_args args = { .callbackID = r->id,
+							      .pool.name = event->name,
+							      .event = event->type };
+	struct rpc_storage_pool_event_refresh_args refresh = { .callbackID = r->id };
+
+	memcpy(args.pool.uuid, event->uuid, UUID_BYTES);
+	refresh.pool = args.pool;
+	if (event->event == VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE)
+		rpc_event_storage_pool_event_lifecycle(client, &args);
+	else
+		rpc_event_storage_pool_event_refresh(client, &refresh);
+}
+
+static void send_domain(struct rpc_client *client, const struct registration *r,
+			const struct event *event)
+{
+	if (event->event == VIR_DOMAIN_EVENT_ID_LIFECYCLE)
+		send_lifecycle(client, r, event);
+	else
+		send_reboot(client, r, event);
+}
+
 static void send_to(struct rpc_client *client, const struct event *event)
 {
 	struct connection *connection = rpc_client_data(client);
@@ -84,24 +123,22 @@ static void send_to(struct rpc_client *client, const struct event *event)
 		const struct registration *r =
 			&g_array_index(connection->registrations, struct registration, i);
 
-		if (r->event != event->event ||
-		    (r->one && memcmp(r->uuid, event->guest->uuid, UUID_BYTES)))
+		if (r->object != event->object || r->event != event->event ||
+		    (r->one && memcmp(r->uuid, event->uuid, UUID_BYTES)))
 			continue;
-		if (event->event == VIR_DOMAIN_EVENT_ID_LIFECYCLE)
-			send_lifecycle(client, r, event);
+		if (event->object == EVENT_OF_NETWORK)
+			send_network(client, r, event);
+		else if (event->object == EVENT_OF_POOL)
+			send_pool(client, r, event);
 		else
-			send_reboot(client, r, event);
+			send_domain(client, r, event);
 	}
 }
 
-static void send_all(struct guest *guest, struct event *event)
+static void send_all(const struct daemon *daemon, const struct event *event)
 {
-	GPtrArray *clients = guest->daemon->clients;
+	GPtrArray *clients = daemon->clients;
 
-	event->guest = guest;
-	event->dom.name = guest->name;
-	memcpy(event->dom.uuid, guest->uuid, UUID_BYTES);
-	event->dom.id = guest->id;
 	/* from the end: a client that does not read its events is closed, and leaves the list */
 	for (guint i = clients->len; i > 0; i--) {
 		struct rpc_client *client;
@@ -114,30 +151,53 @@ static void send_all(struct guest *guest, struct event *event)
 	}
 }
 
+static void send_of_guest(struct guest *guest, struct event *event)
+{
+	event->object = EVENT_OF_DOMAIN;
+	event->uuid = guest->uuid;
+	event->dom.name = guest->name;
+	memcpy(event->dom.uuid, guest->uuid, UUID_BYTES);
+	event->dom.id = guest->id;
+	send_all(guest->daemon, event);
+}
+
 void events_lifecycle(struct guest *guest, int type, int detail)
 {
 	struct event event = { .event = VIR_DOMAIN_EVENT_ID_LIFECYCLE,
 			       .type = type,
 			       .detail = detail };
 
-	send_all(guest, &event);
+	send_of_guest(guest, &event);
 }
 
 void events_reboot(struct guest *guest)
 {
 	struct event event = { .event = VIR_DOMAIN_EVENT_ID_REBOOT };
 
-	send_all(guest, &event);
+	send_of_guest(guest, &event);
+}
+
+void events_kept(const struct kept *kept, int number, int type)
+{
+	const struct event event = { .object = kept->keeper->kind->object,
+				     .event = number,
+				     .uuid = kept->uuid,
+				     .name = kept->name,
+				     .type = type };
+
+	send_all(kept->keeper->daemon, &event);
 }
 
 /* --- registering --- */
 
-static int add(struct rpc_call *call, int event, bool old, const struct rpc_domain *dom)
+/* Registers for @event, up to @last, of the object with @uuid or, if that is NULL, of all. */
+static int add(struct rpc_call *call, enum event_object object, int event, int last, bool old,
+	       const u8 *uuid)
 {
 	struct connection *connection = rpc_client_data(rpc_call_client(call));
-	struct registration r = { .event = event, .old = old, .one = dom };
+	struct registration r = { .object = object, .event = event, .old = old, .one = uuid };
 
-	if (event < 0 || event > VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE) {
+	if (event < 0 || event > last) {
 		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
 			      "there is no event number %d", event);
 		return -1;
@@ -149,15 +209,15 @@ static int add(struct rpc_call *call, int event, bool old, const struct rpc_doma
 			      REGISTRATIONS_MAX);
 		return -1;
 	}
-	if (dom)
-		memcpy(r.uuid, dom->uuid, UUID_BYTES);
+	if (uuid)
+		memcpy(r.uuid, uuid, UUID_BYTES);
 	r.id = ++connection->last_id;
 	g_array_append_val(connection->registrations, r);
 	return r.id;
 }
 
 /* Of clients of old, those that are for @event; else the one with that number. */
-static bool drop(struct rpc_call *call, int number, bool old)
+static bool drop(struct rpc_call *call, enum event_object object, int number, bool old)
 {
 	struct connection *connection = rpc_client_data(rpc_call_client(call));
 
@@ -165,7 +225,7 @@ static bool drop(struct rpc_call *call, int number, bool old)
 		const struct registration *r =
 			&g_array_index(connection->registrations, struct registration, i);
 
-		if (r->old != old || (old ? r->event : r->id) != number)
+		if (r->object != object || r->old != old || (old ? r->event : r->id) != number)
 			continue;
 		g_array_remove_index(connection->registrations, i);
 		return true;
@@ -175,13 +235,19 @@ static bool drop(struct rpc_call *call, int number, bool old)
 	return false;
 }
 
+static int add_domain(struct rpc_call *call, int event, bool old, const struct rpc_domain *dom)
+{
+	return add(call, EVENT_OF_DOMAIN, event, VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, old,
+		   dom ? dom->uuid : NULL);
+}
+
 static void
 callback_register_any(struct rpc_call *call,
 		      const struct rpc_connect_domain_event_callback_register_any_args *args)
 {
 	struct rpc_connect_domain_event_callback_register_any_ret ret;
 
-	ret.callbackID = add(call, args->eventID, false, args->dom);
+	ret.callbackID = add_domain(call, args->eventID, false, args->dom);
 	if (ret.callbackID >= 0)
 		rpc_reply_connect_domain_event_callback_register_any(call, &ret);
 }
@@ -190,21 +256,21 @@ static void
 callback_deregister_any(struct rpc_call *call,
 			const struct rpc_connect_domain_event_callback_deregister_any_args *args)
 {
-	if (drop(call, args->callbackID, false))
+	if (drop(call, EVENT_OF_DOMAIN, args->callbackID, false))
 		rpc_reply_connect_domain_event_callback_deregister_any(call);
 }
 
 static void register_any(struct rpc_call *call,
 			 const struct rpc_connect_domain_event_register_any_args *args)
 {
-	if (add(call, args->eventID, true, NULL) >= 0)
+	if (add_domain(call, args->eventID, true, NULL) >= 0)
 		rpc_reply_connect_domain_event_register_any(call);
 }
 
 static void deregister_any(struct rpc_call *call,
 			   const struct rpc_connect_domain_event_deregister_any_args *args)
 {
-	if (drop(call, args->eventID, true))
+	if (drop(call, EVENT_OF_DOMAIN, args->eventID, true))
 		rpc_reply_connect_domain_event_deregister_any(call);
 }
 
@@ -212,7 +278,7 @@ static void register_lifecycle(struct rpc_call *call)
 {
 	const struct rpc_connect_domain_event_register_ret ret = { .cb_registered = 1 };
 
-	if (add(call, VIR_DOMAIN_EVENT_ID_LIFECYCLE, true, NULL) >= 0)
+	if (add_domain(call, VIR_DOMAIN_EVENT_ID_LIFECYCLE, true, NULL) >= 0)
 		rpc_reply_connect_domain_event_register(call, &ret);
 }
 
@@ -220,11 +286,59 @@ static void deregister_lifecycle(struct rpc_call *call)
 {
 	const struct rpc_connect_domain_event_deregister_ret ret = { .cb_registered = 0 };
 
-	if (drop(call, VIR_DOMAIN_EVENT_ID_LIFECYCLE, true))
+	if (drop(call, EVENT_OF_DOMAIN, VIR_DOMAIN_EVENT_ID_LIFECYCLE, true))
 		rpc_reply_connect_domain_event_deregister(call, &ret);
 }
 
+/* --- of what is not a domain: all answers are the number alone --- */
+
+static void answer_added(struct rpc_call *call, int number)
+{
+	const struct rpc_connect_network_event_register_any_ret ret = { .callbackID = number };
+
+	if (number >= 0)
+		rpc_call_answer(call, rpc_call_procedure(call), &ret);
+}
+
+static void answer_dropped(struct rpc_call *call, bool dropped)
+{
+	if (dropped)
+		rpc_call_answer(call, rpc_call_procedure(call), NULL);
+}
+
+static void register_network(struct rpc_call *call,
+			     const struct rpc_connect_network_event_register_any_args *args)
+{
+	answer_added(call,
+		     add(call, EVENT_OF_NETWORK, args->eventID, VIR_NETWORK_EVENT_ID_LIFECYCLE,
+			 false, args->net ? args->net->uuid : NULL));
+}
+
+static void deregister_network(struct rpc_call *call,
+			       const struct rpc_connect_network_event_deregister_any_args *args)
+{
+	answer_dropped(call, drop(call, EVENT_OF_NETWORK, args->callbackID, false));
+}
+
+static void register_pool(struct rpc_call *call,
+			  const struct rpc_connect_storage_pool_event_register_any_args *args)
+{
+	answer_added(call,
+		     add(call, EVENT_OF_POOL, args->eventID, VIR_STORAGE_POOL_EVENT_ID_REFRESH,
+			 false, args->pool ? args->pool->uuid : NULL));
+}
+
+static void deregister_pool(struct rpc_call *call,
+			    const struct rpc_connect_storage_pool_event_deregister_any_args *args)
+{
+	answer_dropped(call, drop(call, EVENT_OF_POOL, args->callbackID, false));
+}
+
 const struct rpc_handlers calls_event = {
+	.connect_network_event_register_any = register_network,
+	.connect_network_event_deregister_any = deregister_network,
+	.connect_storage_pool_event_register_any = register_pool,
+	.connect_storage_pool_event_deregister_any = deregister_pool,
 	.connect_domain_event_callback_register_any = callback_register_any,
 	.connect_domain_event_callback_deregister_any = callback_deregister_any,
 	.connect_domain_event_register_any = register_any,

@@ -305,7 +305,9 @@ static void defined(const GError *error, void *opaque)
 	struct kept *kept = change->kept;
 
 	kept->saving = false;
-	if (error) {
+	if (!error) {
+		events_kept(kept, VIR_NETWORK_EVENT_ID_LIFECYCLE, VIR_NETWORK_EVENT_DEFINED);
+	} else {
 		kept->persistent = change->persistent;
 		if (change->before) {
 			xmlFreeDoc(kept->doc);
@@ -355,6 +357,7 @@ static void undefined(const GError *error, void *opaque)
 	kept->saving = false;
 	if (!error) {
 		kept->persistent = kept->autostart = false;
+		events_kept(kept, VIR_NETWORK_EVENT_ID_LIFECYCLE, VIR_NETWORK_EVENT_UNDEFINED);
 		if (!kept->active)
 			kept_unlist(kept);
 	}

@@ -24,7 +24,10 @@
 struct kept;
 struct keeper;
 
+enum event_object { EVENT_OF_DOMAIN, EVENT_OF_NETWORK, EVENT_OF_POOL };
+
 struct kept_kind {
+	enum event_object object;
 	const char *root; /* the element of its XML */
 	const char *noun; /* in messages: "network" */
 	/* Completes what was read; false: it is none. */
@@ -87,6 +90,11 @@ bool kept_define(struct keeper *keeper, xmlDoc *doc, kept_done *done, void *opaq
 bool kept_undefine(struct kept *kept, kept_done *done, void *opaque, GError **error);
 bool kept_set_autostart(struct kept *kept, bool autostart, kept_done *done, void *opaque,
 			GError **error);
+
+/* --- events.c --- */
+
+/* The numbers of such an event are alike for all kinds: VIR_NETWORK_EVENT_DEFINED and so on. */
+void events_kept(const struct kept *kept, int number, int type);
 
 /* The flags of lists are alike for all kinds (VIR_CONNECT_LIST_NETWORKS_*, ..._STORAGE_POOLS_*). */
 #define KEPT_FILTERS 0x3f

@@ -35,6 +35,7 @@ static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 }
 
 static const struct kept_kind network_kind = {
+	.object = EVENT_OF_NETWORK,
 	.root = "network",
 	.noun = "network",
 	.complete = complete,

@@ -134,6 +134,7 @@ static bool may_become(const struct kept *kept, const xmlDoc *doc, GError **erro
 }
 
 static const struct kept_kind pool_kind = {
+	.object = EVENT_OF_POOL,
 	.root = "pool",
 	.noun = "storage pool",
 	.complete = complete,
@@ -277,6 +278,9 @@ static void start_kept(const GError *error, void *opaque)
 		job->error = g_error_copy(error);
 		if (job->kept->active)
 			stop_now(job->kept);
+	} else {
+		events_kept(job->kept, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+			    VIR_STORAGE_POOL_EVENT_STARTED);
 	}
 	job->answer(job);
 	free_job(job);
@@ -336,6 +340,8 @@ static void stop_kept(const GError *error, void *opaque)
 {
 	struct stopping *stopping = opaque;
 
+	events_kept(stopping->kept, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+		    VIR_STORAGE_POOL_EVENT_STOPPED);
 	stopping->done(stopping->kept, error, stopping->opaque);
 	kept_unref(stopping->kept);
 	g_free(stopping);

@@ -298,6 +298,35 @@ def test_raw_calls():
         refused(INVALID, call, "storage_pool_num_of_volumes", pool=pool)
 
 
+def test_events():
+    with lodged(LODGED) as daemon, daemon.client(flags=1) as client:
+        network = client.call("connect_network_event_register_any", eventID=0)["callbackID"]
+        life = client.call("connect_storage_pool_event_register_any", eventID=0)["callbackID"]
+        other = client.call("connect_storage_pool_event_register_any", eventID=0,
+                            pool={"name": "other", "uuid": bytes(16)})["callbackID"]
+        fresh = client.call("connect_storage_pool_event_register_any", eventID=1)["callbackID"]
+        assert len({network, life, other, fresh}) == 4
+        refused(WRONG, client.call, "connect_network_event_register_any", eventID=1)
+        refused(WRONG, client.call, "connect_storage_pool_event_register_any", eventID=2)
+        refused(WRONG, client.call, "connect_network_event_deregister_any", callbackID=life)
+        started(daemon)
+        daemon.virsh("pool-refresh", "p")
+        daemon.virsh("pool-destroy", "p")
+        daemon.virsh("pool-undefine", "p")
+        daemon.virsh("net-define", write(daemon, "<network><name>n</name></network>"))
+        client.call("connect_network_event_deregister_any", callbackID=network)
+        daemon.virsh("net-undefine", "n")
+        client.call("connect_get_hostname")
+        found = []
+        for _, number, payload in client.events:
+            procedure = next(p for p in rpc.PROCEDURES.values() if p.number == number and p.kind == "event")
+            value = rpc.Reader(payload).struct(procedure.args)
+            found.append((procedure.name, value["callbackID"], value.get("event")))
+        assert found == [("storage_pool_event_lifecycle", life, 0), ("storage_pool_event_lifecycle", life, 2),
+                         ("storage_pool_event_refresh", fresh, None), ("storage_pool_event_lifecycle", life, 3),
+                         ("storage_pool_event_lifecycle", life, 1), ("network_event_lifecycle", network, 0)], found
+
+
 def test_xml_is_valid():
     if not shutil.which("virt-xml-validate"):
         raise tap.Skip("virt-xml-validate is not installed (package libvirt-clients)")
