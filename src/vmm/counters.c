@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define LOGGED_MAX 24 /* counters of a group: a line of the log is bounded */
+#define LOGGED_MAX 32 /* counters of a group: a line of the log is bounded */
 
 static void add_counter(void *opaque, const char *group, const char *name, u64 value)
 {
