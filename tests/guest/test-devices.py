@@ -73,11 +73,12 @@ def use_channel(vm):
     end.sendall(data)
     assert hashlib.sha256(data).hexdigest() in " ".join(command(vm, "wait; sha256sum /root/data",
                                                                 "received"))
-    # a reader that sleeps holds up who writes to it, and nobody else
-    command(vm, f"cat /root/data /root/data /root/data /root/data >{PORT} & true", "send")
+    # a reader that sleeps holds up who writes more than the queue has room for (128 times 32 KiB,
+    # as Linux sends it), and nobody else
+    command(vm, f"cat {'/root/data ' * 8}>{PORT} & true", "send")
     assert command(vm, "seq 3", "meanwhile")[:3] == ["1", "2", "3"]
     assert "Running" in " ".join(command(vm, "jobs", "jobs"))
-    assert receive(end, 4 * len(data)) == 4 * data
+    assert receive(end, 8 * len(data)) == 8 * data
     command(vm, "wait", "sent")
 
 
