@@ -63,3 +63,30 @@ void call_done_domain(struct guest *guest, const GError *error, void *call)
 	ret.dom = call_domain(call, guest);
 	rpc_call_answer(call, rpc_call_procedure(call), &ret);
 }
+
+void call_kept_done(struct kept *kept, const GError *error, void *call)
+{
+	(void)kept;
+	call_done(NULL, error, call);
+}
+
+u32 call_count(GPtrArray *found)
+{
+	u32 n = found->len;
+
+	g_ptr_array_unref(found);
+	return n;
+}
+
+char **call_names(struct rpc_call *call, GPtrArray *found, s32 max, u32 *n)
+{
+	char **items;
+
+	*n = MIN(found->len, (u32)MAX(max, 0));
+	items = rpc_arena_array(rpc_call_arena(call), *n, sizeof(char *));
+	for (u32 i = 0; i < *n; i++)
+		items[i] = rpc_arena_strdup(rpc_call_arena(call),
+					    ((struct kept *)found->pdata[i])->name);
+	g_ptr_array_unref(found);
+	return items;
+}

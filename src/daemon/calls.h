@@ -4,6 +4,7 @@
 #define LODGE_DAEMON_CALLS_H
 
 #include "daemon/guest.h"
+#include "daemon/kept.h"
 #include "rpc_constants.h"
 #include "rpc_protocol.h"
 
@@ -26,5 +27,12 @@ GPtrArray *call_matching(const struct daemon *daemon, u32 flags);
 void call_done(struct guest *guest, const GError *error, void *call);
 /* The same for a call that returns the domain. */
 void call_done_domain(struct guest *guest, const GError *error, void *call);
+
+/* A kept_done for calls that return nothing, whose opaque pointer is the call. */
+void call_kept_done(struct kept *kept, const GError *error, void *call);
+/* For the lists of kept objects; both unref @found: how many there are, and the names of at most
+ * @max of them, in the call's arena, with their number. */
+u32 call_count(GPtrArray *found);
+char **call_names(struct rpc_call *call, GPtrArray *found, s32 max, u32 *n);
 
 #endif

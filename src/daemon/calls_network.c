@@ -31,26 +31,11 @@ static struct rpc_network told(struct rpc_call *call, const struct kept *kept)
 	return net;
 }
 
-static void done(struct kept *kept, const GError *error, void *call)
-{
-	if (error)
-		fail_call(call, g_error_copy(error));
-	else
-		rpc_call_answer(call, rpc_call_procedure(call), NULL);
-}
-
 /* --- lists --- */
 
 static GPtrArray *matching(const struct rpc_call *call, u32 flags)
 {
-	GPtrArray *all = keeper_all(networks(call));
-	guint kept = 0;
-
-	for (guint i = 0; i < all->len; i++)
-		if (kept_matches(all->pdata[i], flags))
-			all->pdata[kept++] = all->pdata[i];
-	g_ptr_array_set_size(all, kept);
-	return all;
+	return keeper_matching(networks(call), flags);
 }
 
 static void list_all(struct rpc_call *call, const struct rpc_connect_list_all_networks_args *args)
@@ -73,19 +58,10 @@ static void list_all(struct rpc_call *call, const struct rpc_connect_list_all_ne
 	rpc_reply_connect_list_all_networks(call, &ret);
 }
 
-static u32 count(const struct rpc_call *call, u32 flags)
-{
-	GPtrArray *found = matching(call, flags);
-	u32 n = found->len;
-
-	g_ptr_array_unref(found);
-	return n;
-}
-
 static void num_of_active(struct rpc_call *call)
 {
 	const struct rpc_connect_num_of_networks_ret ret = {
-		.num = count(call, VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+		.num = call_count(matching(call, VIR_CONNECT_LIST_NETWORKS_ACTIVE))
 	};
 
 	rpc_reply_connect_num_of_networks(call, &ret);
@@ -94,33 +70,18 @@ static void num_of_active(struct rpc_call *call)
 static void num_of_inactive(struct rpc_call *call)
 {
 	const struct rpc_connect_num_of_defined_networks_ret ret = {
-		.num = count(call, VIR_CONNECT_LIST_NETWORKS_INACTIVE)
+		.num = call_count(matching(call, VIR_CONNECT_LIST_NETWORKS_INACTIVE))
 	};
 
 	rpc_reply_connect_num_of_defined_networks(call, &ret);
-}
-
-/* At most @max names, in the arena of @call. */
-static char **names(struct rpc_call *call, u32 flags, s32 max, u32 *n)
-{
-	GPtrArray *found = matching(call, flags);
-	char **items;
-
-	*n = MIN(found->len, (u32)MAX(max, 0));
-	items = rpc_arena_array(rpc_call_arena(call), *n, sizeof(char *));
-	for (u32 i = 0; i < *n; i++)
-		items[i] = rpc_arena_strdup(rpc_call_arena(call),
-					    ((struct kept *)found->pdata[i])->name);
-	g_ptr_array_unref(found);
-	return items;
 }
 
 static void list_active(struct rpc_call *call, const struct rpc_connect_list_networks_args *args)
 {
 	struct rpc_connect_list_networks_ret ret;
 
-	ret.names.items =
-		names(call, VIR_CONNECT_LIST_NETWORKS_ACTIVE, args->maxnames, &ret.names.count);
+	ret.names.items = call_names(call, matching(call, VIR_CONNECT_LIST_NETWORKS_ACTIVE),
+				     args->maxnames, &ret.names.count);
 	rpc_reply_connect_list_networks(call, &ret);
 }
 
@@ -129,8 +90,8 @@ static void list_inactive(struct rpc_call *call,
 {
 	struct rpc_connect_list_defined_networks_ret ret;
 
-	ret.names.items =
-		names(call, VIR_CONNECT_LIST_NETWORKS_INACTIVE, args->maxnames, &ret.names.count);
+	ret.names.items = call_names(call, matching(call, VIR_CONNECT_LIST_NETWORKS_INACTIVE),
+				     args->maxnames, &ret.names.count);
 	rpc_reply_connect_list_defined_networks(call, &ret);
 }
 
@@ -202,7 +163,7 @@ static void set_autostart(struct rpc_call *call, const struct rpc_network_set_au
 	struct kept *kept = network(call, &args->net);
 	GError *error = NULL;
 
-	if (kept && !kept_set_autostart(kept, args->autostart, done, call, &error))
+	if (kept && !kept_set_autostart(kept, args->autostart, call_kept_done, call, &error))
 		fail_call(call, error);
 }
 
@@ -279,7 +240,7 @@ static void undefine(struct rpc_call *call, const struct rpc_network_undefine_ar
 	struct kept *kept = network(call, &args->net);
 	GError *error = NULL;
 
-	if (kept && !kept_undefine(kept, done, call, &error))
+	if (kept && !kept_undefine(kept, call_kept_done, call, &error))
 		fail_call(call, error);
 }
 

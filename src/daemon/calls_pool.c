@@ -64,14 +64,6 @@ struct rpc_storage_pool call_pool_told(struct rpc_call *call, const struct kept 
 	return pool;
 }
 
-static void done(struct kept *kept, const GError *error, void *call)
-{
-	if (error)
-		fail_call(call, g_error_copy(error));
-	else
-		rpc_call_answer(call, rpc_call_procedure(call), NULL);
-}
-
 /* The end of jobs that return nothing. */
 void call_job_done(struct pool_job *job)
 {
@@ -86,15 +78,11 @@ void call_job_done(struct pool_job *job)
 /* A type that is asked for is 'dir', or there is none. */
 static GPtrArray *matching(const struct rpc_call *call, u32 flags)
 {
-	GPtrArray *all = keeper_all(call_pools(call));
-	bool other_types = (flags & TYPES) && !(flags & VIR_CONNECT_LIST_STORAGE_POOLS_DIR);
-	guint kept = 0;
+	GPtrArray *found = keeper_matching(call_pools(call), flags);
 
-	for (guint i = 0; i < all->len; i++)
-		if (!other_types && kept_matches(all->pdata[i], flags))
-			all->pdata[kept++] = all->pdata[i];
-	g_ptr_array_set_size(all, kept);
-	return all;
+	if ((flags & TYPES) && !(flags & VIR_CONNECT_LIST_STORAGE_POOLS_DIR))
+		g_ptr_array_set_size(found, 0);
+	return found;
 }
 
 static void list_all(struct rpc_call *call,
@@ -118,19 +106,10 @@ static void list_all(struct rpc_call *call,
 	rpc_reply_connect_list_all_storage_pools(call, &ret);
 }
 
-static u32 count(const struct rpc_call *call, u32 flags)
-{
-	GPtrArray *found = matching(call, flags);
-	u32 n = found->len;
-
-	g_ptr_array_unref(found);
-	return n;
-}
-
 static void num_of_active(struct rpc_call *call)
 {
 	const struct rpc_connect_num_of_storage_pools_ret ret = {
-		.num = count(call, VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+		.num = call_count(matching(call, VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE))
 	};
 
 	rpc_reply_connect_num_of_storage_pools(call, &ret);
@@ -139,25 +118,10 @@ static void num_of_active(struct rpc_call *call)
 static void num_of_inactive(struct rpc_call *call)
 {
 	const struct rpc_connect_num_of_defined_storage_pools_ret ret = {
-		.num = count(call, VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE)
+		.num = call_count(matching(call, VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE))
 	};
 
 	rpc_reply_connect_num_of_defined_storage_pools(call, &ret);
-}
-
-/* At most @max names, in the arena of @call. */
-static char **names(struct rpc_call *call, u32 flags, s32 max, u32 *n)
-{
-	GPtrArray *found = matching(call, flags);
-	char **items;
-
-	*n = MIN(found->len, (u32)MAX(max, 0));
-	items = rpc_arena_array(rpc_call_arena(call), *n, sizeof(char *));
-	for (u32 i = 0; i < *n; i++)
-		items[i] = rpc_arena_strdup(rpc_call_arena(call),
-					    ((struct kept *)found->pdata[i])->name);
-	g_ptr_array_unref(found);
-	return items;
 }
 
 static void list_active(struct rpc_call *call,
@@ -165,8 +129,8 @@ static void list_active(struct rpc_call *call,
 {
 	struct rpc_connect_list_storage_pools_ret ret;
 
-	ret.names.items = names(call, VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE, args->maxnames,
-				&ret.names.count);
+	ret.names.items = call_names(call, matching(call, VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE),
+				     args->maxnames, &ret.names.count);
 	rpc_reply_connect_list_storage_pools(call, &ret);
 }
 
@@ -175,8 +139,8 @@ static void list_inactive(struct rpc_call *call,
 {
 	struct rpc_connect_list_defined_storage_pools_ret ret;
 
-	ret.names.items = names(call, VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE, args->maxnames,
-				&ret.names.count);
+	ret.names.items = call_names(call, matching(call, VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE),
+				     args->maxnames, &ret.names.count);
 	rpc_reply_connect_list_defined_storage_pools(call, &ret);
 }
 
@@ -274,7 +238,7 @@ static void set_autostart(struct rpc_call *call,
 	struct kept *kept = find(call, &args->pool);
 	GError *error = NULL;
 
-	if (kept && !kept_set_autostart(kept, args->autostart, done, call, &error))
+	if (kept && !kept_set_autostart(kept, args->autostart, call_kept_done, call, &error))
 		fail_call(call, error);
 }
 
@@ -357,7 +321,7 @@ static void undefine(struct rpc_call *call, const struct rpc_storage_pool_undefi
 	struct kept *kept = find_inactive(call, &args->pool);
 	GError *error = NULL;
 
-	if (kept && !kept_undefine(kept, done, call, &error))
+	if (kept && !kept_undefine(kept, call_kept_done, call, &error))
 		fail_call(call, error);
 }
 
@@ -436,7 +400,7 @@ static void destroy(struct rpc_call *call, const struct rpc_storage_pool_destroy
 	struct kept *kept = call_pool_active(call, &args->pool);
 
 	if (kept)
-		pool_stop(kept, done, call);
+		pool_stop(kept, call_kept_done, call);
 }
 
 static void work_build(struct pool_job *job)

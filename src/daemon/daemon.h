@@ -76,6 +76,8 @@ void sockets_close(struct daemon *daemon);
 /* --- error.c --- */
 /* Answers @call with @error, which it frees. */
 void fail_call(struct rpc_call *call, GError *error);
+/* Sets @error to one of libvirt's codes (VIR_ERR_*) with that text; false. */
+bool daemon_refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
 /* --- capabilities.c --- */
 /* The caller frees them; @domain_type etc. are what was asked for, or NULL. */

@@ -20,18 +20,6 @@ struct change {
 	void *opaque;
 };
 
-static bool refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
-
-static bool refuse(GError **error, int code, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
-	va_end(args);
-	return false;
-}
-
 static char *file_of(const char *directory, const struct guest *guest, const char *suffix)
 {
 	g_autofree char *file = g_strconcat(guest->uuid_text, suffix, NULL);
@@ -92,17 +80,17 @@ static struct guest *find_or_make(struct daemon *daemon, const struct domain *do
 	if (!same && !named) {
 		if (guests_count(daemon->guests) < GUESTS_MAX)
 			return fresh;
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "there are %d domains already, which is as many as there can be",
-		       GUESTS_MAX);
+		daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			      "there are %d domains already, which is as many as there can be",
+			      GUESTS_MAX);
 	} else if (same) {
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "operation failed: domain '%s' is already defined with uuid %s", same->name,
-		       same->uuid_text);
+		daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			      "operation failed: domain '%s' is already defined with uuid %s",
+			      same->name, same->uuid_text);
 	} else {
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "operation failed: domain '%s' already exists with uuid %s", named->name,
-		       named->uuid_text);
+		daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			      "operation failed: domain '%s' already exists with uuid %s",
+			      named->name, named->uuid_text);
 	}
 	guest_unref(fresh);
 	return NULL;
@@ -111,9 +99,9 @@ static struct guest *find_or_make(struct daemon *daemon, const struct domain *do
 static bool may_change(const struct guest *guest, GError **error)
 {
 	return !guest->saving ||
-	       refuse(error, VIR_ERR_RESOURCE_BUSY,
-		      "the definition of domain '%s' is just being changed; try again",
-		      guest->name);
+	       daemon_refuse(error, VIR_ERR_RESOURCE_BUSY,
+			     "the definition of domain '%s' is just being changed; try again",
+			     guest->name);
 }
 
 /* --- define --- */
@@ -169,9 +157,9 @@ struct guest *define_transient(struct daemon *daemon, struct domain *domain, GEr
 	struct guest *guest = find_or_make(daemon, domain, error);
 
 	if (guest && guest_is_active(guest)) {
-		refuse(error, VIR_ERR_OPERATION_INVALID,
-		       "Requested operation is not valid: domain '%s' is already running",
-		       guest->name);
+		daemon_refuse(error, VIR_ERR_OPERATION_INVALID,
+			      "Requested operation is not valid: domain '%s' is already running",
+			      guest->name);
 		g_clear_pointer(&guest, guest_unref);
 	}
 	if (!guest) {
@@ -222,10 +210,11 @@ bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError 
 	if (!may_change(guest, error))
 		return false;
 	if (!guest->config)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: cannot undefine transient domain "
-			      "'%s'",
-			      guest->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: cannot undefine transient domain "
+			"'%s'",
+			guest->name);
 	guest->saving = true;
 	if (guest->autostart)
 		store_remove(guest->daemon->store, mark, NULL, NULL);

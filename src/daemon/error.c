@@ -10,6 +10,16 @@ GQuark daemon_error_quark(void)
 	return g_quark_from_static_string("lodged");
 }
 
+bool daemon_refuse(GError **error, int code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
+	va_end(args);
+	return false;
+}
+
 static int code_of(const GError *error)
 {
 	static const int domain_codes[] = {

@@ -34,18 +34,6 @@ static void wake(struct guest *guest, GQueue *queue, const GError *error)
 	}
 }
 
-static bool refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
-
-static bool refuse(GError **error, int code, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
-	va_end(args);
-	return false;
-}
-
 /* --- life of the object --- */
 
 void guest_parse_uuid(const char *text, u8 uuid[UUID_BYTES])
@@ -116,9 +104,10 @@ bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaqu
 	const struct domain *from = guest->given ? guest->given : guest->config;
 
 	if (guest_is_active(guest))
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: domain '%s' is already running",
-			      guest->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain '%s' is already running",
+			guest->name);
 	g_clear_pointer(&guest->left_out, g_free);
 	guest->live = domain_make_live(from, &guest->left_out, error);
 	if (!guest->live)
@@ -136,8 +125,9 @@ bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaqu
 static bool need_active(const struct guest *guest, GError **error)
 {
 	return guest_is_active(guest) ||
-	       refuse(error, VIR_ERR_OPERATION_INVALID,
-		      "Requested operation is not valid: domain '%s' is not running", guest->name);
+	       daemon_refuse(error, VIR_ERR_OPERATION_INVALID,
+			     "Requested operation is not valid: domain '%s' is not running",
+			     guest->name);
 }
 
 bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaque, GError **error)
@@ -156,13 +146,15 @@ bool guest_command(struct guest *guest, enum guest_command command, guest_done *
 	if (!need_active(guest, error))
 		return false;
 	if (guest->starting)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: domain '%s' is just starting",
-			      guest->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain '%s' is just starting",
+			guest->name);
 	if (command == COMMAND_RESUME && guest->state == VIR_DOMAIN_RUNNING)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: domain '%s' is already running",
-			      guest->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain '%s' is already running",
+			guest->name);
 	guest->driver->command(guest, command, done, opaque);
 	return true;
 }

@@ -20,18 +20,6 @@ struct change {
 	void *opaque;
 };
 
-static bool refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
-
-static bool refuse(GError **error, int code, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	*error = g_error_new_valist(DAEMON_ERROR, code, fmt, args);
-	va_end(args);
-	return false;
-}
-
 /* --- reading --- */
 
 /* The digits in lower case, with dashes where they belong; NULL: it is no uuid. */
@@ -60,9 +48,10 @@ static bool complete_uuid(const struct kept_kind *kind, xmlNode *root, GError **
 	g_autofree char *uuid = given && *given ? canonical_uuid(given) : g_uuid_string_random();
 
 	if (!uuid)
-		return refuse(error, VIR_ERR_XML_ERROR,
-			      "the <uuid> of a %s has 32 hexadecimal digits, and '%s' has not",
-			      kind->noun, given);
+		return daemon_refuse(
+			error, VIR_ERR_XML_ERROR,
+			"the <uuid> of a %s has 32 hexadecimal digits, and '%s' has not",
+			kind->noun, given);
 	if (!node) /* behind the name, where readers look for it */
 		node = xmlAddNextSibling(xml_child(root, "name"),
 					 xmlNewNode(NULL, BAD_CAST "uuid"));
@@ -76,15 +65,18 @@ static bool check_name(const struct kept_kind *kind, const xmlNode *root, GError
 	const char *name = xml_text(xml_child(root, "name"));
 
 	if (!name || !*name)
-		return refuse(error, VIR_ERR_XML_ERROR, "a %s needs a <name>; add it", kind->noun);
+		return daemon_refuse(error, VIR_ERR_XML_ERROR, "a %s needs a <name>; add it",
+				     kind->noun);
 	if (strlen(name) > NAME_MAX_BYTES)
-		return refuse(error, VIR_ERR_XML_ERROR, "the name of a %s has at most %d bytes",
-			      kind->noun, NAME_MAX_BYTES);
+		return daemon_refuse(error, VIR_ERR_XML_ERROR,
+				     "the name of a %s has at most %d bytes", kind->noun,
+				     NAME_MAX_BYTES);
 	for (const char *p = name; *p; p++)
 		if (*p == '/' || g_ascii_iscntrl(*p))
-			return refuse(error, VIR_ERR_XML_ERROR,
-				      "the name of a %s has no '/' and no control characters",
-				      kind->noun);
+			return daemon_refuse(
+				error, VIR_ERR_XML_ERROR,
+				"the name of a %s has no '/' and no control characters",
+				kind->noun);
 	return true;
 }
 
@@ -97,8 +89,9 @@ static xmlDoc *read_xml(const struct keeper *keeper, const char *xml, size_t len
 	bool good = root;
 
 	if (root && strcmp((const char *)root->name, kind->root))
-		good = refuse(error, VIR_ERR_XML_ERROR, "the XML of a %s is a <%s>, not a <%s>",
-			      kind->noun, kind->root, (const char *)root->name);
+		good = daemon_refuse(error, VIR_ERR_XML_ERROR,
+				     "the XML of a %s is a <%s>, not a <%s>", kind->noun,
+				     kind->root, (const char *)root->name);
 	if (good && check_name(kind, root, error) && complete_uuid(kind, root, error) &&
 	    kind->complete(keeper, doc, error))
 		return doc;
@@ -181,17 +174,18 @@ struct kept *kept_find_or_make(struct keeper *keeper, xmlDoc *doc, GError **erro
 	if (!same && !named) {
 		if (g_hash_table_size(keeper->by_uuid) < KEPT_MAX)
 			return fresh;
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "there are %d of the kind %s already, which is as many as there can be",
-		       KEPT_MAX, noun);
+		daemon_refuse(
+			error, VIR_ERR_OPERATION_FAILED,
+			"there are %d of the kind %s already, which is as many as there can be",
+			KEPT_MAX, noun);
 	} else if (same) {
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "operation failed: %s '%s' is already defined with uuid %s", noun,
-		       same->name, same->uuid_text);
+		daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			      "operation failed: %s '%s' is already defined with uuid %s", noun,
+			      same->name, same->uuid_text);
 	} else {
-		refuse(error, VIR_ERR_OPERATION_FAILED,
-		       "operation failed: %s '%s' already exists with uuid %s", noun, named->name,
-		       named->uuid_text);
+		daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			      "operation failed: %s '%s' already exists with uuid %s", noun,
+			      named->name, named->uuid_text);
 	}
 	kept_unref(fresh);
 	return NULL;
@@ -247,7 +241,7 @@ static u32 traits(const struct kept *kept)
 	return traits;
 }
 
-bool kept_matches(const struct kept *kept, u32 flags)
+static bool matches(const struct kept *kept, u32 flags)
 {
 	u32 has = traits(kept);
 
@@ -256,6 +250,18 @@ bool kept_matches(const struct kept *kept, u32 flags)
 		if ((flags & pair) && !(flags & pair & has))
 			return false;
 	return true;
+}
+
+GPtrArray *keeper_matching(const struct keeper *keeper, u32 flags)
+{
+	GPtrArray *all = keeper_all(keeper);
+	guint found = 0;
+
+	for (guint i = 0; i < all->len; i++)
+		if (matches(all->pdata[i], flags))
+			all->pdata[found++] = all->pdata[i];
+	g_ptr_array_set_size(all, found);
+	return all;
 }
 
 /* --- changes --- */
@@ -272,13 +278,15 @@ static bool may_change(const struct kept *kept, GError **error)
 	const char *noun = kept->keeper->kind->noun;
 
 	if (kept->fixed)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: %s '%s' is part of Lodge and "
-			      "always there as it is",
-			      noun, kept->name);
-	return !kept->saving || refuse(error, VIR_ERR_RESOURCE_BUSY,
-				       "the definition of %s '%s' is just being changed; try again",
-				       noun, kept->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: %s '%s' is part of Lodge and "
+			"always there as it is",
+			noun, kept->name);
+	return !kept->saving ||
+	       daemon_refuse(error, VIR_ERR_RESOURCE_BUSY,
+			     "the definition of %s '%s' is just being changed; try again", noun,
+			     kept->name);
 }
 
 static struct change *begin(struct kept *kept, kept_done *done, void *opaque)
@@ -373,9 +381,10 @@ bool kept_undefine(struct kept *kept, kept_done *done, void *opaque, GError **er
 	if (!may_change(kept, error))
 		return false;
 	if (!kept->persistent)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: cannot undefine transient %s '%s'",
-			      keeper->kind->noun, kept->name);
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: cannot undefine transient %s '%s'",
+			keeper->kind->noun, kept->name);
 	kept->saving = true;
 	if (kept->autostart)
 		store_remove(keeper->daemon->store, mark, NULL, NULL);
@@ -406,10 +415,10 @@ bool kept_set_autostart(struct kept *kept, bool autostart, kept_done *done, void
 	if (!may_change(kept, error))
 		return false;
 	if (!kept->persistent)
-		return refuse(error, VIR_ERR_OPERATION_INVALID,
-			      "Requested operation is not valid: cannot set autostart for "
-			      "transient %s '%s'",
-			      keeper->kind->noun, kept->name);
+		return daemon_refuse(error, VIR_ERR_OPERATION_INVALID,
+				     "Requested operation is not valid: cannot set autostart for "
+				     "transient %s '%s'",
+				     keeper->kind->noun, kept->name);
 	change = begin(kept, done, opaque);
 	change->autostart = autostart;
 	if (autostart)

@@ -98,6 +98,7 @@ void events_kept(const struct kept *kept, int number, int type);
 
 /* The flags of lists are alike for all kinds (VIR_CONNECT_LIST_NETWORKS_*, ..._STORAGE_POOLS_*). */
 #define KEPT_FILTERS 0x3f
-bool kept_matches(const struct kept *kept, u32 flags);
+/* Those that a list with @flags has, by name; other flags are ignored. The caller unrefs it. */
+GPtrArray *keeper_matching(const struct keeper *keeper, u32 flags);
 
 #endif

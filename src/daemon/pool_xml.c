@@ -71,12 +71,6 @@ char *volume_xml(const struct kept *kept, const struct volume *v)
 
 /* --- a new volume --- */
 
-static bool refuse(GError **error, int code, const char *text)
-{
-	g_set_error_literal(error, DAEMON_ERROR, code, text);
-	return false;
-}
-
 /* @bytes stays what it is where @node is missing. */
 static bool read_bytes(const xmlNode *node, u64 *bytes, GError **error)
 {
@@ -102,8 +96,8 @@ static bool read_id(const xmlNode *node, s64 *id, GError **error)
 		return true;
 	*id = g_ascii_strtoll(text, &end, 10);
 	return (*text && !*end && *id >= 0 && *id < G_MAXUINT32) ||
-	       refuse(error, VIR_ERR_XML_ERROR,
-		      "<owner> and <group> of a volume are numbers, or -1");
+	       daemon_refuse(error, VIR_ERR_XML_ERROR,
+			     "<owner> and <group> of a volume are numbers, or -1");
 }
 
 static bool read_permissions(const xmlNode *node, struct storage_wish *wish, GError **error)
@@ -116,8 +110,9 @@ static bool read_permissions(const xmlNode *node, struct storage_wish *wish, GEr
 	if (mode) {
 		bits = strtol(mode, &end, 8);
 		if (!*mode || *end || bits < 0 || bits > 0777)
-			return refuse(error, VIR_ERR_XML_ERROR,
-				      "the <mode> of a volume is an octal number up to 0777");
+			return daemon_refuse(
+				error, VIR_ERR_XML_ERROR,
+				"the <mode> of a volume is an octal number up to 0777");
 		wish->mode = bits;
 	}
 	return read_id(xml_child(node, "owner"), &wish->owner, error) &&
@@ -129,19 +124,22 @@ static bool read_wish(const xmlNode *root, struct storage_wish *wish, GError **e
 	const xmlNode *format = xml_find(root, "target/format");
 
 	if (strcmp((const char *)root->name, "volume"))
-		return refuse(error, VIR_ERR_XML_ERROR, "the XML of a volume is a <volume>");
+		return daemon_refuse(error, VIR_ERR_XML_ERROR, "the XML of a volume is a <volume>");
 	if (xml_attr(root, "type") && !xml_attr_is(root, "type", "file"))
-		return refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
-			      "a storage pool of type 'dir' has volumes of type 'file'");
+		return daemon_refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				     "a storage pool of type 'dir' has volumes of type 'file'");
 	if (format && !xml_attr_is(format, "type", "raw"))
-		return refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
-			      "only raw volumes can be created in this version; write <format "
-			      "type='raw'/>");
+		return daemon_refuse(
+			error, VIR_ERR_CONFIG_UNSUPPORTED,
+			"only raw volumes can be created in this version; write <format "
+			"type='raw'/>");
 	if (xml_child(root, "backingStore") || xml_find(root, "target/encryption"))
-		return refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
-			      "volumes with a backing store or encryption are not in this version");
+		return daemon_refuse(
+			error, VIR_ERR_CONFIG_UNSUPPORTED,
+			"volumes with a backing store or encryption are not in this version");
 	if (!xml_child(root, "capacity"))
-		return refuse(error, VIR_ERR_XML_ERROR, "a volume needs a <capacity>; add it");
+		return daemon_refuse(error, VIR_ERR_XML_ERROR,
+				     "a volume needs a <capacity>; add it");
 	if (!read_bytes(xml_child(root, "capacity"), &wish->capacity, error))
 		return false;
 	wish->allocated = wish->capacity;
@@ -160,8 +158,9 @@ char *volume_read(const char *xml, struct storage_wish *wish, GError **error)
 		if (name && storage_name_is_good(name))
 			copy = g_strdup(name);
 		else
-			refuse(error, VIR_ERR_XML_ERROR,
-			       "the <name> of a volume is a file's name, without '/' and '..'");
+			daemon_refuse(
+				error, VIR_ERR_XML_ERROR,
+				"the <name> of a volume is a file's name, without '/' and '..'");
 	}
 	xmlFreeDoc(doc);
 	return copy;

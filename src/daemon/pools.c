@@ -90,12 +90,6 @@ static bool check_folder(const struct places *places, const char *path, GError *
 	return true;
 }
 
-static bool refuse_xml(GError **error, int code, const char *text)
-{
-	g_set_error_literal(error, DAEMON_ERROR, code, text);
-	return false;
-}
-
 static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 {
 	static const char *const found[] = { "capacity", "allocation", "available" };
@@ -104,14 +98,14 @@ static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 	g_autofree char *path = NULL;
 
 	if (!xml_attr_is(root, "type", "dir"))
-		return refuse_xml(error, VIR_ERR_CONFIG_UNSUPPORTED,
-				  "only storage pools of type 'dir' are in this version");
+		return daemon_refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
+				     "only storage pools of type 'dir' are in this version");
 	if (!given || *given != '/')
-		return refuse_xml(error, VIR_ERR_XML_ERROR,
-				  "the <path> of the pool's <target> must be absolute");
+		return daemon_refuse(error, VIR_ERR_XML_ERROR,
+				     "the <path> of the pool's <target> must be absolute");
 	if (g_str_has_suffix(given, "/..") || strstr(given, "/../"))
-		return refuse_xml(error, VIR_ERR_XML_ERROR,
-				  "the <path> of the pool's <target> must have no '..'");
+		return daemon_refuse(error, VIR_ERR_XML_ERROR,
+				     "the <path> of the pool's <target> must have no '..'");
 	path = pool_canonical_path(given);
 	if (!check_folder(&keeper->daemon->places, path, error))
 		return false;

@@ -95,6 +95,11 @@ class Lodged:
                     os.kill(int(text.read().split()[1]), signal.SIGKILL)
 
 
+def rows(text):
+    """The fields of a table's rows, as virsh prints one."""
+    return [line.split() for line in text.split("\n")[2:]]
+
+
 @contextlib.contextmanager
 def lodged(program, *options):
     with tempfile.TemporaryDirectory(prefix="lodged-") as root:

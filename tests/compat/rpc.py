@@ -116,6 +116,16 @@ class Refused(Exception):
         self.code, self.message = error["code"], error["message"]
 
 
+def refused(code, call, *arguments, **values):
+    """The message of a call that must be refused with that code."""
+    try:
+        call(*arguments, **values)
+    except Refused as error:
+        assert error.code == code, error
+        return error.message
+    raise AssertionError("it was not refused")
+
+
 def frame(program, number, payload=b"", kind=CALL, serial=0, status=0, version=1):
     return struct.pack(">7I", 28 + len(payload), program, version, number, kind, serial, status) + payload
 

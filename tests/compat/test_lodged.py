@@ -18,6 +18,7 @@ import time
 import rpc
 import tap
 from lodged import WAIT, Lodged, guest_xml, lodged, until
+from rpc import refused
 
 LODGED, IMAGE = sys.argv[1:]
 TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
@@ -33,15 +34,6 @@ def write(daemon, name, text):
 
 def define(daemon, name="g", **settings):
     daemon.virsh("define", write(daemon, name, guest_xml(name, IMAGE, **settings)))
-
-
-def refused(code, call, *arguments, **values):
-    try:
-        call(*arguments, **values)
-    except rpc.Refused as error:
-        assert error.code == code, error
-        return error.message
-    raise AssertionError("it was not refused")
 
 
 class Console:

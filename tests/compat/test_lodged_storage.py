@@ -15,7 +15,8 @@ import sys
 
 import rpc
 import tap
-from lodged import lodged, until
+from lodged import lodged, rows, until
+from rpc import refused
 
 LODGED = sys.argv[1]
 UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
@@ -36,19 +37,6 @@ def write(daemon, text, name="file.xml"):
     with open(path, "w") as out:
         out.write(text)
     return path
-
-
-def refused(code, call, *arguments, **values):
-    try:
-        call(*arguments, **values)
-    except rpc.Refused as error:
-        assert error.code == code, error
-        return error.message
-    raise AssertionError("it was not refused")
-
-
-def rows(text):
-    return [line.split() for line in text.split("\n")[2:]]
 
 
 def started(daemon, name="p"):
