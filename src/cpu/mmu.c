@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From linear addresses to host memory: page walks, the software TLB, and every access to guest
- * memory that translated code does not make itself.
+ * From linear addresses to host memory: page walks, what goes into the software TLB (tlb.c), and
+ * every access to guest memory that translated code does not make itself.
  *
  *   translated code --tag matches--> host page
  *        | miss
  *        v
  *   mmu_fill() -- walk() -- tlb_fill() --> host page, tags set
  *        | NULL: crosses a page, MMIO, ROM or a page that holds code
+ *        v
+ *   access_make() --> done: a read in a buffer, a store in the page
+ *        | NULL: neither, or not of RAM
  *        v
  *   access_slow() --> the page itself or a bounce buffer; access_commit() after the instruction
  *
@@ -333,7 +336,7 @@ bool mmu_translate(struct cpu *cpu, gva_t gva, unsigned access, gpa_t *gpa)
 	return true;
 }
 
-/* ---- TLB ------------------------------------------------------------------------------------- */
+/* ---- into the TLB ---------------------------------------------------------------------------- */
 
 static struct tlb *tlb_of(struct cpu *cpu, unsigned access)
 {
@@ -342,247 +345,6 @@ static struct tlb *tlb_of(struct cpu *cpu, unsigned access)
 	if (cpu->cpl == 3)
 		return &cpu->tlb[TLB_USER];
 	return &cpu->tlb[cpu->ctx & CTX_AC ? TLB_KERNEL_AC : TLB_KERNEL];
-}
-
-static void set_bit(u64 *map, unsigned i, bool on)
-{
-	if (on)
-		map[i / 64] |= BIT(i % 64);
-	else
-		map[i / 64] &= ~BIT(i % 64);
-}
-
-static void tlb_drop(struct tlb *tlb, unsigned i)
-{
-	struct tlb_entry *e = &tlb->e[i];
-
-	e->read_tag = e->write_tag = e->exec_tag = TLB_INVALID(i);
-	set_bit(tlb->used, i, false);
-	if (!tlb->used[i / 64])
-		tlb->used_words &= ~BIT(i / 64);
-}
-
-static unsigned list_of(u64 host)
-{
-	return (host >> PAGE_SHIFT) % TLB_LISTS;
-}
-
-/* Takes entry @i out of the list that it is in. */
-static void unlist_writer(struct tlb *tlb, unsigned i)
-{
-	u16 *link = &tlb->writers[tlb->listed[i] - 1];
-
-	while (*link != i + 1)
-		link = &tlb->next_writer[*link - 1];
-	*link = tlb->next_writer[i];
-	tlb->listed[i] = 0;
-}
-
-/* Entry @i has a write tag: tlb_revoke_write() must find it. */
-static void list_writer(struct tlb *tlb, unsigned i)
-{
-	unsigned list = list_of(tlb->e[i].host);
-
-	if (tlb->listed[i] == list + 1)
-		return;
-	if (tlb->listed[i])
-		unlist_writer(tlb, i);
-	tlb->next_writer[i] = tlb->writers[list];
-	tlb->writers[list] = i + 1;
-	tlb->listed[i] = list + 1;
-}
-
-static void tlb_put(struct tlb *tlb, unsigned i, const struct tlb_entry *e, u8 shift, bool global)
-{
-	tlb->e[i] = *e;
-	if (e->write_tag != TLB_INVALID(i))
-		list_writer(tlb, i);
-	tlb->shift[i] = shift;
-	set_bit(tlb->used, i, true);
-	tlb->used_words |= BIT(i / 64);
-	set_bit(tlb->global, i, global);
-	set_bit(tlb->large, i, shift > PAGE_SHIFT);
-}
-
-/* The linear address of the page that entry @i, one in use, is for. */
-static gva_t entry_page(const struct tlb_entry *e, unsigned i)
-{
-	return e->read_tag != TLB_INVALID(i) ? e->read_tag : e->exec_tag;
-}
-
-/* For each word of @used that is not 0, while the body may drop entries. */
-#define for_used_words(tlb, word, left)                                                  \
-	for (u64 left = (tlb)->used_words; left && (word = __builtin_ctzll(left), true); \
-	     left &= left - 1)
-
-/* Drops the entries whose bit is set in @map (at most those in use). */
-static void tlb_drop_map(struct tlb *tlb, unsigned word, u64 map)
-{
-	while (map) {
-		tlb_drop(tlb, word * 64 + __builtin_ctzll(map));
-		map &= map - 1;
-	}
-}
-
-/* An entry may have been dropped or may not be written any more: copies of entries go with it. */
-static void forget_copies(struct cpu *cpu, unsigned kind)
-{
-	cpu->tlb[kind].victims.held = 0;
-	cpu->stack[kind] = (struct stack_page){ STACK_NOWHERE, 0 };
-}
-
-void tlb_init(struct cpu *cpu)
-{
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		forget_copies(cpu, kind);
-		tlb_drop(&cpu->tlb[kind], 0); /* the one whose invalid tag is not zero */
-	}
-	code_jumps_flush(cpu);
-}
-
-void tlb_flush_all(struct cpu *cpu)
-{
-	unsigned word;
-
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		struct tlb *tlb = &cpu->tlb[kind];
-
-		forget_copies(cpu, kind);
-		for_used_words(tlb, word, left) tlb_drop_map(tlb, word, tlb->used[word]);
-		tlb->any_large = 0;
-	}
-	code_jumps_flush(cpu);
-}
-
-static void drop_nonglobal(struct cpu *cpu)
-{
-	unsigned word;
-
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		struct tlb *tlb = &cpu->tlb[kind];
-
-		forget_copies(cpu, kind);
-		for_used_words(tlb, word, left)
-			tlb_drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
-	}
-}
-
-void tlb_flush_nonglobal(struct cpu *cpu)
-{
-	drop_nonglobal(cpu);
-	code_jumps_flush(cpu);
-}
-
-void tlb_switch(struct cpu *cpu, bool keep)
-{
-	drop_nonglobal(cpu);
-	code_jumps_switch(cpu, keep);
-}
-
-static bool tag_in(const struct tlb *tlb, unsigned i, gva_t gva)
-{
-	return (entry_page(&tlb->e[i], i) ^ gva) >> tlb->shift[i] == 0;
-}
-
-/* INVLPG drops all of a large page, whichever of its addresses is named (SDM vol. 3, 4.10.4.1). */
-void tlb_flush_page(struct cpu *cpu, gva_t gva)
-{
-	bool large = false;
-	unsigned word;
-
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		struct tlb *tlb = &cpu->tlb[kind];
-		unsigned index = TLB_INDEX(gva);
-
-		forget_copies(cpu, kind);
-		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
-			tlb_drop(tlb, index);
-		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
-			continue;
-		large = true;
-		for_used_words(tlb, word, left)
-		{
-			u64 map = tlb->used[word] & tlb->large[word];
-
-			for (; map; map &= map - 1) {
-				unsigned i = word * 64 + __builtin_ctzll(map);
-
-				if (tag_in(tlb, i, gva))
-					tlb_drop(tlb, i);
-			}
-		}
-	}
-	code_jumps_flush_page(cpu, gva, large);
-}
-
-/* Takes the write tags for the page at @host, and whoever has none, out of its list. */
-static void revoke_writers(struct tlb *tlb, u64 host)
-{
-	u16 *link = &tlb->writers[list_of(host)];
-
-	while (*link) {
-		unsigned i = *link - 1;
-		struct tlb_entry *e = &tlb->e[i];
-
-		if (e->host == host)
-			e->write_tag = TLB_INVALID(i);
-		if (e->write_tag == TLB_INVALID(i)) {
-			*link = tlb->next_writer[i];
-			tlb->listed[i] = 0;
-		} else {
-			link = &tlb->next_writer[i];
-		}
-	}
-}
-
-void tlb_revoke_write(struct cpu *cpu, const void *host)
-{
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		forget_copies(cpu, kind);
-		revoke_writers(&cpu->tlb[kind], (u64)host);
-	}
-}
-
-/* The entry's place is wanted by another page: it is kept aside. */
-static void victim_put(struct tlb *tlb, unsigned i)
-{
-	struct tlb_victims *v = &tlb->victims;
-	unsigned k = v->next++ % TLB_VICTIMS;
-
-	v->e[k] = tlb->e[i];
-	v->slot[k] = i;
-	v->shift[k] = tlb->shift[i];
-	v->held |= 1 << k;
-	v->global &= ~(1 << k);
-	v->global |= (tlb->global[i / 64] >> (i % 64) & 1) << k;
-}
-
-/* An entry for @gva among those that were put aside takes its place again, and who has that goes
- * there: arrays walked together miss in turn. */
-static struct tlb_entry *victim_take(struct cpu *cpu, gva_t gva, unsigned access)
-{
-	struct tlb *tlb = tlb_of(cpu, access);
-	struct tlb_victims *v = &tlb->victims;
-	unsigned i = TLB_INDEX(gva);
-
-	for (unsigned held = v->held; held; held &= held - 1) {
-		unsigned k = __builtin_ctz(held);
-		struct tlb_entry e = v->e[k];
-		bool global = v->global >> k & 1;
-		u8 shift = v->shift[k];
-
-		if (v->slot[k] != i ||
-		    (access & ACCESS_W ? e.write_tag : e.read_tag) != (gva & PAGE_MASK))
-			continue;
-		v->next = k;
-		if (tlb->used[i / 64] >> (i % 64) & 1)
-			victim_put(tlb, i);
-		else
-			v->held &= ~(1 << k);
-		tlb_put(tlb, i, &e, shift, global);
-		return &tlb->e[i];
-	}
-	return NULL;
 }
 
 /* May this processor keep a write tag for the page? Announces it; see the head comment. */
@@ -596,16 +358,6 @@ static bool writer_announce(struct cpu *cpu, const struct ram_slot *slot, gpa_t 
 	if (!(now & PAGE_WRITER(cpu->index)))
 		now = __atomic_or_fetch(info, PAGE_WRITER(cpu->index), __ATOMIC_SEQ_CST);
 	return !(now & PAGE_HAS_CODE);
-}
-
-/* A fragment of the large page that @gva is in is there. */
-static void note_large(struct tlb *tlb, gva_t gva, unsigned shift)
-{
-	gva_t first = gva & ~(BIT(shift) - 1), last = gva | (BIT(shift) - 1);
-
-	tlb->large_first = tlb->any_large ? MIN(tlb->large_first, first) : first;
-	tlb->large_last = tlb->any_large ? MAX(tlb->large_last, last) : last;
-	tlb->any_large = 1;
 }
 
 static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, const struct walk *w,
@@ -622,12 +374,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	e.read_tag = w->rights & ACCESS_R ? page : TLB_INVALID(i);
 	e.write_tag = write ? page : TLB_INVALID(i);
 	e.exec_tag = w->rights & ACCESS_X ? page : TLB_INVALID(i);
-	if ((tlb->used[i / 64] >> (i % 64) & 1) && entry_page(&tlb->e[i], i) != page)
-		victim_put(tlb, i);
-	tlb_put(tlb, i, &e, w->shift, w->global);
-	if (w->shift > PAGE_SHIFT)
-		note_large(tlb, gva, w->shift);
-	return &tlb->e[i];
+	return tlb_insert(tlb, gva, &e, w->shift, w->global);
 }
 
 /* The walk of @gva, a small page, for the page @k further on, whose entry is in the same line of
@@ -702,7 +449,7 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	if (host) /* a page of the stack's that cannot be written */
 		return host;
 	if ((gva & ~PAGE_MASK) + size <= PAGE_SIZE) {
-		e = victim_take(cpu, gva, access);
+		e = tlb_take_victim(tlb_of(cpu, access), gva, access);
 		if (e)
 			return (u8 *)(uintptr_t)e->host + (gva & ~PAGE_MASK);
 	}

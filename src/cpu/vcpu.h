@@ -52,7 +52,7 @@ struct tlb_entry {
 /* Which of the TLBs: chosen by the translation context, so code names it by a constant. */
 enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 
-/* Entries whose place was taken by others, mmu.c only. Forgotten whenever any entry is dropped or
+/* Entries whose place was taken by others, tlb.c only. Forgotten whenever any entry is dropped or
  * loses its write tag. */
 #define TLB_VICTIMS 8
 struct tlb_victims {
@@ -65,8 +65,9 @@ struct tlb_victims {
 
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
-	/* A bit an entry, mmu.c only: has some valid tag; survives a CR3 write; is a fragment of a
-	 * large page, all of which INVLPG must drop. Flushing costs what is in use, not the size.
+	/* A bit an entry, tlb.c and mmu_fetched_global() only: has some valid tag; survives a CR3
+	 * write; is a fragment of a large page, all of which INVLPG must drop. Flushing costs what
+	 * is in use, not the size.
 	 */
 	u64 used_words; /* a bit for each word of @used that is not 0 */
 	u64 used[TLB_ENTRIES / 64];
@@ -77,7 +78,7 @@ struct tlb {
 	gva_t large_first, large_last;
 	u8 any_large;
 	struct tlb_victims victims;
-	/* Entries with a write tag by their host pages, mmu.c only: lists through @next_writer,
+	/* Entries with a write tag by their host pages, tlb.c only: lists through @next_writer,
 	 * which begin at @writers[number of the host's page % TLB_LISTS]. All numbers are indexes
 	 * plus one, 0: none. An entry stays in its list when it changes or goes, and is taken out
 	 * when somebody comes by, or when it is wanted in another one: @listed says which it is in.
@@ -428,6 +429,14 @@ bool mem_write(struct cpu *cpu, gva_t gva, const void *data, unsigned size, unsi
 bool mem_probe(struct cpu *cpu, gva_t gva, unsigned size, unsigned access);
 /* Atomically sets @bits in a byte of a system structure (accessed and busy bits). */
 bool mem_or_byte(struct cpu *cpu, gva_t gva, u8 bits, unsigned access);
+/* Is the code page at @gva, just fetched, mapped global? */
+bool mmu_fetched_global(struct cpu *cpu, gva_t gva);
+/* Loads the four PDPTEs of legacy PAE paging from CR3 (APM vol. 2 section 5.2.3). False: a reserved
+ * bit is set: the caller raises #GP(0). */
+bool mmu_load_pdptes(struct cpu *cpu);
+
+/* ---- tlb.c (hot) ----------------------------------------------------------------------------- */
+
 /* Makes every tag of a new processor, whose memory is zero, invalid. */
 void tlb_init(struct cpu *cpu);
 /* Each of these also drops what may be stale of the jump cache. */
@@ -436,13 +445,15 @@ void tlb_flush_nonglobal(struct cpu *cpu);
 void tlb_flush_page(struct cpu *cpu, gva_t gva);
 /* After a write to CR3, which is in place. @keep: the new PCID's translations are still good. */
 void tlb_switch(struct cpu *cpu, bool keep);
-/* Is the code page at @gva, just fetched, mapped global? */
-bool mmu_fetched_global(struct cpu *cpu, gva_t gva);
-/* Loads the four PDPTEs of legacy PAE paging from CR3 (APM vol. 2 section 5.2.3). False: a reserved
- * bit is set: the caller raises #GP(0). */
-bool mmu_load_pdptes(struct cpu *cpu);
 /* Drops the write tags of the page at host address @host (it got code). */
 void tlb_revoke_write(struct cpu *cpu, const void *host);
+/* The entry @e for the page at @gva, of a guest's page of 1 << @shift bytes, takes its place; who
+ * has that is put aside. */
+struct tlb_entry *tlb_insert(struct tlb *tlb, gva_t gva, const struct tlb_entry *e, u8 shift,
+			     bool global);
+/* An entry for @gva among those that were put aside takes its place again, and who has that goes
+ * there: arrays walked together miss in turn. NULL: there is none. */
+struct tlb_entry *tlb_take_victim(struct tlb *tlb, gva_t gva, unsigned access);
 
 /* ---- event.c (hot) --------------------------------------------------------------------------- */
 
