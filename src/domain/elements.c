@@ -16,8 +16,8 @@
 	"~qemu-vdagent"
 #define CHARDEV_REMEDY "use type='pty', 'file', 'unix' or 'null'"
 #define DISK_TYPES     "file block !dir !network !volume !nvme !vhostuser !vhostvdpa"
-#define NET_TYPES                                                                                \
-	"user !network !bridge !direct !ethernet !hostdev !vhostuser !vdpa !udp !mcast !server " \
+#define NET_TYPES                                                                               \
+	"user network !bridge !direct !ethernet !hostdev !vhostuser !vdpa !udp !mcast !server " \
 	"!client !internal !vds !null"
 
 /* clang-format off */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define PVPANIC_PORT 0x505
+#define USER_NETWORK "default" /* what tools call the user-mode network, which needs no setup */
 
 struct filter {
 	struct domain *live;
@@ -152,6 +153,24 @@ static bool check_boot(struct filter *filter, const xmlNode *root)
 	return domain_fail(filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED, os,
 			   "booting without a <kernel> needs firmware, which is not in this "
 			   "version; add <kernel>, <initrd> and <cmdline>");
+}
+
+/* Of the networks that have a name, one is run: the user-mode one, which is this guest's own. */
+static bool check_networks(struct filter *filter, const xmlNode *devices)
+{
+	xml_for_each(interface, devices, "interface")
+	{
+		const xmlNode *source = xml_child(interface, "source");
+
+		if (xml_attr_is(interface, "type", "network") &&
+		    !xml_attr_is(source, "network", USER_NETWORK))
+			return domain_fail(filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED,
+					   source ? source : interface,
+					   "network '%s' is not in this version; use "
+					   "network='" USER_NETWORK "' or <interface type='user'>",
+					   xml_attr(source, "network"));
+	}
+	return true;
 }
 
 /* The DSDT says where the notifier is. */
@@ -397,7 +416,8 @@ static bool run_filter(struct filter *filter)
 
 	if (judge_attributes(filter, root, "") != VERDICT_KEEP ||
 	    judge_children(filter, root, "") != VERDICT_KEEP || !check_boot(filter, root) ||
-	    !filter_controllers(filter, devices) || !check_panic(filter, devices))
+	    !check_networks(filter, devices) || !filter_controllers(filter, devices) ||
+	    !check_panic(filter, devices))
 		return false;
 	note_timers(filter, root);
 	note_amounts(filter, root);

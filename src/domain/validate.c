@@ -430,6 +430,9 @@ static bool validate_interface(struct domain *domain, const xmlNode *interface, 
 
 	if (!xml_attr(interface, "type"))
 		return missing(domain, error, interface, "type");
+	if (xml_attr_is(interface, "type", "network") &&
+	    !xml_attr(xml_child(interface, "source"), "network"))
+		return missing(domain, error, interface, "<source network='default'/>");
 	if (mac && !address)
 		return missing(domain, error, mac, "address");
 	if (address && strtoul((char[]){ address[0], address[1], 0 }, NULL, 16) & 1)

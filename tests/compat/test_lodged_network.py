@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Networks of lodged, by an unmodified virsh and a raw client: the one that is always there, and
-definitions of others, which are kept over a SIGKILL and not started.
+definitions of others, which are kept over a SIGKILL and not started; and guests on both.
 
-    test_lodged_network.py LODGED
+    test_lodged_network.py LODGED BUTTON-IMAGE
 """
 import os
 import re
@@ -13,10 +13,10 @@ import sys
 
 import rpc
 import tap
-from lodged import lodged, rows, until
+from lodged import guest_xml, lodged, rows, until
 from rpc import refused
 
-LODGED = sys.argv[1]
+LODGED, IMAGE = sys.argv[1:]
 UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 XML_ERROR, NO_NETWORK, DENIED, INVALID, UNSUPPORTED = 27, 43, 29, 55, 67
 
@@ -143,6 +143,47 @@ def test_files_that_are_none():
         daemon.restart()
         assert [row[0] for row in rows(daemon.virsh("net-list", "--all"))] == ["default", "lan"]
         assert os.path.exists(f"{state}/bad.xml") and "left alone" in daemon.text()
+
+
+# --- guests ---
+
+
+def on_network(network, mac="52:54:00:12:34:56"):
+    return (f"<interface type='network'><mac address='{mac}'/><source network='{network}'/>"
+            "<model type='virtio'/></interface>")
+
+
+def networks_of(daemon):
+    """How many processes of lodged's are guests' networks."""
+    found = 0
+    for thread in os.listdir(f"/proc/{daemon.process.pid}/task"):
+        with open(f"/proc/{daemon.process.pid}/task/{thread}/children") as children:
+            pids = children.read().split()
+        for pid in pids:
+            with open(f"/proc/{pid}/stat") as stat:
+                _, name, rest = re.split(r"[()]", stat.read(), maxsplit=2)
+            found += name == "lodge-net" and rest.split()[0] != "Z"
+    return found
+
+
+def test_guests_on_networks():
+    with lodged(LODGED) as daemon:
+        path = f"{daemon.root}/guest.xml"
+        for name, extra in (("g", on_network("default")), ("h", on_network("lan"))):
+            with open(path, "w") as out:
+                out.write(guest_xml(name, IMAGE, extra=extra))
+            daemon.virsh("define", path)
+        daemon.virsh("start", "g")
+        assert networks_of(daemon) == 1
+        live = daemon.virsh("dumpxml", "g")
+        assert re.search("<interface type='network'>.*<source network='default'/>.*<alias name='net0'/>", live, re.S)
+        listed = rows(daemon.virsh("domiflist", "g"))
+        assert [row[1:] for row in listed] == [["network", "default", "virtio", "52:54:00:12:34:56"]], listed
+        daemon.virsh("destroy", "g")
+        until("its network ends with it", lambda: networks_of(daemon) == 0)
+        message = daemon.virsh("start", "h", status=1)
+        assert "network 'lan' is not in this version; use network='default'" in message, message
+        assert daemon.virsh("domstate", "h") == "shut off"
 
 
 tap.main(globals())
