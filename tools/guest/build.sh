@@ -8,8 +8,9 @@
 #   build.sh debian              a Debian 12 root disk: systemd, serial getty, iproute2 (raw, ext4)
 #   build.sh debian-test         the same with stress-ng, fio, iperf3 and sysbench
 #   build.sh version [FLAVOUR]   the kernel's version string
+#   build.sh nested              the initramfs of tools/with-kvm, for the kernel of flavour nested
 #
-# FLAVOUR is cloud (default), generic or rt. Progress goes to standard error. Results are kept in
+# FLAVOUR is cloud (default), generic, rt or nested, which is generic with KVM's modules. Progress goes to standard error. Results are kept in
 # $LODGE_CACHE (default ${XDG_CACHE_HOME:-~/.cache}/lodge) under a name that changes with the
 # recipe, so a second call answers at once and needs no network. Nothing here needs root.
 set -eu
@@ -80,9 +81,9 @@ download() {
 image_package() {
 	case "$1" in
 	cloud) meta=linux-image-cloud-amd64 ;;
-	generic) meta=linux-image-amd64 ;;
+	generic | nested) meta=linux-image-amd64 ;;
 	rt) meta=linux-image-rt-amd64 ;;
-	*) die "unknown kernel flavour '$1': cloud, generic or rt" ;;
+	*) die "unknown kernel flavour '$1': cloud, generic, rt or nested" ;;
 	esac
 	show_field "$meta" Depends | tr ',' '\n' | sed -n 's/^ *\(linux-image-[^ ]*\).*/\1/p' | head -n 1
 }
@@ -100,6 +101,12 @@ drivers/mfd/intel_pmc_bxt.ko drivers/mfd/lpc_ich.ko drivers/mfd/mfd-core.ko
 drivers/i2c/i2c-smbus.ko drivers/i2c/busses/i2c-i801.ko drivers/misc/pvpanic/* fs/fuse/virtiofs.ko fs/fuse/fuse.ko
 net/vmw_vsock/*"
 
+# What the host that tools/with-kvm starts needs on top, and what it loads.
+nested_patterns="arch/x86/kvm/* virt/lib/* drivers/crypto/ccp/ccp.ko fs/9p/* fs/netfs/* fs/fscache/*
+net/9p/9pnet.ko net/9p/9pnet_virtio.ko fs/overlayfs/*"
+nested_modules="virtio_pci virtio_console 9pnet_virtio 9p overlay"
+nested_kvm_modules="kvm kvm_amd"
+
 # What initrd loads, in this order, each after what it depends on; and what it has on top for tests,
 # loaded when the kernel command line says lodge.more. What a flavour lacks is left out.
 initrd_modules="virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon
@@ -107,7 +114,9 @@ crc32c_generic ext4 button evdev"
 more_modules="qemu_fw_cfg i6300esb iTCO_wdt lpc_ich pvpanic_mmio pvpanic_pci"
 
 kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's directory
-	kernel=$cache/kernel-$1-$(recipe "$module_patterns")
+	wanted_modules=$module_patterns
+	[ "$1" != nested ] || wanted_modules="$wanted_modules $nested_patterns"
+	kernel=$cache/kernel-$1-$(recipe "$wanted_modules")
 	[ -e "$kernel/done" ] && return
 	lock
 	[ -e "$kernel/done" ] && return
@@ -121,7 +130,7 @@ kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's direc
 		download "$package"
 	fi
 	say "unpacking $package"
-	patterns=$(for pattern in $module_patterns; do echo "./lib/modules/*/kernel/$pattern"; done)
+	patterns=$(for pattern in $wanted_modules; do echo "./lib/modules/*/kernel/$pattern"; done)
 	mv "$package"_*.deb package.deb
 	set -f
 	# shellcheck disable=SC2086
@@ -143,7 +152,7 @@ kernel_dir() { # kernel_dir FLAVOUR: sets $kernel to the unpacked kernel's direc
 
 # --- initramfs ------------------------------------------------------------------------------
 
-# busybox_tree DIRECTORY: busybox, its names and our /init
+# busybox_tree DIRECTORY [INIT]: busybox, its names and our /init
 busybox_tree() {
 	busybox=$(command -v busybox) || die "busybox is missing: sh tools/deps.sh guest"
 	mkdir -p "$1/bin" "$1/dev" "$1/proc" "$1/sys" "$1/run" "$1/tmp" "$1/etc" "$1/newroot"
@@ -151,7 +160,7 @@ busybox_tree() {
 	for name in $($busybox --list); do
 		[ "$name" = busybox ] || ln -s busybox "$1/bin/$name"
 	done
-	cp "$here/init" "$1/init"
+	cp "$here/${2:-init}" "$1/init"
 	chmod 755 "$1/init" "$1/bin/busybox"
 	echo 'root::0:0:root:/:/bin/sh' >"$1/etc/passwd"
 	ln -s bin "$1/sbin"
@@ -189,29 +198,44 @@ build_busybox() {
 	mv "$scratch/out" "$result"
 }
 
-build_initrd() {
+# put_modules TREE LIST MODULE...: these modules, and their order for /init in the file LIST
+put_modules() {
+	tree=$1 list=$2
+	shift 2
+	module_order "$kernel" "$@" >"$tree/$list"
+	while read -r module; do
+		mkdir -p "$tree/lib/modules/$(dirname "$module")"
+		cp "$kernel/lib/modules/$version/$module" "$tree/lib/modules/$module"
+	done <"$tree/$list"
+}
+
+# initramfs FLAVOUR NAME INIT RECIPE LIST MODULES [LIST MODULES]: with these modules of that kernel
+initramfs() {
 	kernel_dir "$1"
 	version=$(cat "$kernel/version")
-	result=$cache/initrd-$version-$(recipe "$module_patterns $initrd_modules $more_modules" "$here/init").cpio
+	result=$cache/$2-$version-$(recipe "$4" "$here/$3").cpio
 	[ -e "$result" ] && return
 	lock
 	[ -e "$result" ] && return
 	[ -n "$scratch" ] || scratch_dir
 	mkdir "$scratch/initrd"
-	busybox_tree "$scratch/initrd"
+	busybox_tree "$scratch/initrd" "$3"
 	# shellcheck disable=SC2086
-	module_order "$kernel" $initrd_modules >"$scratch/initrd/modules"
+	put_modules "$scratch/initrd" "$5" $6
 	# shellcheck disable=SC2086
-	module_order "$kernel" $more_modules >"$scratch/initrd/modules.more"
-	mkdir -p "$scratch/initrd/lib/modules"
-	while read -r module; do
-		mkdir -p "$scratch/initrd/lib/modules/$(dirname "$module")"
-		cp "$kernel/lib/modules/$version/$module" "$scratch/initrd/lib/modules/$module"
-	done <<-END
-		$(cat "$scratch/initrd/modules" "$scratch/initrd/modules.more")
-	END
+	put_modules "$scratch/initrd" "$7" $8
 	pack "$scratch/initrd" "$scratch/out"
 	mv "$scratch/out" "$result"
+}
+
+build_initrd() {
+	initramfs "$1" initrd init "$module_patterns $initrd_modules $more_modules" \
+		modules "$initrd_modules" modules.more "$more_modules"
+}
+
+build_nested() {
+	initramfs nested nested nested-init "$nested_patterns $nested_modules $nested_kvm_modules" \
+		modules "$nested_modules" modules.kvm "$nested_kvm_modules"
 }
 
 # --- Debian disks ---------------------------------------------------------------------------
@@ -280,6 +304,7 @@ version)
 	;;
 busybox) build_busybox ;;
 initrd) build_initrd "$flavour" ;;
+nested) build_nested ;;
 debian)
 	# shellcheck disable=SC2086
 	build_debian debian 1G $debian_packages
