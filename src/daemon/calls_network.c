@@ -198,6 +198,24 @@ static void get_bridge_name(struct rpc_call *call,
 	rpc_reply_network_get_bridge_name(call, &ret);
 }
 
+/* Each guest's network has one address, which is always the same and never runs out. */
+static void get_dhcp_leases(struct rpc_call *call,
+			    const struct rpc_network_get_dhcp_leases_args *args)
+{
+	const struct rpc_network_get_dhcp_leases_ret ret = { 0 };
+
+	if (network(call, &args->net))
+		rpc_reply_network_get_dhcp_leases(call, &ret);
+}
+
+static void list_ports(struct rpc_call *call, const struct rpc_network_list_all_ports_args *args)
+{
+	const struct rpc_network_list_all_ports_ret ret = { 0 };
+
+	if (network(call, &args->network))
+		rpc_reply_network_list_all_ports(call, &ret);
+}
+
 /* --- definitions --- */
 
 static void done_define(struct kept *kept, const GError *error, void *call)
@@ -324,6 +342,8 @@ const struct rpc_handlers calls_network = {
 	.network_set_autostart = set_autostart,
 	.network_get_xml_desc = get_xml_desc,
 	.network_get_bridge_name = get_bridge_name,
+	.network_get_dhcp_leases = get_dhcp_leases,
+	.network_list_all_ports = list_ports,
 	.network_define_xml = define_xml,
 	.network_define_xml_flags = define_xml_flags,
 	.network_undefine = undefine,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Calls about the host. */
+/* What the host is made of. */
 #include "daemon/calls.h"
 
 #include <stdio.h>
@@ -65,17 +65,6 @@ static void get_info(struct rpc_call *call)
 	rpc_reply_node_get_info(call, &ret);
 }
 
-static void get_free_memory(struct rpc_call *call)
-{
-	struct rpc_node_get_free_memory_ret ret;
-	struct sysinfo host;
-
-	sysinfo(&host);
-	ret.freeMem = (u64)host.freeram * host.mem_unit;
-	rpc_reply_node_get_free_memory(call, &ret);
-}
-
 const struct rpc_handlers calls_node = {
 	.node_get_info = get_info,
-	.node_get_free_memory = get_free_memory,
 };

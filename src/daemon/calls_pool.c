@@ -468,7 +468,28 @@ static void refresh(struct rpc_call *call, const struct rpc_storage_pool_refresh
 	pool_run(job);
 }
 
+static void get_capabilities(struct rpc_call *call,
+			     const struct rpc_connect_get_storage_pool_capabilities_args *args)
+{
+	const struct rpc_connect_get_storage_pool_capabilities_ret ret = {
+		.capabilities = (char *)"<storagepoolCapabilities>\n"
+					"  <pool type='dir' supported='yes'>\n"
+					"    <volOptions>\n"
+					"      <defaultFormat type='raw'/>\n"
+					"      <enum name='targetFormatType'>\n"
+					"        <value>raw</value>\n"
+					"      </enum>\n"
+					"    </volOptions>\n"
+					"  </pool>\n"
+					"</storagepoolCapabilities>\n"
+	};
+
+	if (call_flags(call, args->flags, 0))
+		rpc_reply_connect_get_storage_pool_capabilities(call, &ret);
+}
+
 const struct rpc_handlers calls_pool = {
+	.connect_get_storage_pool_capabilities = get_capabilities,
 	.connect_list_all_storage_pools = list_all,
 	.connect_num_of_storage_pools = num_of_active,
 	.connect_num_of_defined_storage_pools = num_of_inactive,

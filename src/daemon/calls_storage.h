@@ -12,6 +12,9 @@ struct keeper *call_pools(const struct rpc_call *call);
 struct kept *call_pool_active(struct rpc_call *call, const struct rpc_storage_pool *pool);
 /* @kept as clients are told of it. */
 struct rpc_storage_pool call_pool_told(struct rpc_call *call, const struct kept *kept);
+/* The volume that @vol names, and its pool; NULL: the call has been failed. */
+const struct volume *call_volume(struct rpc_call *call, const struct rpc_storage_vol *vol,
+				 struct kept **pool);
 /* Answers a call that returns nothing, when its job is done. */
 void call_job_done(struct pool_job *job);
 

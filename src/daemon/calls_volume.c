@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* The volume that @vol names, and its pool; NULL: the call has been failed. */
-static const struct volume *find(struct rpc_call *call, const struct rpc_storage_vol *vol,
+const struct volume *call_volume(struct rpc_call *call, const struct rpc_storage_vol *vol,
 				 struct kept **pool)
 {
 	const struct volume *found;
@@ -136,7 +135,7 @@ static void get_path(struct rpc_call *call, const struct rpc_storage_vol_get_pat
 	struct rpc_storage_vol_get_path_ret ret;
 	struct kept *pool;
 
-	if (!find(call, &args->vol, &pool))
+	if (!call_volume(call, &args->vol, &pool))
 		return;
 	ret.name = path_of(call, pool, args->vol.name);
 	rpc_reply_storage_vol_get_path(call, &ret);
@@ -167,7 +166,7 @@ static void look(struct rpc_call *call, const struct rpc_storage_vol *vol, u32 f
 	struct pool_job *job;
 	struct kept *pool;
 
-	if (!find(call, vol, &pool))
+	if (!call_volume(call, vol, &pool))
 		return;
 	job = pool_job_new(pool, call, vol->name);
 	job->flags = flags;
@@ -248,11 +247,16 @@ static struct pool_job *create_job(struct rpc_call *call, const struct rpc_stora
 	struct pool_job *job;
 	struct kept *pool;
 
-	if (!call_flags(call, flags, VIR_STORAGE_VOL_CREATE_VALIDATE) ||
+	if (!call_flags(call, flags,
+			VIR_STORAGE_VOL_CREATE_VALIDATE |
+				VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA) ||
 	    !(pool = call_pool_active(call, on)))
 		return NULL;
 	name = volume_read(xml, &wish, &error);
-	if (!name) {
+	if (name && (flags & VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA))
+		daemon_refuse(&error, VIR_ERR_CONFIG_UNSUPPORTED,
+			      "raw volumes have no metadata that could be preallocated");
+	if (error) {
 		fail_call(call, error);
 		return NULL;
 	}
@@ -284,7 +288,7 @@ static void create_xml_from(struct rpc_call *call,
 	struct pool_job *job;
 	struct kept *source;
 
-	if (!find(call, &args->clonevol, &source) ||
+	if (!call_volume(call, &args->clonevol, &source) ||
 	    !(job = create_job(call, &args->pool, args->xml, args->flags)))
 		return;
 	job->from_folder = g_strdup(pool_target(source));
@@ -309,7 +313,7 @@ static void delete (struct rpc_call *call, const struct rpc_storage_vol_delete_a
 	struct pool_job *job;
 	struct kept *pool;
 
-	if (!call_flags(call, args->flags, 0) || !find(call, &args->vol, &pool))
+	if (!call_flags(call, args->flags, 0) || !call_volume(call, &args->vol, &pool))
 		return;
 	job = pool_job_new(pool, call, args->vol.name);
 	job->work = work_delete;
@@ -339,7 +343,7 @@ static void resize(struct rpc_call *call, const struct rpc_storage_vol_resize_ar
 	if (!call_flags(call, flags,
 			VIR_STORAGE_VOL_RESIZE_ALLOCATE | VIR_STORAGE_VOL_RESIZE_DELTA |
 				VIR_STORAGE_VOL_RESIZE_SHRINK) ||
-	    !find(call, &args->vol, &pool))
+	    !call_volume(call, &args->vol, &pool))
 		return;
 	job = pool_job_new(pool, call, args->vol.name);
 	job->resize =

@@ -334,7 +334,43 @@ static void deregister_pool(struct rpc_call *call,
 	answer_dropped(call, drop(call, EVENT_OF_POOL, args->callbackID, false));
 }
 
+static void register_device(struct rpc_call *call,
+			    const struct rpc_connect_node_device_event_register_any_args *args)
+{
+	if (args->dev)
+		rpc_call_fail(call, VIR_ERR_NO_NODE_DEVICE, VIR_FROM_NODEDEV,
+			      "Node device not found: no node device with matching name '%s'",
+			      args->dev->name);
+	else
+		answer_added(call, add(call, EVENT_OF_NODE_DEVICE, args->eventID,
+				       VIR_NODE_DEVICE_EVENT_ID_UPDATE, false, NULL));
+}
+
+static void deregister_device(struct rpc_call *call,
+			      const struct rpc_connect_node_device_event_deregister_any_args *args)
+{
+	answer_dropped(call, drop(call, EVENT_OF_NODE_DEVICE, args->callbackID, false));
+}
+
+static void register_secret(struct rpc_call *call,
+			    const struct rpc_connect_secret_event_register_any_args *args)
+{
+	answer_added(call,
+		     add(call, EVENT_OF_SECRET, args->eventID, VIR_SECRET_EVENT_ID_VALUE_CHANGED,
+			 false, args->secret ? args->secret->uuid : NULL));
+}
+
+static void deregister_secret(struct rpc_call *call,
+			      const struct rpc_connect_secret_event_deregister_any_args *args)
+{
+	answer_dropped(call, drop(call, EVENT_OF_SECRET, args->callbackID, false));
+}
+
 const struct rpc_handlers calls_event = {
+	.connect_node_device_event_register_any = register_device,
+	.connect_node_device_event_deregister_any = deregister_device,
+	.connect_secret_event_register_any = register_secret,
+	.connect_secret_event_deregister_any = deregister_secret,
 	.connect_network_event_register_any = register_network,
 	.connect_network_event_deregister_any = deregister_network,
 	.connect_storage_pool_event_register_any = register_pool,

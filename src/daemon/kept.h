@@ -24,7 +24,13 @@
 struct kept;
 struct keeper;
 
-enum event_object { EVENT_OF_DOMAIN, EVENT_OF_NETWORK, EVENT_OF_POOL };
+enum event_object {
+	EVENT_OF_DOMAIN,
+	EVENT_OF_NETWORK,
+	EVENT_OF_POOL,
+	EVENT_OF_NODE_DEVICE,
+	EVENT_OF_SECRET,
+};
 
 struct kept_kind {
 	enum event_object object;

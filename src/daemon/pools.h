@@ -33,6 +33,7 @@ struct pool_job {
 	struct storage_wish wish;
 	char *from_folder, *from_name; /* whose bytes it gets, or NULL */
 	struct storage_resize resize;
+	void *data; /* its owner's */
 	/* What came of it. */
 	struct storage_scan scan;
 	struct volume *volume;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -363,6 +364,166 @@ struct volume *storage_resize(const char *folder, const char *name, const struct
 			    "Storage volume not found: there is no file %s/%s any more", folder,
 			    name);
 	return volume;
+}
+
+/* --- its bytes --- */
+
+static bool fail_piece(GError **error, const char *doing)
+{
+	g_set_error(error, DAEMON_ERROR, VIR_ERR_SYSTEM_ERROR, "cannot %s the volume: %s", doing,
+		    g_strerror(errno));
+	return false;
+}
+
+int storage_open(const char *folder, const char *name, bool write, GError **error)
+{
+	int at = open_folder(folder, error), fd;
+	struct stat st;
+
+	if (at < 0)
+		return -1;
+	fd = openat(at, name, (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(at);
+	if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+		close(fd);
+		fd = -1;
+		errno = ENOENT;
+	}
+	if (fd < 0) {
+		fail(error, errno == ENOENT ? VIR_ERR_NO_STORAGE_VOL : VIR_ERR_SYSTEM_ERROR, "open",
+		     folder, name);
+	} else if (write && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		fd = -1;
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_RESOURCE_BUSY,
+			    "volume '%s' is in use, by a guest or by another who writes it; end "
+			    "that first",
+			    name);
+	}
+	return fd;
+}
+
+/* How long the hole at @offset is, up to the file's end; 0: there is none. *@data gets how long
+ * what is there is. */
+static bool measure(int fd, u64 offset, u64 *hole, u64 *data)
+{
+	off_t next = lseek(fd, offset, SEEK_DATA), end;
+	struct stat st;
+
+	*hole = *data = 0;
+	if (next < 0 && errno != ENXIO)
+		return false;
+	if (next < 0 && fstat(fd, &st))
+		return false;
+	if (next < 0) {
+		*hole = st.st_size > (off_t)offset ? st.st_size - offset : 0;
+		return true;
+	}
+	*hole = next - offset;
+	end = lseek(fd, next, SEEK_HOLE);
+	*data = end > next ? end - next : 0;
+	return end >= 0;
+}
+
+bool storage_read_piece(int fd, u64 offset, u64 max, u64 hole_max, struct storage_piece *piece,
+			GError **error)
+{
+	u64 hole = 0, data = max;
+	ssize_t n;
+
+	if (hole_max && !measure(fd, offset, &hole, &data))
+		return fail_piece(error, "look at");
+	piece->hole = hole;
+	if (hole) {
+		piece->length = MIN(hole, hole_max);
+		return true;
+	}
+	do
+		n = pread(fd, piece->bytes, MIN(data, max), offset);
+	while (n < 0 && errno == EINTR);
+	piece->length = MAX(n, 0);
+	return n >= 0 || fail_piece(error, "read");
+}
+
+static bool write_bytes(int fd, const u8 *bytes, u64 length, u64 offset)
+{
+	while (length) {
+		ssize_t n = pwrite(fd, bytes, MIN(length, COPY_BYTES), offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return false;
+		bytes += n;
+		offset += n;
+		length -= n;
+	}
+	return true;
+}
+
+static bool write_zeroes(int fd, u64 offset, u64 length)
+{
+	g_autofree u8 *zeroes = g_malloc0(COPY_BYTES);
+
+	while (length) {
+		u64 step = MIN(length, COPY_BYTES);
+
+		if (!write_bytes(fd, zeroes, step, offset))
+			return false;
+		offset += step;
+		length -= step;
+	}
+	return true;
+}
+
+/* Zeroes from @offset on, which take no room where the file system can have it so. */
+static bool write_hole(int fd, u64 offset, u64 length)
+{
+	struct stat st;
+	u64 inside;
+
+	if (fstat(fd, &st))
+		return false;
+	inside = st.st_size > (off_t)offset ? MIN(length, st.st_size - offset) : 0;
+	if (inside && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, inside) &&
+	    !write_zeroes(fd, offset, inside))
+		return false;
+	return inside == length || !ftruncate(fd, offset + length);
+}
+
+bool storage_write_piece(int fd, u64 offset, const struct storage_piece *piece, GError **error)
+{
+	bool good = piece->hole ? write_hole(fd, offset, piece->length)
+				: write_bytes(fd, piece->bytes, piece->length, offset);
+
+	return good || fail_piece(error, "write");
+}
+
+bool storage_sync(int fd, GError **error)
+{
+	return !fsync(fd) || fail_piece(error, "write");
+}
+
+static bool zero_data(int fd)
+{
+	u64 offset = 0, hole, data;
+
+	do {
+		if (!measure(fd, offset, &hole, &data) || !write_zeroes(fd, offset + hole, data))
+			return false;
+		offset += hole + data;
+	} while (data);
+	return !fsync(fd);
+}
+
+bool storage_wipe(const char *folder, const char *name, GError **error)
+{
+	int fd = storage_open(folder, name, true, error);
+	bool good = fd >= 0 && (zero_data(fd) || fail_piece(error, "wipe"));
+
+	if (fd >= 0)
+		close(fd);
+	return good;
 }
 
 /* --- all files --- */

@@ -47,6 +47,13 @@ struct storage_resize {
 	bool relative, shrink, allocate;
 };
 
+/* A part of a file: bytes, or so many zeroes that need not be there. */
+struct storage_piece {
+	bool hole;
+	u8 *bytes;
+	u64 length;
+};
+
 bool storage_name_is_good(const char *name);
 void volume_free(struct volume *volume);
 
@@ -67,5 +74,17 @@ struct volume *storage_create(const char *folder, const char *name, const struct
 struct volume *storage_resize(const char *folder, const char *name, const struct storage_resize *to,
 			      GError **error);
 bool storage_remove(const char *folder, const char *name, GError **error);
+/* Zeroes all that is allocated, in place. */
+bool storage_wipe(const char *folder, const char *name, GError **error);
+
+/* A descriptor of the file, which the caller closes; negative with @error set. One to write by
+ * holds a lock, which a file that a guest has as its disk does not give. */
+int storage_open(const char *folder, const char *name, bool write, GError **error);
+/* Reads up to @max bytes into piece->bytes, or finds a hole of up to @hole_max; nothing at the
+ * file's end. */
+bool storage_read_piece(int fd, u64 offset, u64 max, u64 hole_max, struct storage_piece *piece,
+			GError **error);
+bool storage_write_piece(int fd, u64 offset, const struct storage_piece *piece, GError **error);
+bool storage_sync(int fd, GError **error);
 
 #endif

@@ -109,7 +109,7 @@ void rpc_call_answer(struct rpc_call *call, const struct rpc_procedure *procedur
 		      "the answer of %s is larger than the protocol allows", procedure->name);
 }
 
-void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt, ...)
+void rpc_error_encode(int code, int domain, const char *text, GByteArray *message)
 {
 	struct rpc_msg_error error = { .code = code,
 				       .domain = domain,
@@ -117,6 +117,15 @@ void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt,
 				       .str1 = (char *)"%s",
 				       .int1 = -1,
 				       .int2 = -1 };
+
+	error.message = g_utf8_make_valid(text, strnlen(text, ERROR_TEXT_MAX));
+	error.str2 = error.message;
+	rpc_encode(&rpc_type_msg_error, &error, message); /* too short to fail */
+	g_free(error.message);
+}
+
+void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt, ...)
+{
 	GByteArray *message = new_answer(call, RPC_FAILED);
 	va_list args;
 	char *text;
@@ -124,10 +133,7 @@ void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt,
 	va_start(args, fmt);
 	text = g_strdup_vprintf(fmt, args);
 	va_end(args);
-	error.message = g_utf8_make_valid(text, strnlen(text, ERROR_TEXT_MAX));
-	error.str2 = error.message;
-	rpc_encode(&rpc_type_msg_error, &error, message); /* too short to fail */
-	g_free(error.message);
+	rpc_error_encode(code, domain, text, message);
 	g_free(text);
 	send_answer(call, message);
 }

@@ -86,7 +86,7 @@ static bool account(struct rpc_client *client, size_t bytes)
 
 static bool may_take(const struct rpc_client *client)
 {
-	return client->server && client->calls < RPC_CALLS_MAX &&
+	return client->server && client->calls < RPC_CALLS_MAX && !client->holds &&
 	       client->out_bytes < RPC_OUTPUT_PAUSE;
 }
 
@@ -266,6 +266,13 @@ void rpc_client_call_done(struct rpc_client *client)
 		update_source(client);
 }
 
+void rpc_client_hold(struct rpc_client *client, bool hold)
+{
+	client->holds += hold ? 1 : -1;
+	if (client->server)
+		update_source(client);
+}
+
 /* --- keepalive --- */
 
 void rpc_client_keepalive(struct rpc_client *client)
@@ -279,7 +286,7 @@ void rpc_client_tick(struct rpc_client *client)
 					 .version = RPC_VERSION,
 					 .procedure = RPC_KEEPALIVE_PROC_PING,
 					 .type = RPC_EVENT };
-	bool quiet = client->keepalive && !client->alive && !client->calls;
+	bool quiet = client->keepalive && !client->alive && !client->calls && !client->holds;
 	GByteArray *message;
 
 	client->alive = false;

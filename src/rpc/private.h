@@ -32,6 +32,7 @@ struct rpc_client {
 	GQueue out;                 /* GByteArray */
 	size_t out_sent, out_bytes; /* of the first; of all that are queued */
 	unsigned calls;             /* that wait for their answer */
+	unsigned holds;             /* streams whose owner has enough for now */
 	bool keepalive, alive;      /* wants pings; something came since the last one */
 	unsigned unanswered;
 	GPtrArray *streams; /* struct rpc_stream, that are open */
@@ -51,6 +52,8 @@ void rpc_client_close(struct rpc_client *client, const char *why);
 void rpc_client_queue(struct rpc_client *client, GByteArray *message);
 /* A call has been answered: the next may be taken in. */
 void rpc_client_call_done(struct rpc_client *client);
+/* It is not read from while more streams hold it than have let it go. */
+void rpc_client_hold(struct rpc_client *client, bool hold);
 /* The keepalive clock has ticked. */
 void rpc_client_tick(struct rpc_client *client);
 
@@ -78,5 +81,7 @@ bool rpc_call_decode(struct rpc_call *call, const u8 *bytes, size_t length);
 const void *rpc_call_args(const struct rpc_call *call);
 /* Ends a call that gets no answer. */
 void rpc_call_drop(struct rpc_call *call);
+/* Appends an error to @message. */
+void rpc_error_encode(int code, int domain, const char *text, GByteArray *message);
 
 #endif

@@ -139,7 +139,8 @@ void rpc_client_send_event(struct rpc_client *client, const struct rpc_procedure
 
 /*
  * Bytes beside the calls, both ways, from the reply of the call that opened it to its end. What
- * the client sends must be taken at once; what it does not read has rpc_stream_send() say no.
+ * the client sends must be taken at once, and rpc_stream_hold() has it send no more for a while;
+ * what it does not read has rpc_stream_send() say no.
  */
 struct rpc_stream;
 
@@ -149,6 +150,11 @@ struct rpc_stream_callbacks {
 	void (*writable)(struct rpc_stream *stream, void *opaque);
 	/* The client has ended it, or gone; the stream goes with this call. */
 	void (*ended)(struct rpc_stream *stream, void *opaque);
+	/* So many zeroes. NULL: a client that sends a hole is closed. */
+	void (*hole)(struct rpc_stream *stream, u64 bytes, void *opaque);
+	/* That was all, and rpc_stream_finish() or rpc_stream_fail() answers; ended() may come
+	 * before. NULL: ended() is called at once. */
+	void (*finish)(struct rpc_stream *stream, void *opaque);
 };
 
 /* Before the call is answered. NULL: the client has too many, or has gone. */
@@ -157,8 +163,16 @@ struct rpc_stream *rpc_call_open_stream(struct rpc_call *call,
 /* False: send no more until writable() or, if the client went just now, ever: ended() was called.
  */
 bool rpc_stream_send(struct rpc_stream *stream, const u8 *bytes, size_t n);
+/* The same for @bytes zeroes, to a client that asked for holes. */
+bool rpc_stream_send_hole(struct rpc_stream *stream, u64 bytes);
+/* While it is held, nothing is taken from the client. */
+void rpc_stream_hold(struct rpc_stream *stream, bool hold);
 /* Nothing more comes; the stream is the owner's no longer, and no callback is called. */
 void rpc_stream_close(struct rpc_stream *stream);
+/* All that the client sent is where it belongs. The stream is gone. */
+void rpc_stream_finish(struct rpc_stream *stream);
+/* It ends with an error (VIR_ERR_*, VIR_FROM_*). The stream is gone. */
+void rpc_stream_fail(struct rpc_stream *stream, int code, int domain, const char *text);
 
 /* --- call.c --- */
 

@@ -10,7 +10,7 @@ import struct
 
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/rpc")
 REMOTE, QEMU, KEEPALIVE = 0x20008086, 0x20008087, 0x6b656570
-CALL, REPLY, EVENT, STREAM = 0, 1, 2, 3
+CALL, REPLY, EVENT, STREAM, HOLE = 0, 1, 2, 3, 6
 OK, ERROR, CONTINUE = 0, 1, 2
 TYPE = re.compile(r"(.+?)(\?|\[(\d+)\]|\[\]<=(\d+)|<=(\d+))?$")
 WORDS = {"u8", "i8", "u16", "u32", "i32", "auth_type"}
@@ -177,14 +177,22 @@ class Client:
                 raise Refused(value)
             return value
 
-    def send_packet(self, name, serial, status, data=b""):
+    def send_packet(self, name, serial, status, data=b"", kind=STREAM):
         procedure = PROCEDURES["remote:" + name]
-        self.socket.sendall(frame(procedure.program, procedure.number, data, STREAM, serial, status))
+        self.socket.sendall(frame(procedure.program, procedure.number, data, kind, serial, status))
+
+    def send_hole(self, name, serial, length):
+        self.send_packet(name, serial, CONTINUE, struct.pack(">QI", length, 0), HOLE)
 
     def packet(self):
-        """(status, data) of the next packet of a stream."""
+        """(status, data) of the next packet of a stream; of a hole, its length in place of data. An error
+        is raised."""
         (_, _, _, kind, _, status), payload = self.message()
+        if kind == HOLE:
+            return status, struct.unpack(">QI", payload)[0]
         assert kind == STREAM, kind
+        if status == ERROR:
+            raise Refused(Reader(payload).struct(STRUCTS["msg_error"]))
         return status, payload
 
     def call(self, name, /, **values):

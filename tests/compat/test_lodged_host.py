@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What lodged tells of the host, held against the kernel's books, and of the kinds of objects that it has
+none of, by an unmodified virsh and a raw client.
+
+    test_lodged_host.py LODGED
+"""
+import os
+import re
+import sys
+
+import rpc
+import tap
+from lodged import lodged, rows
+from rpc import refused
+
+LODGED = sys.argv[1]
+WRONG = 8
+
+
+def meminfo(name):
+    with open("/proc/meminfo") as text:
+        return int(re.search(rf"^{name}: +(\d+)", text.read(), re.M).group(1))
+
+
+def near(value, wanted, part=0.2):
+    """The host goes on while it is looked at."""
+    return abs(value - wanted) <= part * wanted + 65536
+
+
+def ticks():
+    with open("/proc/stat") as text:
+        return [int(word) for word in text.readline().split()[1:]]
+
+
+def test_processors():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        before = ticks()
+        stats = {p["field"]: p["value"] for p in client.call("node_get_cpu_stats", cpuNum=-1, nparams=4)["params"]}
+        after, tick = ticks(), 10**9 // os.sysconf("SC_CLK_TCK")
+        for name, columns in (("user", (0, 1)), ("kernel", (2, 5, 6)), ("idle", (3,)), ("iowait", (4,))):
+            low, high = (sum(times[column] for column in columns) * tick for times in (before, after))
+            assert low <= stats[name] <= high, (name, low, stats[name], high)
+        assert client.call("node_get_cpu_stats", cpuNum=-1) == {"params": [], "nparams": 4}
+        one = client.call("node_get_cpu_stats", cpuNum=0, nparams=2)["params"]
+        assert [p["field"] for p in one] == ["kernel", "user"]
+        for number in (-2, 99999):
+            refused(WRONG, client.call, "node_get_cpu_stats", cpuNum=number, nparams=4)
+        found = client.call("node_get_cpu_map", need_map=1, need_online=1)
+        online = os.sysconf("SC_NPROCESSORS_ONLN")
+        assert found["online"] == online and found["ret"] == os.sysconf("SC_NPROCESSORS_CONF")
+        assert sum(bin(byte).count("1") for byte in found["cpumap"]) == online
+        assert client.call("node_get_cpu_map")["cpumap"] == b""
+        assert re.search(rf"^CPUs online: +{online}$", daemon.virsh("nodecpumap"), re.M)
+        assert re.search(r"^idle: +\d+$", daemon.virsh("nodecpustats"), re.M)
+
+
+def test_memory():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        stats = {p["field"]: p["value"] for p in client.call("node_get_memory_stats", cellNum=-1, nparams=4)["params"]}
+        assert stats["total"] == meminfo("MemTotal") and near(stats["free"], meminfo("MemFree")), stats
+        assert near(stats["cached"], meminfo("Cached")) and near(stats["buffers"], meminfo("Buffers")), stats
+        assert client.call("node_get_memory_stats", cellNum=0)["nparams"] == 4
+        refused(WRONG, client.call, "node_get_memory_stats", cellNum=1)
+        free = client.call("node_get_cells_free_memory", maxcells=5)["cells"]
+        assert len(free) == 1 and near(free[0] / 1024, meminfo("MemFree")), free
+        assert client.call("node_get_cells_free_memory")["cells"] == []
+        refused(WRONG, client.call, "node_get_cells_free_memory", startCell=1, maxcells=1)
+        pages = client.call("node_get_free_pages", pages=[4], startCell=0, cellCount=1)["counts"]
+        assert near(pages[0] * 4, meminfo("MemFree")), pages
+        refused(9, client.call, "node_get_free_pages", pages=[4, 5], startCell=0, cellCount=1)
+        refused(WRONG, client.call, "node_get_free_pages", pages=[4], startCell=0, cellCount=2)
+        assert re.search(r"^total *: +\d+ KiB$", daemon.virsh("nodememstats"), re.M)
+        assert re.search(r"^Total: \d+ KiB$", daemon.virsh("freecell"), re.M)
+        known = client.call("node_get_memory_parameters")["nparams"]
+        for param in client.call("node_get_memory_parameters", nparams=known)["params"]:
+            with open(f"/sys/kernel/mm/ksm/{param['field'][len('shm_'):]}") as text:
+                assert int(text.read()) == param["value"], param
+        daemon.virsh("node-memory-tune")
+
+
+def test_what_there_is_none_of():
+    with lodged(LODGED) as daemon, daemon.client(flags=1) as client:
+        for words in (["nodedev-list"], ["iface-list", "--all"], ["nwfilter-list"], ["nwfilter-binding-list"],
+                      ["net-port-list", "default"], ["net-dhcp-leases", "default"]):
+            assert rows(daemon.virsh(*words) + "\n\n") in ([], [[]], [[], []]), words
+        for call in ("node_num_of_devices", "connect_num_of_interfaces", "connect_num_of_defined_interfaces",
+                     "connect_num_of_nwfilters"):
+            assert client.call(call) == {"num": 0}
+        for call in ("node_list_devices", "connect_list_interfaces", "connect_list_defined_interfaces",
+                     "connect_list_nwfilters"):
+            assert client.call(call) == {"names": []}
+        refused(53, client.call, "node_device_lookup_by_name", name="computer")
+        refused(57, client.call, "interface_lookup_by_name", name="eth0")
+        refused(57, client.call, "interface_lookup_by_mac_string", mac="52:54:00:00:00:00")
+        refused(62, client.call, "nwfilter_lookup_by_name", name="clean-traffic")
+        assert client.call("node_get_security_model") == {"model": [], "doi": []}
+
+
+def test_events_that_never_come():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        for kind in ("node_device", "secret"):
+            numbers = [client.call(f"connect_{kind}_event_register_any", eventID=n)["callbackID"] for n in (0, 1)]
+            refused(WRONG, client.call, f"connect_{kind}_event_register_any", eventID=2)
+            for number in numbers:
+                client.call(f"connect_{kind}_event_deregister_any", callbackID=number)
+                refused(WRONG, client.call, f"connect_{kind}_event_deregister_any", callbackID=number)
+        refused(53, client.call, "connect_node_device_event_register_any", dev={"name": "computer"})
+
+
+def test_pool_capabilities():
+    with lodged(LODGED) as daemon:
+        text = daemon.virsh("pool-capabilities")
+        assert "<pool type='dir' supported='yes'>" in text and "<defaultFormat type='raw'/>" in text, text
+
+
+tap.main(globals())
