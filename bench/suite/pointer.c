@@ -37,29 +37,42 @@ struct node {
 	u64 value;
 };
 
-#define NODES 32768
 static struct node *nodes;
 
-/* One cycle through all nodes (Sattolo's shuffle). */
-static void setup_chase(u64 n)
+/* One cycle through @count nodes, @apart bytes from each other (Sattolo's shuffle). */
+static void setup_cycle(u32 count, size_t apart)
 {
-	u32 *order = malloc(NODES * sizeof(*order));
+	u32 *order = malloc(count * sizeof(*order));
 	u64 seed = 41;
+	u8 *base = arena(count * apart);
 
-	nodes = arena(NODES * sizeof(*nodes));
-	for (u32 i = 0; i < NODES; i++)
+	nodes = (struct node *)base;
+	for (u32 i = 0; i < count; i++)
 		order[i] = i;
-	for (u32 i = NODES - 1; i; i--) {
+	for (u32 i = count - 1; i; i--) {
 		u32 j = (random_next(&seed) >> 20) % i, t = order[i];
 
 		order[i] = order[j];
 		order[j] = t;
 	}
-	for (u32 i = 0; i < NODES; i++) {
-		nodes[order[i]].next = &nodes[order[(i + 1) % NODES]];
-		nodes[order[i]].value = i * 3 + 1;
+	for (u32 i = 0; i < count; i++) {
+		struct node *node = (struct node *)(base + order[i] * apart);
+
+		node->next = (struct node *)(base + order[(i + 1) % count] * apart);
+		node->value = i * 3 + 1;
 	}
 	free(order);
+}
+
+static void setup_chase(u64 n)
+{
+	setup_cycle(32768, sizeof(struct node));
+}
+
+/* Over 64 MiB: more pages than a processor's TLB has. */
+static void setup_chase_far(u64 n)
+{
+	setup_cycle(1 << 20, 64);
 }
 
 static u64 run_chase(u64 n)
@@ -109,6 +122,7 @@ static u64 run_tree(u64 n)
 const struct row pointer_rows[] = {
 	{ "hash", "pointer", run_hash, 10000000 },
 	{ "chase", "pointer", run_chase, 20000000, setup_chase },
+	{ "chase-far", "pointer", run_chase, 1000000, setup_chase_far },
 	{ "tree", "pointer", run_tree, 100 },
 	{},
 };

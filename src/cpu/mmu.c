@@ -364,7 +364,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 				  const u8 *host, const struct ram_slot *slot)
 {
 	struct tlb *tlb = tlb_of(cpu, access);
-	unsigned i = TLB_INDEX(gva);
+	unsigned i = tlb_index(tlb, gva);
 	struct tlb_entry e;
 	gva_t page = gva & PAGE_MASK;
 	bool write = (w->rights & ACCESS_W) && w->dirty && !(slot->flags & CPU_SLOT_READONLY) &&
@@ -418,7 +418,8 @@ static gva_t fill_ahead(struct cpu *cpu, gva_t gva, unsigned access, const struc
 /* Host address if the TLB allows the access at once. */
 static void *tlb_hit(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 {
-	const struct tlb_entry *e = &tlb_of(cpu, access)->e[TLB_INDEX(gva)];
+	const struct tlb *tlb = tlb_of(cpu, access);
+	const struct tlb_entry *e = &tlb->e[tlb_index(tlb, gva)];
 	u64 tag = access & ACCESS_W ? e->write_tag : e->read_tag;
 
 	if (gva - tag > PAGE_SIZE - size)
@@ -439,7 +440,7 @@ static gva_t *stream_of(struct cpu *cpu, gva_t page)
 
 void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 {
-
+	struct tlb *tlb = tlb_of(cpu, access);
 	const struct ram_slot *slot;
 	struct tlb_entry *e;
 	gva_t *stream;
@@ -449,10 +450,11 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 	if (host) /* a page of the stack's that cannot be written */
 		return host;
 	if ((gva & ~PAGE_MASK) + size <= PAGE_SIZE) {
-		e = tlb_take_victim(tlb_of(cpu, access), gva, access);
+		e = tlb_take_victim(tlb, gva, access);
 		if (e)
 			return (u8 *)(uintptr_t)e->host + (gva & ~PAGE_MASK);
 	}
+	tlb_fit(cpu, tlb);
 	if (!walk(cpu, gva, access, &w))
 		return NULL;
 	host = ram_ptr(cpu->vm, w.gpa, &slot);
@@ -481,7 +483,7 @@ static const struct ram_slot *slot_of_host(const struct cpu_vm *vm, const u8 *ho
 bool mmu_fetched_global(struct cpu *cpu, gva_t gva)
 {
 	const struct tlb *tlb = tlb_of(cpu, ACCESS_X);
-	unsigned i = TLB_INDEX(gva);
+	unsigned i = tlb_index(tlb, gva);
 
 	return tlb->e[i].exec_tag == (gva & PAGE_MASK) && tlb->global[i / 64] >> (i % 64) & 1;
 }
@@ -491,7 +493,8 @@ static const u8 open_bus[PAGE_SIZE] = { [0 ... PAGE_SIZE - 1] = 0xff };
 
 bool mmu_fetch_page(struct cpu *cpu, gva_t gva, gpa_t *page, u8 **host)
 {
-	const struct tlb_entry *e = &tlb_of(cpu, ACCESS_X)->e[TLB_INDEX(gva)];
+	const struct tlb *tlb = tlb_of(cpu, ACCESS_X);
+	const struct tlb_entry *e = &tlb->e[tlb_index(tlb, gva)];
 	const struct ram_slot *slot;
 	struct walk w;
 	u8 *ptr;

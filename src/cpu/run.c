@@ -74,9 +74,10 @@ _Static_assert(sizeof(struct tlb) % sizeof(struct tlb_entry) == 0, "a column's o
  * must check for itself (cpu->nogroup). */
 static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
 {
-	size_t column = (s->tag_off - offsetof(struct cpu, tlb)) % sizeof(struct tlb_entry);
-	const u8 *tag = (u8 *)cpu + s->tag_off + TLB_INDEX(first) * sizeof(struct tlb_entry);
-	const struct tlb_entry *e = (const void *)(tag - column);
+	size_t off = s->tag_off - offsetof(struct cpu, tlb);
+	const struct tlb *tlb = &cpu->tlb[off / sizeof(struct tlb)];
+	const struct tlb_entry *e = &tlb->e[tlb_index(tlb, first)];
+	const void *tag = (const u8 *)e + off % sizeof(struct tlb_entry);
 
 	if (first - *(const u64 *)tag <= PAGE_SIZE - s->span)
 		return (u8 *)(uintptr_t)e->host + (first & ~PAGE_MASK);

@@ -68,7 +68,8 @@ static const struct tlb *current_tlb(const struct cpu *cpu)
  * direct. */
 static u8 *direct(struct cpu *cpu, gva_t gva, unsigned access)
 {
-	const struct tlb_entry *e = &current_tlb(cpu)->e[TLB_INDEX(gva)];
+	const struct tlb *tlb = current_tlb(cpu);
+	const struct tlb_entry *e = &tlb->e[tlb_index(tlb, gva)];
 	u64 tag = access == ACCESS_W ? e->write_tag : e->read_tag;
 
 	if (likely(tag == (gva & PAGE_MASK)))
@@ -101,7 +102,7 @@ static u64 reach(const struct string_op *op, gva_t gva, const u8 *host, unsigned
 	u64 bytes = room_in_page(gva);
 
 	while (bytes < want && bytes < REACH_MAX) {
-		const struct tlb_entry *e = &tlb->e[TLB_INDEX(gva + bytes)];
+		const struct tlb_entry *e = &tlb->e[tlb_index(tlb, gva + bytes)];
 		u64 tag = access == ACCESS_W ? e->write_tag : e->read_tag;
 
 		if (tag != gva + bytes || e->host != (u64)host + bytes)

@@ -26,7 +26,7 @@ static void drop(struct tlb *tlb, unsigned i)
 	e->read_tag = e->write_tag = e->exec_tag = TLB_INVALID(i);
 	set_bit(tlb->used, i, false);
 	if (!tlb->used[i / 64])
-		tlb->used_words &= ~BIT(i / 64);
+		tlb->used_words[i / 64 / 64] &= ~BIT(i / 64 % 64);
 }
 
 static unsigned list_of(u64 host)
@@ -37,7 +37,7 @@ static unsigned list_of(u64 host)
 /* Takes entry @i out of the list that it is in. */
 static void unlist_writer(struct tlb *tlb, unsigned i)
 {
-	u16 *link = &tlb->writers[tlb->listed[i] - 1];
+	u32 *link = &tlb->writers[tlb->listed[i] - 1];
 
 	while (*link != i + 1)
 		link = &tlb->next_writer[*link - 1];
@@ -66,7 +66,7 @@ static void put(struct tlb *tlb, unsigned i, const struct tlb_entry *e, u8 shift
 		list_writer(tlb, i);
 	tlb->shift[i] = shift;
 	set_bit(tlb->used, i, true);
-	tlb->used_words |= BIT(i / 64);
+	tlb->used_words[i / 64 / 64] |= BIT(i / 64 % 64);
 	set_bit(tlb->global, i, global);
 	set_bit(tlb->large, i, shift > PAGE_SHIFT);
 }
@@ -78,9 +78,10 @@ static gva_t entry_page(const struct tlb_entry *e, unsigned i)
 }
 
 /* For each word of @used that is not 0, while the body may drop entries. */
-#define for_used_words(tlb, word, left)                                                  \
-	for (u64 left = (tlb)->used_words; left && (word = __builtin_ctzll(left), true); \
-	     left &= left - 1)
+#define for_used_words(tlb, word)                                         \
+	for (unsigned group = 0; group <= (tlb)->mask / 64 / 64; group++) \
+		for (u64 left = (tlb)->used_words[group];                 \
+		     left && (word = group * 64 + __builtin_ctzll(left), true); left &= left - 1)
 
 /* Drops the entries whose bit is set in @map (at most those in use). */
 static void drop_map(struct tlb *tlb, unsigned word, u64 map)
@@ -98,27 +99,51 @@ static void forget_copies(struct cpu *cpu, unsigned kind)
 	cpu->stack[kind] = (struct stack_page){ STACK_NOWHERE, 0 };
 }
 
+static void set_size(struct cpu *cpu, unsigned kind, unsigned entries)
+{
+	cpu->tlb[kind].mask = entries - 1;
+	cpu->tlb[kind].displaced = 0;
+	cpu->tlb_mask[kind] = (entries - 1) * sizeof(struct tlb_entry);
+}
+
 void tlb_init(struct cpu *cpu)
 {
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+		set_size(cpu, kind, BIT(TLB_SHIFT_MIN));
 		forget_copies(cpu, kind);
 		drop(&cpu->tlb[kind], 0); /* the one whose invalid tag is not zero */
 	}
 	code_jumps_flush(cpu);
 }
 
-void tlb_flush_all(struct cpu *cpu)
+static void drop_all(struct cpu *cpu, unsigned kind)
 {
+	struct tlb *tlb = &cpu->tlb[kind];
 	unsigned word;
 
-	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
-		struct tlb *tlb = &cpu->tlb[kind];
+	forget_copies(cpu, kind);
+	for_used_words(tlb, word) drop_map(tlb, word, tlb->used[word]);
+	tlb->any_large = 0;
+	tlb->displaced /= 2;
+}
 
-		forget_copies(cpu, kind);
-		for_used_words(tlb, word, left) drop_map(tlb, word, tlb->used[word]);
-		tlb->any_large = 0;
-	}
+void tlb_flush_all(struct cpu *cpu)
+{
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
+		drop_all(cpu, kind);
 	code_jumps_flush(cpu);
+}
+
+/* What is in use is few beside what it has displaced, and a place of its own for each costs no
+ * more than looking for them all once again. */
+void tlb_fit(struct cpu *cpu, struct tlb *tlb)
+{
+	unsigned entries = tlb->mask + 1, kind = tlb - cpu->tlb;
+
+	if (likely(tlb->displaced < entries) || entries == TLB_MAX)
+		return;
+	drop_all(cpu, kind);
+	set_size(cpu, kind, entries * 4);
 }
 
 static void drop_nonglobal(struct cpu *cpu)
@@ -129,8 +154,8 @@ static void drop_nonglobal(struct cpu *cpu)
 		struct tlb *tlb = &cpu->tlb[kind];
 
 		forget_copies(cpu, kind);
-		for_used_words(tlb, word, left)
-			drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
+		for_used_words(tlb, word) drop_map(tlb, word, tlb->used[word] & ~tlb->global[word]);
+		tlb->displaced /= 2;
 	}
 }
 
@@ -159,7 +184,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		struct tlb *tlb = &cpu->tlb[kind];
-		unsigned index = TLB_INDEX(gva);
+		unsigned index = tlb_index(tlb, gva);
 
 		forget_copies(cpu, kind);
 		if ((tlb->used[index / 64] >> (index % 64) & 1) && tag_in(tlb, index, gva))
@@ -167,7 +192,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 		if (!tlb->any_large || gva < tlb->large_first || gva > tlb->large_last)
 			continue;
 		large = true;
-		for_used_words(tlb, word, left)
+		for_used_words(tlb, word)
 		{
 			u64 map = tlb->used[word] & tlb->large[word];
 
@@ -185,7 +210,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 /* Takes the write tags for the page at @host, and whoever has none, out of its list. */
 static void revoke_writers(struct tlb *tlb, u64 host)
 {
-	u16 *link = &tlb->writers[list_of(host)];
+	u32 *link = &tlb->writers[list_of(host)];
 
 	while (*link) {
 		unsigned i = *link - 1;
@@ -227,7 +252,7 @@ static void victim_put(struct tlb *tlb, unsigned i)
 struct tlb_entry *tlb_take_victim(struct tlb *tlb, gva_t gva, unsigned access)
 {
 	struct tlb_victims *v = &tlb->victims;
-	unsigned i = TLB_INDEX(gva);
+	unsigned i = tlb_index(tlb, gva);
 
 	for (unsigned held = v->held; held; held &= held - 1) {
 		unsigned k = __builtin_ctz(held);
@@ -262,10 +287,12 @@ static void note_large(struct tlb *tlb, gva_t gva, unsigned shift)
 struct tlb_entry *tlb_insert(struct tlb *tlb, gva_t gva, const struct tlb_entry *e, u8 shift,
 			     bool global)
 {
-	unsigned i = TLB_INDEX(gva);
+	unsigned i = tlb_index(tlb, gva);
 
-	if ((tlb->used[i / 64] >> (i % 64) & 1) && entry_page(&tlb->e[i], i) != (gva & PAGE_MASK))
+	if ((tlb->used[i / 64] >> (i % 64) & 1) && entry_page(&tlb->e[i], i) != (gva & PAGE_MASK)) {
 		victim_put(tlb, i);
+		tlb->displaced++;
+	}
 	put(tlb, i, e, shift, global);
 	if (shift > PAGE_SHIFT)
 		note_large(tlb, gva, shift);

@@ -29,12 +29,11 @@
 
 /* ---- software TLB ------------------------------------------------------------------------ */
 
-#define TLB_SHIFT      12
-#define TLB_ENTRIES    (1 << TLB_SHIFT)
-/* Two instructions of every check: what depends on its result waits for them. Arrays a multiple of
- * 16 MiB apart, walked together, take each other's entry, which struct tlb_victims makes up for. */
-#define TLB_INDEX(gva) ((gva) >> PAGE_SHIFT & (TLB_ENTRIES - 1))
-#define TLB_LISTS      1024
+/* As many entries as a TLB begins with, and as it has at most: tlb_fit(). */
+#define TLB_SHIFT_MIN 12
+#define TLB_SHIFT_MAX 18
+#define TLB_MAX       (1 << TLB_SHIFT_MAX)
+#define TLB_LISTS     1024
 
 /* One page. A tag equals the page's linear address when that access may go straight to @host;
  * otherwise it is TLB_INVALID(slot), which no address with this index can match. A write tag is
@@ -57,23 +56,25 @@ enum tlb_kind { TLB_KERNEL, TLB_KERNEL_AC, TLB_USER, TLB_KINDS };
 #define TLB_VICTIMS 8
 struct tlb_victims {
 	struct tlb_entry e[TLB_VICTIMS];
-	u16 slot[TLB_VICTIMS]; /* where it was: elsewhere its invalid tags may be good ones */
+	u32 slot[TLB_VICTIMS]; /* where it was: elsewhere its invalid tags may be good ones */
 	u8 shift[TLB_VICTIMS];
 	u8 held, global; /* a bit an entry */
 	u8 next;         /* to be overwritten */
 };
 
 struct tlb {
-	struct tlb_entry e[TLB_ENTRIES];
+	struct tlb_entry e[TLB_MAX]; /* the first @mask + 1 */
+	u32 mask;                    /* what of a page's number is its entry's; cpu->tlb_mask too */
+	u32 displaced;               /* pages that took another's entry; halved by each flush */
 	/* A bit an entry, tlb.c and mmu_fetched_global() only: has some valid tag; survives a CR3
 	 * write; is a fragment of a large page, all of which INVLPG must drop. Flushing costs what
 	 * is in use, not the size.
 	 */
-	u64 used_words; /* a bit for each word of @used that is not 0 */
-	u64 used[TLB_ENTRIES / 64];
-	u64 global[TLB_ENTRIES / 64];
-	u64 large[TLB_ENTRIES / 64];
-	u8 shift[TLB_ENTRIES]; /* log2 of the guest's page size, for fragments */
+	u64 used_words[TLB_MAX / 64 / 64]; /* a bit for each word of @used that is not 0 */
+	u64 used[TLB_MAX / 64];
+	u64 global[TLB_MAX / 64];
+	u64 large[TLB_MAX / 64];
+	u8 shift[TLB_MAX]; /* log2 of the guest's page size, for fragments */
 	/* Where fragments are, if there are any: from the first byte to the last of their pages. */
 	gva_t large_first, large_last;
 	u8 any_large;
@@ -83,10 +84,17 @@ struct tlb {
 	 * plus one, 0: none. An entry stays in its list when it changes or goes, and is taken out
 	 * when somebody comes by, or when it is wanted in another one: @listed says which it is in.
 	 */
-	u16 writers[TLB_LISTS];
-	u16 next_writer[TLB_ENTRIES];
-	u16 listed[TLB_ENTRIES];
+	u32 writers[TLB_LISTS];
+	u32 next_writer[TLB_MAX];
+	u16 listed[TLB_MAX];
 } __attribute__((aligned(sizeof(struct tlb_entry))));
+
+/* Arrays a multiple of the TLB's reach apart (16 MiB at first), walked together, take each other's
+ * entry, which struct tlb_victims makes up for. */
+static inline unsigned tlb_index(const struct tlb *tlb, gva_t gva)
+{
+	return gva >> PAGE_SHIFT & tlb->mask;
+}
 
 /* The page that the guest's stack was last seen in: what goes off RSP is compared with this before
  * it asks the TLB, from which it was copied; the page may be read and written. Forgotten with the
@@ -249,9 +257,10 @@ struct cpu {
 	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */
 	u32 exit_code;        /* why translated code left: enum block_exit */
 	u64 exit_arg;
-	u32 pauses_left; /* how many PAUSEs until the host's processor is given up */
+	u32 tlb_mask[TLB_KINDS]; /* tlb[].mask times the size of an entry */
 	struct stack_page stack[TLB_KINDS];
 	/* -- end of the 8-bit reach (approximately) */
+	u32 pauses_left; /* how many PAUSEs until the host's processor is given up */
 	u64 scratch[4];
 	u64 host_rsp;  /* C's stack while translated code runs */
 	u64 shadow_sp; /* translated code's while C runs; 16-byte aligned */
@@ -451,6 +460,10 @@ void tlb_revoke_write(struct cpu *cpu, const void *host);
  * has that is put aside. */
 struct tlb_entry *tlb_insert(struct tlb *tlb, gva_t gva, const struct tlb_entry *e, u8 shift,
 			     bool global);
+/* Makes the TLB four times as large, and empty, if more pages have displaced others than it has
+ * places. Not while somebody holds one of its entries; pointers that it has handed out stay good.
+ */
+void tlb_fit(struct cpu *cpu, struct tlb *tlb);
 /* An entry for @gva among those that were put aside takes its place again, and who has that goes
  * there: arrays walked together miss in turn. NULL: there is none. */
 struct tlb_entry *tlb_take_victim(struct tlb *tlb, gva_t gva, unsigned access);

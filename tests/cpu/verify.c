@@ -105,11 +105,6 @@ static const struct change changes[] = {
 	  { 0x49, 0x81, 0xff, 0xf8, 0x0f, 0, 0 },
 	  { 0x49, 0x81, 0xff, 0xff, 0x0f, 0, 0 },
 	  7 },
-	{ "the index is not masked",
-	  "table operand without its index masked, or of another context",
-	  { 0x41, 0x81, 0xe5, 0xe0, 0xff, 1, 0 },
-	  { 0x41, 0x81, 0xe5, 0xe0, 0xff, 3, 0 },
-	  7 },
 	{ "a jump out of the block",
 	  "a jump out of the block",
 	  { 0x0f, 0x87 },
@@ -430,6 +425,25 @@ static void stores(void)
 	CHANGE_SITE(b, "C makes an exit's store", cannot, s, s->kind = SITE_LINK);
 }
 
+static void index_mask(void)
+{
+	/* mov [rsi], rax, by the kernel, SMAP being off */
+	struct block *b = make_block((const u8 *)"\x48\x89\x06", 3);
+	const size_t mask = OFF(tlb_mask[TLB_KERNEL_AC]);
+	static const char no_index[] =
+		"table operand without its index masked, or of another context";
+
+	CHANGE(b, "the index is not masked", no_index, e_op_state(e, 0x23, 0, T1, mask), (void)e);
+	CHANGE(b, "the index is masked with more", no_index, e_op_state(e, 0x23, 0, T1, mask),
+	       e_op_state(e, 0x23, 1, T1, mask));
+	CHANGE(b, "the index is the mask or more", no_index, e_op_state(e, 0x23, 0, T1, mask),
+	       e_op_state(e, 0x0b, 0, T1, mask));
+	CHANGE(b, "the mask of another TLB", no_index, e_op_state(e, 0x23, 0, T1, mask),
+	       e_op_state(e, 0x23, 0, T1, OFF(tlb_mask[TLB_USER])));
+	CHANGE(b, "the mask is written", outside, e_op_state(e, 0x23, 0, T1, mask),
+	       e_op_state(e, 0x21, 0, T1, mask));
+}
+
 static void stack_page(void)
 {
 	/* push rax; push rcx; pop rdx: the page of the kernel's stack, SMAP being off */
@@ -569,6 +583,7 @@ int main(void)
 	jumps();
 	calls_and_returns();
 	stores();
+	index_mask();
 	stack_page();
 	carried_pointers();
 	printf("1..%u\n", count);

@@ -326,9 +326,14 @@ static void test_no_paging(void)
 
 /* ---- TLB ------------------------------------------------------------------------------------- */
 
+static const struct tlb_entry *place(const struct tlb *tlb, gva_t gva)
+{
+	return &tlb->e[tlb_index(tlb, gva)];
+}
+
 static bool hit(gva_t gva, unsigned access)
 {
-	const struct tlb_entry *e = &box->cpu->tlb[TLB_KERNEL_AC].e[TLB_INDEX(gva)];
+	const struct tlb_entry *e = place(&box->cpu->tlb[TLB_KERNEL_AC], gva);
 	u64 tag = access == ACCESS_R   ? e->read_tag
 		  : access == ACCESS_W ? e->write_tag
 				       : e->exec_tag;
@@ -461,7 +466,7 @@ static void test_tlb_empty(void)
 	for (unsigned i = 0; i < ARRAY_LEN(tries); i++)
 		for (unsigned off = 0; off < 4096; off += 63) {
 			const struct tlb_entry *e =
-				&box->cpu->tlb[TLB_KERNEL].e[TLB_INDEX(tries[i] + off)];
+				place(&box->cpu->tlb[TLB_KERNEL], tries[i] + off);
 
 			for (unsigned size = 1; size <= 64; size *= 2) {
 				g_assert_true(tries[i] + off - e->read_tag > PAGE_SIZE - size);
@@ -520,7 +525,7 @@ static void test_tlb_ahead(void)
 	g_assert_false(hit(0x202000, ACCESS_W));
 	g_assert_true(hit(0x203000, ACCESS_R));
 	g_assert_true(hit(0x203000, ACCESS_W));
-	g_assert_true(box->cpu->tlb[TLB_KERNEL_AC].e[TLB_INDEX(0x202000)].host ==
+	g_assert_true(place(&box->cpu->tlb[TLB_KERNEL_AC], 0x202000)->host ==
 		      (u64)(uintptr_t)box->ram + 0x305000);
 	g_assert_false(hit(0x204000, ACCESS_R)); /* its walk has to set A */
 	g_assert_false(hit(0x205000, ACCESS_R)); /* and there it ended */
@@ -579,12 +584,12 @@ static void test_tlb_writers(void)
 		}
 		if (turn % 64 == 0)
 			tlb_flush_page(box->cpu, gva ^ PAGE_SIZE);
-		for (unsigned k = 0; k < TLB_ENTRIES; k++) {
+		for (unsigned k = 0; k < BIT(TLB_SHIFT_MIN); k++) {
 			before += tlb->e[k].write_tag != TLB_INVALID(k);
 			with += tlb->e[k].write_tag != TLB_INVALID(k) && tlb->e[k].host == host;
 		}
 		tlb_revoke_write(box->cpu, (void *)host);
-		for (unsigned k = 0; k < TLB_ENTRIES; k++) {
+		for (unsigned k = 0; k < BIT(TLB_SHIFT_MIN); k++) {
 			bool writes = tlb->e[k].write_tag != TLB_INVALID(k);
 
 			g_assert_false(writes && tlb->e[k].host == host);
@@ -606,11 +611,11 @@ static bool faults(gva_t gva, unsigned access)
  * by now, until something is flushed or a page gets code. */
 static void test_tlb_victims(void)
 {
-	const gva_t one = 0x200000, other = one + TLB_ENTRIES * PAGE_SIZE;
+	const gva_t one = 0x200000, other = one + BIT(TLB_SHIFT_MIN) * PAGE_SIZE;
 	struct cpu *cpu = box->cpu;
 	void *host, *host2;
 
-	g_assert_cmpuint(TLB_INDEX(one), ==, TLB_INDEX(other));
+	g_assert_true(place(cpu->tlb, one) == place(cpu->tlb, other));
 	for (unsigned how = 0; how < 5; how++) {
 		box_long_mode(box);
 		box_put64(box, 0x3008, 2 * MIB | 0xe7);
@@ -644,10 +649,60 @@ static void test_tlb_victims(void)
 	tlb_flush_all(cpu);
 }
 
+/* Pages @from to @to of what test_tlb_grows() maps. */
+static void touch(u64 from, u64 to)
+{
+	for (u64 k = from; k < to; k++) {
+		gva_t gva = 16 * MIB + k * PAGE_SIZE;
+
+		g_assert_true(hit(gva, ACCESS_W) || mmu_fill(box->cpu, gva, 8, ACCESS_W) ==
+							    box->ram + 2 * MIB + gva % (2 * MIB));
+	}
+}
+
+/* As many pages displace others as there are places: then there are four times as many, in which
+ * all are found again, and which are flushed and lose write tags like the first ones. */
+static void test_tlb_grows(void)
+{
+	struct cpu *cpu = box->cpu;
+	struct tlb *tlb = &cpu->tlb[TLB_KERNEL_AC];
+
+	box_long_mode(box);
+	for (unsigned i = 8; i < 512; i++)
+		box_put64(box, 0x3000 + 8 * i, 2 * MIB | 0xe7);
+	tlb_init(cpu);
+	for (u64 entries = BIT(TLB_SHIFT_MIN); entries < TLB_MAX; entries *= 4) {
+		touch(0, entries);
+		g_assert_cmpuint(tlb->displaced, ==, 0);
+		touch(entries, 2 * entries);
+		g_assert_cmpuint(tlb->mask, ==, entries - 1);
+		g_assert_cmpuint(tlb->displaced, ==, entries);
+		touch(2 * entries, 2 * entries + 1);
+		g_assert_cmpuint(tlb->mask, ==, 4 * entries - 1);
+		g_assert_cmpuint(cpu->tlb_mask[TLB_KERNEL_AC], ==,
+				 (4 * entries - 1) * sizeof(struct tlb_entry));
+		g_assert_true(hit(16 * MIB + 2 * entries * PAGE_SIZE, ACCESS_W));
+		g_assert_false(hit(16 * MIB, ACCESS_W));
+		if (4 * entries == TLB_MAX)
+			break;
+		touch(0, 4 * entries);
+		for (u64 k = 0; k < 4 * entries; k++)
+			g_assert_true(hit(16 * MIB + k * PAGE_SIZE, ACCESS_W));
+		tlb_revoke_write(cpu, box->ram + 2 * MIB + 7 * PAGE_SIZE);
+		for (u64 k = 0; k < 4 * entries; k++)
+			g_assert_true(hit(16 * MIB + k * PAGE_SIZE, ACCESS_W) == (k % 512 != 7));
+		tlb_flush_all(cpu);
+		for (u64 k = 0; k < 4 * entries; k++)
+			g_assert_false(hit(16 * MIB + k * PAGE_SIZE, ACCESS_R));
+	}
+	tlb_flush_all(cpu);
+	tlb_init(cpu);
+}
+
 /* What stands for no page in one place is a page's tag in another. */
 static void test_tlb_victims_invalid(void)
 {
-	const gva_t first = TLB_ENTRIES * PAGE_SIZE; /* in place 0 */
+	const gva_t first = BIT(TLB_SHIFT_MIN) * PAGE_SIZE; /* in place 0 */
 	struct cpu *cpu = box->cpu;
 
 	box_long_mode(box);
@@ -961,6 +1016,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/streams", test_tlb_streams);
 	g_test_add_func("/mmu/tlb/writers", test_tlb_writers);
 	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
+	g_test_add_func("/mmu/tlb/grows", test_tlb_grows);
 	g_test_add_func("/mmu/tlb/victims-invalid", test_tlb_victims_invalid);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
 	g_test_add_func("/mmu/tlb/marked-twice", test_marked_twice);

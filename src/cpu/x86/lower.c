@@ -621,7 +621,7 @@ static void emit_page2_check(struct lower *x)
 
 	e_load(b, T0, OFF(page_base));
 	e_lea(b, 1, T0, T0, REG_NONE, 1, PAGE_SIZE);
-	emit_tlb_index(b, T0);
+	emit_tlb_index(b, tlb_kind(x), T0);
 	e_op_indexed(b, 0x3b, 1, T0, T1, tlb_offset(x) + offsetof(struct tlb_entry, exec_tag));
 	other = e_jcc(b, 5, false);
 	e_mov_imm(b, T2, (u64)(uintptr_t)x->l->host2);

@@ -19,7 +19,7 @@
 #include "cpu/x86/footprint.h"
 #include "cpu/x86/lower_private.h"
 
-_Static_assert(sizeof(struct tlb_entry) == 32 && TLB_SHIFT == 12, "index code below");
+_Static_assert(sizeof(struct tlb_entry) == 32 && TLB_SHIFT_MAX <= 20, "index code below");
 
 unsigned stack_width(const struct lower *x)
 {
@@ -169,7 +169,7 @@ static size_t tag_offset(const struct lower *x, unsigned access)
 					       : offsetof(struct tlb_entry, read_tag));
 }
 
-void emit_tlb_index(struct code_buf *b, unsigned reg)
+void emit_tlb_index(struct code_buf *b, enum tlb_kind kind, unsigned reg)
 {
 	if (b->bmi2) {
 		e_rorx(b, T1, reg, 7); /* what comes in at the top is masked off */
@@ -177,14 +177,14 @@ void emit_tlb_index(struct code_buf *b, unsigned reg)
 		e_mov(b, T1, reg);
 		e_shift(b, 0, 5, T1, 7);
 	}
-	e_arith_imm(b, 0, 4, T1, (TLB_ENTRIES - 1) * sizeof(struct tlb_entry));
+	e_op_state(b, 0x23, 0, T1, OFF(tlb_mask) + kind * sizeof(u32)); /* and */
 }
 
 void emit_tlb_entry(struct lower *x, unsigned reg, unsigned access)
 {
 	struct code_buf *b = x->b;
 
-	emit_tlb_index(b, reg);
+	emit_tlb_index(b, tlb_kind(x), reg);
 	e_op_indexed(b, 0x2b, 1, reg, T1, tag_offset(x, access)); /* sub reg, tag */
 }
 

@@ -183,8 +183,8 @@ void emit_segment(struct lower *x, unsigned dst, unsigned seg);
 /* The TLB that the block's accesses use, and its struct cpu offset. */
 enum tlb_kind tlb_kind(const struct lower *x);
 size_t tlb_offset(const struct lower *x);
-/* T1 = TLB_INDEX(@reg) times the entry's size. Clobbers EFLAGS. */
-void emit_tlb_index(struct code_buf *b, unsigned reg);
+/* T1 = tlb_index(@reg) times the entry's size. Clobbers EFLAGS. */
+void emit_tlb_index(struct code_buf *b, enum tlb_kind kind, unsigned reg);
 /* The two halves of an inline check. First: T1 = the TLB entry of linear address @reg, which
  * becomes the offset in its page, or something larger if @access is not in the TLB. Then, with T1
  * as it was:

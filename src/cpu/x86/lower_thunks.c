@@ -139,7 +139,7 @@ static void emit_stack_page(struct code_buf *b, struct thunks *t, enum tlb_kind 
 
 	t->stack[kind] = b->p - b->base;
 	e_op_state(b, 0x03, 1, T0, page + offsetof(struct stack_page, tag)); /* add */
-	emit_tlb_index(b, T0);
+	emit_tlb_index(b, kind, T0);
 	e_op_indexed(b, 0x2b, 1, T0, T1, tag);       /* sub */
 	e_op_state(b, 0x3b, 1, T0, OFF(scratch[1])); /* cmp */
 	miss = e_jcc(b, 7, false);

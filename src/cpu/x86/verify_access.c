@@ -33,6 +33,7 @@ static const struct field readable[] = { { offsetof(struct cpu, jc_key), 8 }, /*
 					 FIELD(tsc_offset),
 					 FIELD(msr.tsc_aux),
 					 FIELD(ctx),
+					 FIELD(tlb_mask),
 					 FIELD(seg[SEG_ES].selector),
 					 FIELD(seg[SEG_CS].selector),
 					 FIELD(seg[SEG_SS].selector),

@@ -169,8 +169,7 @@ static struct knowledge learn(const struct verify *v, int reg)
 		return turns;
 	switch (v->zi.mnemonic) {
 	case ZYDIS_MNEMONIC_AND:
-		if (reg == T1 && imm == (TLB_ENTRIES - 1) * sizeof(struct tlb_entry) &&
-		    o[0].size == 32)
+		if (reg == T1 && o[0].size == 32 && state_operand(v, 1, mask_of(v->block)))
 			k.fact = TLB_SCALED;
 		else if (reg == T1 && o[0].size == 32 &&
 			 imm == (JC_ENTRIES - 1) * sizeof(struct jump_entry))

@@ -208,6 +208,12 @@ static inline size_t stack_of(const struct block *block)
 	return offsetof(struct cpu, stack) + tlb_kind(block) * sizeof(struct stack_page);
 }
 
+/* Offset of the mask that makes an index of the block's TLB. */
+static inline size_t mask_of(const struct block *block)
+{
+	return offsetof(struct cpu, tlb_mask) + tlb_kind(block) * sizeof(u32);
+}
+
 static inline void set_bit(u8 *map, u32 bit)
 {
 	map[bit / 8] |= 1 << bit % 8;
