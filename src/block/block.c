@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 const struct block_driver *const block_drivers[] = { &block_driver_raw, NULL };
 
@@ -30,6 +31,8 @@ struct block *block_open(const struct block_config *config, GError **error)
 			block->readonly = config->readonly;
 			block->discard = config->discard;
 			block->cache = config->cache;
+			block->statistics = config->statistics ?: &block->own_statistics;
+			block->statistics->capacity = block->bytes;
 		}
 		return block;
 	}
@@ -49,20 +52,70 @@ static int check(const struct block *block, const struct block_request *r)
 	return r->offset > block->bytes || r->bytes > block->bytes - r->offset ? -ERANGE : 0;
 }
 
+static u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
 void block_submit(struct block *block, struct block_request *request)
 {
 	int err = check(block, request);
 
 	request->progress = 0;
 	request->next = NULL;
-	if (!err && !request->bytes && request->op != BLOCK_FLUSH)
+	request->block = block;
+	if (!err && !request->bytes && request->op != BLOCK_FLUSH) {
 		request->done(request, 0);
-	else if (!err && request->op == BLOCK_DISCARD && !block->discard)
+	} else if (!err && request->op == BLOCK_DISCARD && !block->discard) {
 		request->done(request, 0); /* a hint that this disk does not take */
-	else if (err)
+	} else if (err) {
 		request->done(request, err);
-	else
+	} else {
+		request->start_ns = now_ns();
 		block->driver->submit(block, request);
+	}
+}
+
+static void count(struct statistics_disk *s, const struct block_request *request)
+{
+	u64 ns = now_ns() - request->start_ns;
+
+	switch (request->op) {
+	case BLOCK_READ:
+		statistics_add(&s->read_requests, 1);
+		statistics_add(&s->read_bytes, request->bytes);
+		statistics_add(&s->read_ns, ns);
+		break;
+	case BLOCK_WRITE:
+		statistics_add(&s->write_requests, 1);
+		statistics_add(&s->write_bytes, request->bytes);
+		statistics_add(&s->write_ns, ns);
+		break;
+	case BLOCK_FLUSH:
+		statistics_add(&s->flush_requests, 1);
+		statistics_add(&s->flush_ns, ns);
+		break;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		statistics_add(&s->discard_requests, 1);
+		statistics_add(&s->discard_bytes, request->bytes);
+		statistics_add(&s->discard_ns, ns);
+		break;
+	}
+}
+
+void block_finish(struct block_request *request, int result)
+{
+	struct statistics_disk *s = request->block->statistics;
+
+	if (!result)
+		count(s, request);
+	else if (result != -ENOTSUP)
+		statistics_add(&s->failures, 1);
+	request->done(request, result);
 }
 
 void block_failed(struct block *block, const struct block_request *request, int err)

@@ -14,6 +14,7 @@
 #ifndef LODGE_BLOCK_BLOCK_H
 #define LODGE_BLOCK_BLOCK_H
 
+#include "base/statistics.h"
 #include "base/types.h"
 #include <glib.h>
 #include <sys/uio.h>
@@ -34,7 +35,9 @@ struct block_request {
 	/* @result: 0 or -errno; -ENOTSUP: discard or zeroes cannot be done here; -EROFS, -EINVAL,
 	 * -ERANGE: the request is wrong. Everything else is the host's failure. */
 	void (*done)(struct block_request *request, int result);
-	/* The driver's while it has the request. */
+	/* The core's and the driver's while they have the request. */
+	struct block *block;
+	u64 start_ns;
 	struct block_request *next;
 	u64 progress;
 	void *driver;
@@ -55,13 +58,16 @@ struct block_config {
 	bool readonly;
 	bool discard;           /* hand discards through to the host */
 	enum block_cache cache; /* of the guest; the host's is bypassed when @fd has O_DIRECT */
-	bool no_uring;          /* tests: the thread pool even where io_uring works */
+	struct statistics_disk *statistics; /* where requests are counted, or NULL */
+	bool no_uring;                      /* tests: the thread pool even where io_uring works */
 };
 
 struct block {
 	const struct block_driver *driver;
 	char *name;
 	u64 failures; /* of the host; drivers report them with block_failed() */
+	struct statistics_disk *statistics; /* of the config, or own_statistics */
+	struct statistics_disk own_statistics;
 	u64 bytes;
 	u32 physical_block; /* bytes; a power of two */
 	bool readonly, discard;
@@ -85,6 +91,8 @@ void block_submit(struct block *block, struct block_request *request);
 /* For drivers, any thread: the host failed a request with -@err. The log hears of the first one
  * and of each after which their number has doubled. */
 void block_failed(struct block *block, const struct block_request *request, int err);
+/* For drivers: counts the request and calls its done(). */
+void block_finish(struct block_request *request, int result);
 void block_drain(struct block *block);
 void block_close(struct block *block); /* drains first; NULL is ignored */
 

@@ -69,7 +69,7 @@ static void complete(struct raw *raw, struct block_request *r, int result)
 {
 	if (result < 0 && result != -ENOTSUP)
 		block_failed(&raw->block, r, result);
-	r->done(r, result);
+	block_finish(r, result);
 	pthread_mutex_lock(&raw->lock);
 	if (--raw->outstanding == 0)
 		pthread_cond_broadcast(&raw->idle);
@@ -442,7 +442,7 @@ static void raw_submit(struct block *block, struct block_request *r)
 	bool wake;
 
 	if (read_at_once(raw, r)) {
-		r->done(r, 0);
+		block_finish(r, 0);
 		return;
 	}
 	pthread_mutex_lock(&raw->lock);

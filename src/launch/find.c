@@ -44,6 +44,13 @@ enum launch_found launch_find(const char *runtime_directory, const char *name, p
 	return found;
 }
 
+int launch_open_statistics(const char *runtime_directory, const char *name)
+{
+	g_autofree char *path = g_build_filename(runtime_directory, name, STATISTICS_FILE, NULL);
+
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
 void launch_sweep(const char *runtime_directory, const char *name)
 {
 	g_autofree char *directory = g_build_filename(runtime_directory, name, NULL);
@@ -53,7 +60,7 @@ void launch_sweep(const char *runtime_directory, const char *name)
 	while (dir && (entry = g_dir_read_name(dir))) {
 		g_autofree char *path = g_build_filename(directory, entry, NULL);
 
-		unlink(path); /* sockets and the lock: there are no directories */
+		unlink(path); /* there are no directories */
 	}
 	if (dir)
 		g_dir_close(dir);

@@ -108,6 +108,10 @@ enum launch_found {
  */
 enum launch_found launch_find(const char *runtime_directory, const char *name, pid_t *pid,
 			      char **monitor_path);
+/* What a guest that runs counts (base/statistics.h); the caller closes it. Negative: there is
+ * nothing.
+ */
+int launch_open_statistics(const char *runtime_directory, const char *name);
 /* Removes what a guest that has ended, and whose launcher has too, left in its directory. */
 void launch_sweep(const char *runtime_directory, const char *name);
 

@@ -309,6 +309,8 @@ static void add_channels(json_t *plan, const struct launch_private *p)
 		json_object_set_new(plan, "log",
 				    json_pack("{s:i, s:s}", "fd", p->log, "level",
 					      p->options.verbose_log ? "debug" : "info"));
+	if (p->statistics)
+		json_object_set_new(plan, "statistics", json_pack("{s:i}", "fd", p->statistics));
 }
 
 json_t *plan_make(const struct launch *launch)

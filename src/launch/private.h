@@ -5,7 +5,8 @@
 
 #include "launch/launch.h"
 
-#define FIRST_PASSED_FD 3 /* 0 to 2 are the standard streams */
+#define STATISTICS_FILE "statistics" /* in the guest's directory */
+#define FIRST_PASSED_FD 3            /* 0 to 2 are the standard streams */
 
 /*
  * The descriptors a child gets. The entry at index i will be number FIRST_PASSED_FD + i in the
@@ -25,6 +26,7 @@ struct launch_private {
 	GPtrArray *nets;                  /* struct opened_net */
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
+	int statistics;                   /* the same; 0: none */
 	int perf_map, jitdump;            /* the same; 0: none */
 	int guest_symbols;
 	int code_from, code_to; /* saved translations: the old ones, the new ones; 0: none */

@@ -11,6 +11,7 @@
  * its first line and lodge-vmm in its second. What a crash leaves behind is taken over by the next
  * start of that name.
  */
+#include "base/statistics.h"
 #include "launch/private.h"
 
 #include <errno.h>
@@ -198,7 +199,30 @@ static void open_log(struct launch *launch, const char *name)
 	g_free(directory);
 }
 
-/* --- both --- */
+/* --- statistics --- */
+
+/* A guest without statistics runs as well: what stands in the way is said in the log. */
+static void open_statistics(struct launch *launch)
+{
+	struct launch_private *p = launch->private;
+	char *path = g_build_filename(p->directory, STATISTICS_FILE, NULL);
+	int fd;
+
+	unlink(path); /* never the file that another process has mapped */
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0 &&
+	    !posix_fallocate(fd, 0, /* what is mapped must be there, also on a full disk */
+			     statistics_bytes(p->domain->disks->len, p->domain->interfaces->len))) {
+		p->statistics = fd_map_add(&p->map, fd);
+	} else {
+		write_log(launch, "there are no statistics: %s: %s", path, g_strerror(errno));
+		if (fd >= 0)
+			close(fd);
+	}
+	g_free(path);
+}
+
+/* --- all --- */
 
 bool runtime_open(struct launch *launch, GError **error)
 {
@@ -217,21 +241,23 @@ bool runtime_open(struct launch *launch, GError **error)
 	p->lock_fd = lock;
 	fd_map_add(&p->map, fcntl(lock, F_DUPFD_CLOEXEC, 0));
 	open_log(launch, name);
+	open_statistics(launch);
 	return open_monitor(launch, error);
 }
 
 void runtime_close(struct launch *launch)
 {
 	struct launch_private *p = launch->private;
-	char *lock;
 
 	for (unsigned i = 0; i < p->sockets->len; i++)
 		unlink(p->sockets->pdata[i]);
 	if (p->directory) {
-		lock = g_build_filename(p->directory, "lock", NULL);
+		g_autofree char *lock = g_build_filename(p->directory, "lock", NULL);
+		g_autofree char *statistics = g_build_filename(p->directory, STATISTICS_FILE, NULL);
+
+		unlink(statistics);
 		unlink(lock);
 		rmdir(p->directory);
-		g_free(lock);
 	}
 	if (p->lock_fd >= 0)
 		close(p->lock_fd);

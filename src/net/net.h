@@ -17,6 +17,7 @@
 #ifndef LODGE_NET_NET_H
 #define LODGE_NET_NET_H
 
+#include "base/statistics.h"
 #include "base/types.h"
 #include <glib.h>
 #include <sys/uio.h>
@@ -41,8 +42,9 @@ struct net_client {
 };
 
 struct net_config {
-	const char *driver; /* "socket" */
-	int fd;             /* ownership passes when opening succeeds */
+	const char *driver;                /* "socket" */
+	int fd;                            /* ownership passes when opening succeeds */
+	struct statistics_net *statistics; /* where frames are counted, or NULL */
 };
 
 struct net_backend {
@@ -58,6 +60,8 @@ struct net_backend {
 /* The backend's own struct begins with this. */
 struct net {
 	const struct net_backend *backend;
+	struct statistics_net *statistics; /* of the config, or own_statistics */
+	struct statistics_net own_statistics;
 };
 
 struct net *net_open(const struct net_config *config, GError **error);
@@ -71,6 +75,9 @@ void net_attach(struct net *net, const struct net_client *client);
 bool net_send(struct net *net, const struct iovec *iov, unsigned count);
 /* receive() would take a frame again. */
 void net_resume(struct net *net);
+
+/* For backends: the client has taken a frame of so many bytes. */
+void net_count_received(struct net *net, size_t bytes);
 
 extern const struct net_backend net_backend_socket;    /* socket.c */
 extern const struct net_backend *const net_backends[]; /* NULL-terminated */

@@ -104,6 +104,7 @@ static bool deliver_locked(struct net_socket *s)
 	taken = s->client.receive && s->client.receive(s->client.opaque, s->frame, s->kept);
 	if (!taken)
 		return false;
+	net_count_received(&s->net, s->kept);
 	s->kept = 0;
 	pthread_mutex_lock(&s->lock);
 	s->receive_blocked = false;
@@ -124,6 +125,8 @@ static bool fetch(struct net_socket *s)
 	}
 	/* Frames that are no frames are dropped. */
 	s->kept = n >= NET_FRAME_MIN && !(message.msg_flags & MSG_TRUNC) ? n : 0;
+	if (!s->kept)
+		statistics_add(&s->net.statistics->rx_dropped, 1);
 	return true;
 }
 

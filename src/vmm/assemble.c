@@ -91,7 +91,10 @@ static int open_block(struct assembly *a, const struct plan_backend *b, GError *
 				       .name = b->id,
 				       .fd = b->fd,
 				       .readonly = b->readonly,
-				       .discard = b->discard };
+				       .discard = b->discard,
+				       .statistics = a->statistics.header
+							     ? &a->statistics.disks[a->blocks->len]
+							     : NULL };
 	struct block *block;
 
 	if (need_fd(b, error))
@@ -110,7 +113,11 @@ static int open_block(struct assembly *a, const struct plan_backend *b, GError *
 
 static int open_net(struct assembly *a, const struct plan_backend *b, GError **error)
 {
-	const struct net_config config = { .driver = b->driver, .fd = b->fd };
+	const struct net_config config = { .driver = b->driver,
+					   .fd = b->fd,
+					   .statistics = a->statistics.header
+								 ? &a->statistics.nets[a->nets->len]
+								 : NULL };
 	struct net *net;
 
 	if (need_fd(b, error))
@@ -122,6 +129,23 @@ static int open_net(struct assembly *a, const struct plan_backend *b, GError **e
 	}
 	remember(a->nets, b->id, net);
 	return 0;
+}
+
+static int open_statistics(struct assembly *a, const struct plan *plan, GError **error)
+{
+	unsigned disks = 0, nets = 0;
+
+	if (plan->statistics_fd < 0)
+		return 0;
+	for (unsigned i = 0; i < plan->backend_count; i++) {
+		disks += !strcmp(plan->backends[i].kind, "block");
+		nets += !strcmp(plan->backends[i].kind, "net");
+	}
+	if (statistics_map(&a->statistics, plan->statistics_fd, disks, nets))
+		return 0;
+	g_set_error(error, PLAN_ERROR, errno, "cannot map the file of the statistics: %s",
+		    g_strerror(errno));
+	return -EINVAL;
 }
 
 static int open_backends(struct assembly *a, const struct plan *plan, GError **error)
@@ -301,8 +325,9 @@ struct assembly *assemble(const struct plan *plan, const struct accel *accel,
 	a->consoles = g_ptr_array_new();
 	a->blocks = g_ptr_array_new();
 	a->nets = g_ptr_array_new();
-	if (build_machine(a, plan, accel, limits, error) || open_backends(a, plan, error) ||
-	    build_devices(a, plan, error) || plan_boot(a, plan, error)) {
+	if (build_machine(a, plan, accel, limits, error) || open_statistics(a, plan, error) ||
+	    open_backends(a, plan, error) || build_devices(a, plan, error) ||
+	    plan_boot(a, plan, error)) {
 		assembly_free(a);
 		return NULL;
 	}
@@ -343,5 +368,6 @@ void assembly_free(struct assembly *a)
 	close_all(a->consoles, close_console);
 	close_all(a->blocks, close_block);
 	close_all(a->nets, close_net);
+	statistics_unmap(&a->statistics);
 	g_free(a);
 }

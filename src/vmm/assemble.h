@@ -5,6 +5,7 @@
 #ifndef LODGE_VMM_ASSEMBLE_H
 #define LODGE_VMM_ASSEMBLE_H
 
+#include "base/statistics.h"
 #include "machine/boot/boot.h"
 #include "vmm/plan.h"
 #include <glib.h>
@@ -21,6 +22,7 @@ struct assembly {
 	struct boot boot;
 	/* By id, in the plan's order; closed after the devices that use them are gone. */
 	GPtrArray *consoles, *blocks, *nets;
+	struct statistics statistics; /* what they count, by their place there */
 };
 
 /* The engine of that name, or NULL with @error set. */

@@ -113,7 +113,7 @@ static int parse_object(json_t *object, const char *where, const struct member *
 struct sections {
 	u64 version;
 	json_t *engine, *memory, *vcpus, *cpu, *cpu_debug, *clock, *lifecycle, *boot, *backends,
-		*devices, *monitor, *log;
+		*devices, *monitor, *log, *statistics;
 	json_t *features_off;
 	const char *log_level;
 };
@@ -134,13 +134,11 @@ struct sections {
 	}
 
 static const struct member root_sections[] = {
-	S(version, NUMBER, true), S(engine, OBJECT, true),
-	S(memory, OBJECT, true),  S(vcpus, OBJECT, true),
-	S(cpu, OBJECT, false),    S(cpu_debug, OBJECT, false),
-	S(clock, OBJECT, false),  S(lifecycle, OBJECT, false),
-	S(boot, OBJECT, true),    S(backends, ARRAY, false),
-	S(devices, ARRAY, true),  S(monitor, OBJECT, false),
-	S(log, OBJECT, false),    END,
+	S(version, NUMBER, true),  S(engine, OBJECT, true),      S(memory, OBJECT, true),
+	S(vcpus, OBJECT, true),    S(cpu, OBJECT, false),        S(cpu_debug, OBJECT, false),
+	S(clock, OBJECT, false),   S(lifecycle, OBJECT, false),  S(boot, OBJECT, true),
+	S(backends, ARRAY, false), S(devices, ARRAY, true),      S(monitor, OBJECT, false),
+	S(log, OBJECT, false),     S(statistics, OBJECT, false), END,
 };
 static const struct member root_members[] = {
 	P("name", STRING, true, name),
@@ -201,6 +199,7 @@ static const struct member boot_members[] = {
 	END,
 };
 static const struct member monitor_members[] = { P("fd", FD, true, monitor_fd), END };
+static const struct member statistics_members[] = { P("fd", FD, true, statistics_fd), END };
 static const struct member log_members[] = { P("fd", FD, true, log_fd), END };
 static const struct member log_level_members[] = {
 	{ .name = "level", .kind = STRING, .offset = offsetof(struct sections, log_level) },
@@ -388,6 +387,9 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 		return fail(error, "cpu", "code_cache_bytes", "must be 8 MiB to 1 GiB");
 	if (s->monitor && parse_object(s->monitor, "monitor", monitor_members, p, error))
 		return -EINVAL;
+	if (s->statistics &&
+	    parse_object(s->statistics, "statistics", statistics_members, p, error))
+		return -EINVAL;
 	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))
 		return -EINVAL;
 	if (parse_features(p, s->features_off, error) || parse_backends(p, s->backends, error) ||
@@ -404,6 +406,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	int err;
 
 	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
+	p->statistics_fd = -1;
 	p->jitdump_fd = p->guest_symbols_fd = p->code_from_fd = p->code_to_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";

@@ -45,7 +45,7 @@ struct plan {
 	unsigned backend_count;
 	json_t **devices; /* objects; "type" and "id" are there and are strings */
 	unsigned device_count;
-	int monitor_fd, log_fd;
+	int monitor_fd, log_fd, statistics_fd;
 	enum log_level log_level;
 };
 

@@ -174,7 +174,7 @@ def test_vmm_holds_only_what_it_was_handed():
         os.close(extra)
     seen = json.loads(done.stdout)
     plan = seen["plan"]
-    named = {plan["boot"]["kernel"], plan["monitor"]["fd"], plan["log"]["fd"]}
+    named = {plan["boot"]["kernel"], plan["monitor"]["fd"], plan["log"]["fd"], plan["statistics"]["fd"]}
     for backend in plan["backends"]:
         named |= {backend[key] for key in ("fd", "fd_in", "fd_out") if key in backend}
     opened = set(seen["open"]) - {0, 1, 2}

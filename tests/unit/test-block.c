@@ -216,6 +216,8 @@ static void test_failures(void)
 	log_open(log, LOG_INFO);
 	for (int i = 0; i < 3; i++)
 		g_assert_cmpint(ask(&disk, BLOCK_WRITE, 8192, sizeof(data), &iov, 1), ==, -EPERM);
+	g_assert_cmpuint(disk.block->statistics->failures, ==, 3);
+	g_assert_cmpuint(disk.block->statistics->write_requests, ==, 0);
 	log_open(STDERR_FILENO, LOG_INFO);
 	g_assert_cmpint(pread(log, text, sizeof(text) - 1, 0), >, 0);
 	g_assert_nonnull(strstr(text, "disk7: writing 4096 bytes at 8192 failed: Operation not "
@@ -227,6 +229,60 @@ static void test_failures(void)
 	close(log);
 }
 
+/* What is asked for is what is read by those who look at the published file. */
+static void test_statistics(void)
+{
+	static u8 data[8192];
+	const struct iovec iov = { data, sizeof(data) };
+	struct block_config config = { .driver = "raw", .discard = true };
+	int page = memfd_create("statistics", 0), fd = memfd_create("disk", MFD_ALLOW_SEALING);
+	struct statistics mine, read;
+	struct disk disk = { .fd = fd };
+	const struct statistics_disk *s;
+
+	g_assert_cmpint(ftruncate(page, statistics_bytes(2, 1) - 1), ==, 0);
+	g_assert_false(statistics_map(&mine, page, 2, 1)); /* too short */
+	g_assert_cmpint(ftruncate(page, statistics_bytes(2, 1)), ==, 0);
+	g_assert_false(statistics_read(&read, page, 2, 1)); /* not written yet */
+	g_assert_true(statistics_map(&mine, page, 2, 1));
+	g_assert_cmpint(ftruncate(fd, DISK_BYTES), ==, 0);
+	config.fd = dup(fd);
+	config.statistics = &mine.disks[1];
+	disk.block = block_open(&config, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		g_assert_cmpint(ask(&disk, BLOCK_WRITE, 0, sizeof(data), &iov, 1), ==, 0);
+	for (unsigned i = 0; i < 2; i++)
+		g_assert_cmpint(ask(&disk, BLOCK_READ, 512 * i, sizeof(data), &iov, 1), ==, 0);
+	g_assert_cmpint(ask(&disk, BLOCK_FLUSH, 0, 0, NULL, 0), ==, 0);
+	g_assert_cmpint(ask(&disk, BLOCK_DISCARD, 4096, 4096, NULL, 0), ==, 0);
+	g_assert_cmpint(ask(&disk, BLOCK_WRITE_ZEROES, 4096, 8192, NULL, 0), ==, 0);
+	g_assert_cmpint(ask(&disk, BLOCK_READ, DISK_BYTES, sizeof(data), &iov, 1), ==, -ERANGE);
+	g_assert_true(statistics_read(&read, page, 2, 1));
+	s = &read.disks[1];
+	g_assert_cmpuint(s->write_requests, ==, 3);
+	g_assert_cmpuint(s->write_bytes, ==, 3 * sizeof(data));
+	g_assert_cmpuint(s->read_requests, ==, 2);
+	g_assert_cmpuint(s->read_bytes, ==, 2 * sizeof(data));
+	g_assert_cmpuint(s->flush_requests, ==, 1);
+	g_assert_cmpuint(s->discard_requests, ==, 2);
+	g_assert_cmpuint(s->discard_bytes, ==, 12288);
+	g_assert_cmpuint(s->capacity, ==, DISK_BYTES);
+	g_assert_cmpuint(s->failures, ==, 0); /* the last read was no failure of the host's */
+	g_assert_cmpuint(s->write_ns, >, 0);
+	g_assert_cmpuint(s->read_ns, >, 0);
+	g_assert_cmpuint(read.disks[0].write_requests, ==, 0);
+	statistics_clear(&read);
+	g_assert_false(statistics_read(&read, page, 1, 1)); /* another guest's */
+	g_assert_false(statistics_read(&read, page, 2, 2));
+	g_assert_false(statistics_read(&read, page, STATISTICS_MAX + 1, 0));
+	mine.header->magic++;
+	g_assert_false(statistics_read(&read, page, 2, 1));
+	block_close(disk.block);
+	statistics_unmap(&mine);
+	close(page);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -236,5 +292,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/block/discard", test_discard);
 	g_test_add_func("/block/write-zeroes", test_zeroes);
 	g_test_add_func("/block/failures", test_failures);
+	g_test_add_func("/block/statistics", test_statistics);
 	return g_test_run();
 }

@@ -159,6 +159,8 @@ static void test_transmit(void)
 	wait_used(&c, TX);
 	transmit(&c, frame, 60);
 	g_assert_cmpint(recv(c.peer, got, sizeof(got), 0), ==, 60);
+	g_assert_cmpuint(c.net->statistics->tx_frames, ==, 2);
+	g_assert_cmpuint(c.net->statistics->tx_bytes, ==, sizeof(frame) - HEAD + 60 - HEAD);
 	card_free(&c);
 }
 
@@ -219,6 +221,13 @@ static void test_receive(void)
 	g_assert_cmpint(p[10], ==, 2);
 	g_assert_cmpmem(p + HEAD, 52, frame + HEAD, 52);
 	g_assert_cmpmem(p + 64, 36, frame + 64, 36);
+	g_assert_cmpuint(c.net->statistics->rx_frames, ==, 2);
+	g_assert_cmpuint(c.net->statistics->rx_bytes, ==, sizeof(frame) - HEAD + 100 - HEAD);
+	g_assert_cmpuint(c.net->statistics->rx_dropped, ==, 0);
+	g_assert_cmpint(send(c.peer, frame, 5, 0), ==, 5); /* no frame */
+	while (!__atomic_load_n(&c.net->statistics->rx_dropped, __ATOMIC_RELAXED))
+		g_usleep(500);
+	g_assert_cmpuint(c.net->statistics->rx_frames, ==, 2);
 	card_free(&c);
 }
 
