@@ -187,19 +187,42 @@ static struct domain *with_note(const struct domain *domain, const struct note *
 	return result;
 }
 
+/* What an answer and an event need of a note whose arguments are gone. */
+struct noted {
+	struct rpc_call *call;
+	int type;
+	char *uri;
+};
+
+static void done(struct guest *guest, const GError *error, void *opaque)
+{
+	struct noted *noted = opaque;
+
+	call_done(guest, error, noted->call);
+	if (!error)
+		events_metadata(guest, noted->type, noted->uri);
+	g_free(noted->uri);
+	g_free(noted);
+}
+
 /* The definition first, if both change: it is the one that can fail. */
 static bool write_both(struct rpc_call *call, struct guest *guest, const struct note *note,
 		       u32 flags, GError **error)
 {
 	struct domain *new_live = NULL, *new_config = NULL;
+	struct noted *noted;
 	bool live, config;
 
 	if (!check_note(note, error) || !choose(guest, flags, &live, &config, error))
 		return false;
+	noted = g_new0(struct noted, 1);
+	*noted = (struct noted){ call, note->type, g_strdup(note->uri) };
 	if ((live && !(new_live = with_note(guest->live, note, error))) ||
 	    (config && !(new_config = with_note(guest->config, note, error))) ||
-	    (config && !define_guest(guest->daemon, new_config, call_done, call, error))) {
+	    (config && !define_guest(guest->daemon, new_config, done, noted, error))) {
 		domain_free(new_live);
+		g_free(noted->uri);
+		g_free(noted);
 		return false;
 	}
 	if (live) {
@@ -211,7 +234,7 @@ static bool write_both(struct rpc_call *call, struct guest *guest, const struct 
 			    NULL);
 	}
 	if (!config)
-		call_done(guest, NULL, call);
+		done(guest, NULL, noted);
 	return true;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Calls that read a domain's state and statistics. None asks the guest. */
+/* Calls that read a domain's state. None asks the guest. */
 #include "daemon/calls.h"
 
 #include <string.h>
@@ -196,116 +196,6 @@ static void get_messages(struct rpc_call *call, const struct rpc_domain_get_mess
 	rpc_reply_domain_get_messages(call, &ret);
 }
 
-/* --- statistics of many --- */
-
-#define STATISTICS                                                                        \
-	(VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON | \
-	 VIR_DOMAIN_STATS_VCPU)
-#define STATISTICS_PARAMS_MAX 16
-
-static struct rpc_typed_param *add(struct rpc_domain_stats_record *record, const char *name,
-				   int type)
-{
-	struct rpc_typed_param *param = &record->params.items[record->params.count++];
-
-	g_assert(record->params.count <= STATISTICS_PARAMS_MAX);
-	param->field = (char *)name;
-	param->value.type = type;
-	return param;
-}
-
-static void add_int(struct rpc_domain_stats_record *record, const char *name, int value)
-{
-	add(record, name, VIR_TYPED_PARAM_INT)->value.i = value;
-}
-
-static void add_uint(struct rpc_domain_stats_record *record, const char *name, u32 value)
-{
-	add(record, name, VIR_TYPED_PARAM_UINT)->value.ui = value;
-}
-
-static void add_ullong(struct rpc_domain_stats_record *record, const char *name, u64 value)
-{
-	add(record, name, VIR_TYPED_PARAM_ULLONG)->value.ul = value;
-}
-
-static void fill_record(struct rpc_domain_stats_record *record, const struct guest *guest,
-			u32 stats)
-{
-	const struct domain *domain = guest_domain(guest);
-	struct guest_statistics cpu;
-
-	if (stats & VIR_DOMAIN_STATS_STATE) {
-		add_int(record, "state.state", guest->state);
-		add_int(record, "state.reason", guest->reason);
-	}
-	if ((stats & VIR_DOMAIN_STATS_CPU_TOTAL) && guest->driver->statistics(guest, &cpu)) {
-		add_ullong(record, "cpu.time", cpu.cpu_ns);
-		add_ullong(record, "cpu.user", cpu.user_ns);
-		add_ullong(record, "cpu.system", cpu.system_ns);
-	}
-	if (stats & VIR_DOMAIN_STATS_BALLOON) {
-		if (guest_is_active(guest))
-			add_ullong(record, "balloon.current", domain->current_kib);
-		add_ullong(record, "balloon.maximum", domain->memory_kib);
-	}
-	if (stats & VIR_DOMAIN_STATS_VCPU) {
-		add_uint(record, "vcpu.current", domain->vcpus_current);
-		add_uint(record, "vcpu.maximum", domain->vcpus);
-	}
-}
-
-/* The guests that are asked about; those that have gone are left out. The caller unrefs them. */
-static GPtrArray *wanted(const struct rpc_call *call,
-			 const struct rpc_connect_get_all_domain_stats_args *args)
-{
-	const struct daemon *daemon = rpc_call_opaque(call);
-	GPtrArray *found;
-
-	if (!args->doms.count)
-		return call_matching(daemon, args->flags);
-	found = g_ptr_array_new();
-	for (u32 i = 0; i < args->doms.count; i++) {
-		struct guest *guest = guests_find_uuid(daemon->guests, args->doms.items[i].uuid);
-
-		if (guest && call_filter(guest, args->flags))
-			g_ptr_array_add(found, guest);
-	}
-	return found;
-}
-
-static void get_all_stats(struct rpc_call *call,
-			  const struct rpc_connect_get_all_domain_stats_args *args)
-{
-	struct rpc_arena *arena = rpc_call_arena(call);
-	struct rpc_connect_get_all_domain_stats_ret ret = { 0 };
-	u32 stats = args->stats ? args->stats : STATISTICS;
-	GPtrArray *found;
-
-	if ((stats & ~STATISTICS) &&
-	    (args->flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS)) {
-		rpc_call_fail(call, VIR_ERR_ARGUMENT_UNSUPPORTED, VIR_FROM_QEMU,
-			      "statistics 0x%x are not supported in this version",
-			      stats & ~STATISTICS);
-		return;
-	}
-	found = wanted(call, args);
-	ret.retStats.items = rpc_arena_array(arena, found->len, sizeof(*ret.retStats.items));
-	for (u32 i = 0; ret.retStats.items && i < found->len; i++) {
-		struct rpc_domain_stats_record *record = &ret.retStats.items[i];
-
-		record->dom = call_domain(call, found->pdata[i]);
-		record->params.items = rpc_arena_array(arena, STATISTICS_PARAMS_MAX,
-						       sizeof(*record->params.items));
-		if (!record->params.items)
-			break;
-		fill_record(record, found->pdata[i], stats);
-		ret.retStats.count++;
-	}
-	g_ptr_array_unref(found);
-	rpc_reply_connect_get_all_domain_stats(call, &ret);
-}
-
 const struct rpc_handlers calls_read = {
 	.domain_get_state = get_state,
 	.domain_get_info = get_info,
@@ -323,5 +213,4 @@ const struct rpc_handlers calls_read = {
 	.domain_get_job_info = get_job_info,
 	.domain_get_control_info = get_control_info,
 	.domain_get_messages = get_messages,
-	.connect_get_all_domain_stats = get_all_stats,
 };

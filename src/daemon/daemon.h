@@ -88,6 +88,6 @@ char *domain_capabilities_xml(const char *arch, const char *machine, const char 
 /* --- calls_*.c: what clients may call; one table a file --- */
 extern const struct rpc_handlers calls_connect, calls_node, calls_lookup, calls_define, calls_life,
 	calls_read, calls_event, calls_console, calls_metadata, calls_network, calls_pool,
-	calls_volume, calls_transfer, calls_host, calls_none;
+	calls_volume, calls_transfer, calls_host, calls_none, calls_stats;
 
 #endif

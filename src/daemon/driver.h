@@ -21,8 +21,18 @@ enum guest_command {
 	COMMAND_RESET,
 };
 
+struct statistics;
+
 struct guest_statistics {
 	u64 cpu_ns, user_ns, system_ns;
+	u64 rss_kib;
+};
+
+struct guest_vcpu {
+	bool known;
+	u64 cpu_ns;
+	u64 wait_ns;  /* that it was ready and had no processor of the host */
+	int host_cpu; /* where it runs, or ran last */
 };
 
 typedef void guest_done(struct guest *guest, const GError *error, void *opaque);
@@ -37,7 +47,16 @@ struct driver {
 	void (*stop)(struct guest *guest, bool graceful);
 	void (*command)(struct guest *guest, enum guest_command command, guest_done *done,
 			void *opaque);
+	/* From the host's books. */
 	bool (*statistics)(const struct guest *guest, struct guest_statistics *statistics);
+	/* The same for one processor; @map, of that many bytes, gets the host's on which it may
+	 * run.
+	 */
+	bool (*vcpu)(const struct guest *guest, unsigned number, struct guest_vcpu *vcpu, u8 *map,
+		     size_t map_bytes);
+	/* What it publishes, with as many disks and cards as its live domain has; the caller clears
+	 * it. */
+	bool (*counters)(const struct guest *guest, struct statistics *counters);
 	/* lodged ends; the guest does not. */
 	void (*leave)(struct guest *guest);
 };

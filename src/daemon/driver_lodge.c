@@ -14,6 +14,7 @@
 #include "daemon/driver.h"
 
 #include "base/log.h"
+#include "base/statistics.h"
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
 #include "daemon/store.h"
@@ -23,8 +24,10 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -56,6 +59,9 @@ struct run {
 	bool paused;           /* it is to start so */
 	bool started;          /* guest_started() was called */
 	bool stop_wanted;
+	int statistics_fd; /* what it publishes; negative: nothing */
+	pid_t *vcpus;      /* threads; 0 as long as one is not known */
+	unsigned vcpu_count;
 };
 
 /* --- the end --- */
@@ -81,6 +87,9 @@ static void free_run(struct run *run)
 	monitor_free(run->monitor);
 	if (run->pidfd >= 0)
 		close(run->pidfd);
+	if (run->statistics_fd >= 0)
+		close(run->statistics_fd);
+	g_free(run->vcpus);
 	if (run->guest->run == run)
 		run->guest->run = NULL;
 	guest_unref(run->guest);
@@ -300,8 +309,11 @@ static void on_event(const char *name, json_t *data, void *opaque)
 		guest_rebooted(run->guest);
 	} else if (!strcmp(name, "BLOCK_IO_ERROR")) {
 		run->pause_reason = VIR_DOMAIN_PAUSED_IOERROR;
+		guest_disk_failed(run->guest, json_string_value(json_object_get(data, "device")),
+				  json_is_true(json_object_get(data, "nospace")));
 	} else if (!strcmp(name, "WATCHDOG")) {
 		run->pause_reason = VIR_DOMAIN_PAUSED_WATCHDOG;
+		guest_watchdog(run->guest, json_string_value(json_object_get(data, "action")));
 	} else if (!strcmp(name, "GUEST_PANICKED")) {
 		run->pause_reason = VIR_DOMAIN_PAUSED_CRASHED;
 		guest_crashed(run->guest);
@@ -422,7 +434,7 @@ static struct run *new_run(struct guest *guest)
 
 	run->guest = guest_ref(guest);
 	run->record = running_path(guest);
-	run->pidfd = -1;
+	run->pidfd = run->statistics_fd = -1;
 	run->messages = g_string_new(NULL);
 	run->pause_reason = VIR_DOMAIN_PAUSED_USER;
 	guest->run = run;
@@ -437,6 +449,16 @@ static bool watch_process(struct run *run, pid_t pid)
 	run->pid = pid;
 	run->pid_source = g_unix_fd_add(run->pidfd, G_IO_IN, on_process_end, run);
 	return true;
+}
+
+/* The process runs: what it tells of itself. */
+static void open_books(struct run *run)
+{
+	const struct guest *guest = run->guest;
+
+	run->statistics_fd = launch_open_statistics(guest->daemon->places.guests, guest->name);
+	run->vcpu_count = guest->live->vcpus;
+	run->vcpus = g_new0(pid_t, run->vcpu_count);
 }
 
 static void reach_monitor(struct run *run, const char *path)
@@ -521,6 +543,7 @@ static void start_succeeded(struct start *start)
 	}
 	run->messages_source = g_unix_fd_add(launch->messages_fd, G_IO_IN, on_messages, run);
 	run->helpers = g_timeout_add_seconds(HELPER_SECONDS, on_helpers, run);
+	open_books(run);
 	reach_monitor(run, launch->monitor_path);
 	if (run->stop_wanted)
 		end_process(run, false);
@@ -630,6 +653,7 @@ static bool adopt(struct guest *guest)
 		launch_sweep(guest->daemon->places.guests, guest->name);
 		return false;
 	}
+	open_books(run);
 	reach_monitor(run, path);
 	return true;
 }
@@ -645,24 +669,114 @@ static void leave(struct guest *guest)
 
 /* --- statistics, from the host's books: the guest is not asked --- */
 
+/* What stands behind the name in a file like /proc/PID/stat, which the caller frees. */
+static char *stat_fields(const char *path)
+{
+	g_autofree char *text = NULL;
+	char *end;
+
+	if (!g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
+		return NULL;
+	return g_strdup(end + 1);
+}
+
 static bool statistics(const struct guest *guest, struct guest_statistics *out)
 {
 	const struct run *run = guest->run;
-	unsigned long long user, system;
+	unsigned long long user, system, rss;
 	g_autofree char *path = NULL, *text = NULL;
 	u64 tick_ns = 1000000000ull / sysconf(_SC_CLK_TCK);
-	char *end;
 
 	if (!run || !run->pid)
 		return false;
 	path = g_strdup_printf("/proc/%d/stat", run->pid);
-	if (!g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')) ||
-	    sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-		   &system) != 2)
+	text = stat_fields(path);
+	if (!text || sscanf(text,
+			    " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d "
+			    "%*d %*d %*d %*u %*u %llu",
+			    &user, &system, &rss) != 3)
 		return false;
 	out->user_ns = user * tick_ns;
 	out->system_ns = system * tick_ns;
 	out->cpu_ns = out->user_ns + out->system_ns;
+	out->rss_kib = rss * (sysconf(_SC_PAGESIZE) / KIB);
+	return true;
+}
+
+static bool counters(const struct guest *guest, struct statistics *out)
+{
+	const struct run *run = guest->run;
+
+	return run && run->statistics_fd >= 0 &&
+	       statistics_read(out, run->statistics_fd, guest->live->disks->len,
+			       guest->live->interfaces->len);
+}
+
+/* Threads of processors have names (src/machine/vcpu.c); a process that lies about them lies about
+ * itself alone. */
+static void find_vcpus(struct run *run)
+{
+	g_autofree char *directory = g_strdup_printf("/proc/%d/task", run->pid);
+	GDir *dir = g_dir_open(directory, 0, NULL);
+	const char *entry;
+
+	while (dir && (entry = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(directory, entry, "comm", NULL);
+		g_autofree char *name = NULL;
+		unsigned number;
+
+		if (g_file_get_contents(path, &name, NULL, NULL) &&
+		    sscanf(name, "vcpu%u", &number) == 1 && number < run->vcpu_count)
+			run->vcpus[number] = atoi(entry);
+	}
+	if (dir)
+		g_dir_close(dir);
+}
+
+static void read_affinity(pid_t thread, u8 *map, size_t map_bytes)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (sched_getaffinity(thread, sizeof(set), &set))
+		return;
+	for (size_t i = 0; i < MIN(map_bytes * 8, CPU_SETSIZE); i++)
+		if (CPU_ISSET(i, &set))
+			map[i / 8] |= 1u << i % 8;
+}
+
+static bool vcpu(const struct guest *guest, unsigned number, struct guest_vcpu *out, u8 *map,
+		 size_t map_bytes)
+{
+	struct run *run = guest->run;
+	g_autofree char *path = NULL, *books = NULL, *text = NULL, *fields = NULL;
+	unsigned long long cpu, wait;
+
+	if (!run || !run->pid || number >= run->vcpu_count)
+		return false;
+	if (!run->vcpus[number])
+		find_vcpus(run);
+	if (!run->vcpus[number])
+		return false;
+	path = g_strdup_printf("/proc/%d/task/%d/schedstat", run->pid, run->vcpus[number]);
+	if (!g_file_get_contents(path, &text, NULL, NULL) ||
+	    sscanf(text, "%llu %llu", &cpu, &wait) != 2)
+		return false;
+	out->known = true;
+	out->cpu_ns = cpu;
+	out->wait_ns = wait;
+	if (!map_bytes)
+		return true;
+	read_affinity(run->vcpus[number], map, map_bytes);
+	books = g_strdup_printf("/proc/%d/task/%d/stat", run->pid, run->vcpus[number]);
+	fields = stat_fields(books);
+	/* the 39th field of proc(5); the third stands first here */
+	if (!fields || sscanf(fields,
+			      " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
+			      "%*d %*d %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u "
+			      "%*u %*u %*u %*d %d",
+			      &out->host_cpu) != 1)
+		out->host_cpu = VIR_VCPU_INFO_CPU_UNAVAILABLE;
 	return true;
 }
 
@@ -673,5 +787,7 @@ const struct driver driver_lodge = {
 	.stop = stop,
 	.command = command,
 	.statistics = statistics,
+	.vcpu = vcpu,
+	.counters = counters,
 	.leave = leave,
 };

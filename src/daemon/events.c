@@ -48,7 +48,9 @@ struct event {
 	const u8 *uuid;
 	char *name;
 	struct rpc_domain dom;
-	int type, detail; /* of a lifecycle event */
+	int type, detail; /* of a lifecycle event; the type of what was noted; the action */
+	char *path, *alias, *reason; /* of a disk's failure */
+	char *uri;                   /* of what was noted, or NULL */
 };
 
 static void send_lifecycle(struct rpc_client *client, const struct registration *r,
@@ -77,6 +79,64 @@ static void send_reboot(struct rpc_client *client, const struct registration *r,
 		rpc_event_domain_event_reboot(client, &old);
 	else
 		rpc_event_domain_event_callback_reboot(client, &args);
+}
+
+static void send_watchdog(struct rpc_client *client, const struct registration *r,
+			  const struct event *event)
+{
+	const struct rpc_domain_event_watchdog_args old = { event->dom, event->type };
+	const struct rpc_domain_event_callback_watchdog_args args = {
+		.callbackID = r->id, .msg = { event->dom, event->type }
+	};
+
+	if (r->old)
+		rpc_event_domain_event_watchdog(client, &old);
+	else
+		rpc_event_domain_event_callback_watchdog(client, &args);
+}
+
+static void send_io_error(struct rpc_client *client, const struct registration *r,
+			  const struct event *event)
+{
+	const struct rpc_domain_event_io_error_args old = { event->dom, event->path, event->alias,
+							    event->type };
+	const struct rpc_domain_event_callback_io_error_args args = {
+		.callbackID = r->id, .msg = { event->dom, event->path, event->alias, event->type }
+	};
+
+	if (r->old)
+		rpc_event_domain_event_io_error(client, &old);
+	else
+		rpc_event_domain_event_callback_io_error(client, &args);
+}
+
+static void send_io_error_reason(struct rpc_client *client, const struct registration *r,
+				 const struct event *event)
+{
+	const struct rpc_domain_event_io_error_reason_args old = { event->dom, event->path,
+								   event->alias, event->type,
+								   event->reason };
+	const struct rpc_domain_event_callback_io_error_reason_args args = {
+		.callbackID = r->id,
+		.msg = { event->dom, event->path, event->alias, event->type, event->reason }
+	};
+
+	if (r->old)
+		rpc_event_domain_event_io_error_reason(client, &old);
+	else
+		rpc_event_domain_event_callback_io_error_reason(client, &args);
+}
+
+/* Clients of old do not know it. */
+static void send_metadata_change(struct rpc_client *client, const struct registration *r,
+				 const struct event *event)
+{
+	const struct rpc_domain_event_callback_metadata_change_args args = {
+		.callbackID = r->id, .dom = event->dom, .type = event->type, .nsuri = event->uri
+	};
+
+	if (!r->old)
+		rpc_event_domain_event_callback_metadata_change(client, &args);
 }
 
 static void send_network(struct rpc_client *client, const struct registration *r,
@@ -109,10 +169,17 @@ static void send_pool(struct rpc_client *client, const struct registration *r,
 static void send_domain(struct rpc_client *client, const struct registration *r,
 			const struct event *event)
 {
-	if (event->event == VIR_DOMAIN_EVENT_ID_LIFECYCLE)
-		send_lifecycle(client, r, event);
-	else
-		send_reboot(client, r, event);
+	static void (*const senders[])(struct rpc_client * client, const struct registration *r,
+				       const struct event *event) = {
+		[VIR_DOMAIN_EVENT_ID_LIFECYCLE] = send_lifecycle,
+		[VIR_DOMAIN_EVENT_ID_REBOOT] = send_reboot,
+		[VIR_DOMAIN_EVENT_ID_WATCHDOG] = send_watchdog,
+		[VIR_DOMAIN_EVENT_ID_IO_ERROR] = send_io_error,
+		[VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON] = send_io_error_reason,
+		[VIR_DOMAIN_EVENT_ID_METADATA_CHANGE] = send_metadata_change,
+	};
+
+	senders[event->event](client, r, event);
 }
 
 static void send_to(struct rpc_client *client, const struct event *event)
@@ -173,6 +240,35 @@ void events_lifecycle(struct guest *guest, int type, int detail)
 void events_reboot(struct guest *guest)
 {
 	struct event event = { .event = VIR_DOMAIN_EVENT_ID_REBOOT };
+
+	send_of_guest(guest, &event);
+}
+
+void events_watchdog(struct guest *guest, int action)
+{
+	struct event event = { .event = VIR_DOMAIN_EVENT_ID_WATCHDOG, .type = action };
+
+	send_of_guest(guest, &event);
+}
+
+void events_io_error(struct guest *guest, const struct domain_disk *disk, int action, bool space)
+{
+	struct event event = { .event = VIR_DOMAIN_EVENT_ID_IO_ERROR,
+			       .type = action,
+			       .path = disk->path ? disk->path : (char *)"",
+			       .alias = disk->alias ? disk->alias : disk->target,
+			       .reason = (char *)(space ? "enospc" : "") };
+
+	send_of_guest(guest, &event);
+	event.event = VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON;
+	send_of_guest(guest, &event);
+}
+
+void events_metadata(struct guest *guest, int type, const char *uri)
+{
+	struct event event = { .event = VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+			       .type = type,
+			       .uri = (char *)uri };
 
 	send_of_guest(guest, &event);
 }

@@ -75,6 +75,7 @@ void guest_unref(struct guest *guest)
 	domain_free(guest->config);
 	domain_free(guest->given);
 	domain_free(guest->live);
+	g_free(guest->failed_disk);
 	g_free(guest->left_out);
 	g_free(guest->uuid_text);
 	g_free(guest->name);
@@ -178,6 +179,7 @@ static void become_inactive(struct guest *guest, int reason)
 	guest->id = -1;
 	guest->starting = guest->stopping = false;
 	guest->owner = NULL;
+	g_clear_pointer(&guest->failed_disk, g_free);
 	g_clear_pointer(&guest->live, domain_free);
 	set_state(guest, VIR_DOMAIN_SHUTOFF, reason);
 	if (guest->config)
@@ -245,6 +247,7 @@ void guest_resumed(struct guest *guest)
 {
 	if (guest->state == VIR_DOMAIN_RUNNING)
 		return;
+	g_clear_pointer(&guest->failed_disk, g_free);
 	set_state(guest, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_UNPAUSED);
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
 }
@@ -260,6 +263,37 @@ void guest_shutting_down(struct guest *guest, bool by_guest)
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_SHUTDOWN,
 			 by_guest ? VIR_DOMAIN_EVENT_SHUTDOWN_GUEST
 				  : VIR_DOMAIN_EVENT_SHUTDOWN_HOST);
+}
+
+void guest_disk_failed(struct guest *guest, const char *target, bool space)
+{
+	for (guint i = 0; guest->live && i < guest->live->disks->len; i++) {
+		const struct domain_disk *disk = guest->live->disks->pdata[i];
+
+		if (g_strcmp0(disk->target, target))
+			continue;
+		g_free(guest->failed_disk);
+		guest->failed_disk = g_strdup(target);
+		guest->failed_space = space;
+		events_io_error(guest, disk, VIR_DOMAIN_EVENT_IO_ERROR_PAUSE, space);
+	}
+}
+
+void guest_watchdog(struct guest *guest, const char *action)
+{
+	static const char *const actions[] = {
+		[VIR_DOMAIN_EVENT_WATCHDOG_NONE] = "none",
+		[VIR_DOMAIN_EVENT_WATCHDOG_PAUSE] = "pause",
+		[VIR_DOMAIN_EVENT_WATCHDOG_RESET] = "reset",
+		[VIR_DOMAIN_EVENT_WATCHDOG_POWEROFF] = "poweroff",
+		[VIR_DOMAIN_EVENT_WATCHDOG_SHUTDOWN] = "shutdown",
+		[VIR_DOMAIN_EVENT_WATCHDOG_DEBUG] = "debug",
+		[VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI] = "inject-nmi",
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(actions); i++)
+		if (!g_strcmp0(actions[i], action))
+			events_watchdog(guest, i);
 }
 
 void guest_crashed(struct guest *guest)

@@ -32,6 +32,8 @@ struct guest {
 	struct domain *given;  /* what its running one was started from, if that is not config */
 	bool saving;           /* its definition is being written */
 	struct domain *live;   /* NULL: it is inactive */
+	char *failed_disk;     /* whose failure has stopped it, or NULL */
+	bool failed_space;     /* for want of space */
 	char *left_out;        /* what this start left out of the definition, or NULL */
 	bool autostart;
 	int id;            /* -1: it is inactive */
@@ -111,6 +113,9 @@ void guest_rebooted(struct guest *guest);
 /* It powers off by itself, or was told to. */
 void guest_shutting_down(struct guest *guest, bool by_guest);
 void guest_crashed(struct guest *guest);
+/* The disk with that target has failed, and it will stand still. */
+void guest_disk_failed(struct guest *guest, const char *target, bool space);
+void guest_watchdog(struct guest *guest, const char *action);
 
 /* --- running.c: the records of what runs --- */
 
@@ -127,5 +132,11 @@ struct domain *running_read(const char *path, int *id, GError **error);
 void events_join(struct rpc_client *client);
 void events_lifecycle(struct guest *guest, int event, int detail);
 void events_reboot(struct guest *guest);
+/* VIR_DOMAIN_EVENT_WATCHDOG_*. */
+void events_watchdog(struct guest *guest, int action);
+/* A disk has failed, for want of space or otherwise; VIR_DOMAIN_EVENT_IO_ERROR_*. */
+void events_io_error(struct guest *guest, const struct domain_disk *disk, int action, bool space);
+/* Something was noted in it, VIR_DOMAIN_METADATA_*; @uri may be NULL. */
+void events_metadata(struct guest *guest, int type, const char *uri);
 
 #endif

@@ -19,10 +19,10 @@
 #define EXIT_USAGE 2
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect,  &calls_node,    &calls_lookup, &calls_define,
-	&calls_life,     &calls_read,    &calls_event,  &calls_console,
-	&calls_metadata, &calls_network, &calls_pool,   &calls_volume,
-	&calls_transfer, &calls_host,    &calls_none,   NULL,
+	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
+	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
+	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
+	&calls_stats,   NULL,
 };
 
 /* --- options --- */

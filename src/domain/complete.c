@@ -294,8 +294,11 @@ static void complete_console_ports(xmlNode *devices)
 /* Names that a running guest's devices had are not its owner's. */
 static void drop_alias(xmlNode *device)
 {
-	xmlNode *alias = xml_child(device, "alias");
+	xmlNode *alias = xml_child(device, "alias"), *target = xml_child(device, "target");
 
+	if (alias && target && !strcmp((const char *)device->name, "interface") &&
+	    xml_attr_is(target, "dev", xml_attr(alias, "name")))
+		xml_remove(target);
 	if (alias && !g_str_has_prefix(xml_attr(alias, "name"), "ua-"))
 		xml_remove(alias);
 }

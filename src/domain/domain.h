@@ -66,6 +66,7 @@ struct domain_forward {
 
 struct domain_interface {
 	char *alias, *mac;
+	char *target;        /* what a running one is called, or NULL */
 	GPtrArray *forwards; /* struct domain_forward */
 	unsigned boot_order;
 	struct domain_address address;

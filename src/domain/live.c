@@ -357,12 +357,20 @@ static void name_each(xmlNode *devices, const char *element, const char *prefix)
 	xml_for_each(node, devices, element) set_alias(node, "%s%u", prefix, count++);
 }
 
+/* Clients ask for a card's statistics by what the host calls it: no device of the host's here. */
+static void name_targets(xmlNode *devices)
+{
+	xml_for_each(node, devices, "interface") xml_default(
+		xml_ensure(node, "target"), "dev", xml_attr(xml_child(node, "alias"), "name"));
+}
+
 static void name_devices(xmlNode *devices)
 {
 	xml_for_each(disk, devices, "disk") set_alias(
 		disk, "virtio-disk%u", disk_number(xml_attr(xml_child(disk, "target"), "dev")));
 	name_controllers(devices);
 	name_each(devices, "interface", "net");
+	name_targets(devices);
 	name_each(devices, "serial", "serial");
 	name_consoles(devices);
 	name_each(devices, "channel", "channel");

@@ -249,6 +249,7 @@ static void interface_free(gpointer data)
 
 	g_free(interface->alias);
 	g_free(interface->mac);
+	g_free(interface->target);
 	g_ptr_array_unref(interface->forwards);
 	g_free(interface);
 }
@@ -259,6 +260,7 @@ static struct domain_interface *read_interface(const xmlNode *node)
 
 	interface->alias = alias_of(node);
 	interface->mac = attr_copy(xml_child(node, "mac"), "address");
+	interface->target = attr_copy(xml_child(node, "target"), "dev");
 	interface->forwards = g_ptr_array_new_with_free_func(forward_free);
 	read_forwards(interface->forwards, node);
 	interface->boot_order = attr_number(xml_child(node, "boot"), "order", 0);

@@ -7,10 +7,13 @@ descriptors print what is open          echo     give every console byte back un
 resize     print the console's size, at first and when the monitor hears of another, three in all
 sleep      wait for SIGTERM or SIGINT; the second ends it with 5, as lodge-vmm does
 message    complain on standard error, end with 1
+monitor:F  be a guest that runs: note every command of its monitor in F.commands, and send every line that
+           comes into F to who has connected
 """
 import json
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -56,6 +59,43 @@ def resize(number, plan):
         print('{"return": {}}', file=client, flush=True)
 
 
+def answer(command):
+    if command["execute"] == "query-status":
+        return {"return": {"status": "running", "running": True}}
+    if command["execute"] == "complain":
+        return {"error": {"class": "GenericError", "desc": "as it was told"}}
+    return {"return": command.get("arguments", {})}
+
+
+def monitor(plan, path):
+    listener = socket.socket(fileno=plan["monitor"]["fd"])
+    clients, terms, sent = {}, [], 0
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: terms.append(1))
+    while len(terms) < 2:
+        for ready in select.select([listener, *clients], [], [], 0.02)[0]:
+            if ready is listener:
+                client = listener.accept()[0]
+                clients[client] = client.makefile("rw")
+                print('{"QMP": {}}', file=clients[client], flush=True)
+                continue
+            line = clients[ready].readline()
+            if not line:
+                del clients[ready]
+                continue
+            with open(f"{path}.commands", "a") as out:
+                out.write(line)
+            command = json.loads(line)
+            print(json.dumps(dict(answer(command), id=command["id"])), file=clients[ready], flush=True)
+        with open(path) as events:
+            lines = events.read().split("\n")[:-1]
+        for client in clients.values():
+            for line in lines[sent:]:
+                print(line, file=client, flush=True)
+        sent = len(lines)
+    sys.exit(5)
+
+
 def sleep(number):
     terms = []
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -83,6 +123,8 @@ def main():
         echo(out)
     elif verb == "sleep":
         sleep(out)
+    elif verb == "monitor":
+        monitor(plan, value)
     elif verb == "resize":
         resize(out, plan)
     elif verb == "message":

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Events of guests whose process says what a test has it say: failures of disks, watchdogs, notes.
+
+    test_lodged_events.py LODGED IMAGE
+"""
+import json
+import os
+import sys
+
+import rpc
+import tap
+from lodged import guest_xml, lodged, until
+from rpc import refused
+
+LODGED, IMAGE = sys.argv[1:]
+FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_vmm.py")
+EVENTS = {procedure.number: procedure for procedure in rpc.PROCEDURES.values() if procedure.kind == "event"}
+
+
+def start(daemon, name="g"):
+    """A guest of ours with a disk; what it says goes into the file whose path is returned."""
+    says, disk, xml = (f"{daemon.root}/{name}.{end}" for end in ("says", "img", "xml"))
+    for path, content in ((says, ""), (disk, "x" * 4096)):
+        with open(path, "w") as out:
+            out.write(content)
+    extra = f"<disk type='file'><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"
+    with open(xml, "w") as out:
+        out.write(guest_xml(name, IMAGE, extra=extra).replace("</os>", f"<cmdline>do=monitor:{says}</cmdline></os>"))
+    daemon.virsh("define", xml)
+    daemon.virsh("start", name)
+    return says
+
+
+def say(path, event, **data):
+    with open(path, "a") as out:
+        out.write(json.dumps({"event": event, "data": data, "timestamp": {}}) + "\n")
+
+
+def collect(client, count):
+    """Waits for so many events: (NAME, FIELDS)."""
+    while len(client.events) < count:
+        header, payload = client.message()
+        assert header[3] == rpc.EVENT, header
+        client.events.append((header[0], header[2], payload))
+    found = [(EVENTS[number].name, rpc.Reader(payload).struct(EVENTS[number].args))
+             for _, number, payload in client.events]
+    client.events.clear()
+    return found
+
+
+def test_a_disk_that_fails():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        says = start(daemon)
+        ids = {n: client.call("connect_domain_event_callback_register_any", eventID=n)["callbackID"] for n in (0, 4, 6)}
+        say(says, "BLOCK_IO_ERROR", device="vda", operation="write", action="stop", nospace=True, reason="full")
+        say(says, "STOP")
+        disk = f"{daemon.root}/g.img"
+        first, second, third = collect(client, 3)
+        assert first[0] == "domain_event_callback_io_error" and first[1]["callbackID"] == ids[4]
+        assert (first[1]["msg"]["srcPath"], first[1]["msg"]["devAlias"], first[1]["msg"]["action"]) == \
+            (disk, "virtio-disk0", 1), first
+        assert second[0] == "domain_event_callback_io_error_reason" and second[1]["msg"]["reason"] == "enospc", second
+        assert third[1]["msg"]["event"] == 3 and third[1]["msg"]["detail"] == 2, third  # suspended: I/O error
+        assert daemon.virsh("domstate", "g", "--reason") == "paused (I/O error)"
+        assert "vda: no space" in daemon.virsh("domblkerror", "g")
+        say(says, "RESUME")
+        assert collect(client, 1)[0][1]["msg"]["event"] == 4
+        assert "No errors found" in daemon.virsh("domblkerror", "g")
+        say(says, "BLOCK_IO_ERROR", device="vdz", nospace=False)  # no disk of this guest's
+        say(says, "BLOCK_IO_ERROR")
+        say(says, "WATCHDOG")
+        assert client.call("connect_get_hostname")["hostname"]
+
+
+def test_watchdogs():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client, daemon.client() as old:
+        says = start(daemon)
+        number = client.call("connect_domain_event_callback_register_any", eventID=3)["callbackID"]
+        old.call("connect_domain_event_register_any", eventID=3)
+        actions = ["none", "pause", "reset", "poweroff", "shutdown", "debug", "inject-nmi"]
+        for action in actions:
+            say(says, "WATCHDOG", action=action)
+        found = collect(client, len(actions))
+        assert [(name, event["callbackID"], event["msg"]["action"]) for name, event in found] == \
+            [("domain_event_callback_watchdog", number, n) for n in range(len(actions))], found
+        assert [(name, event["action"]) for name, event in collect(old, len(actions))] == \
+            [("domain_event_watchdog", n) for n in range(len(actions))]
+
+
+def test_notes():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        start(daemon)
+        client.call("connect_domain_event_callback_register_any", eventID=23)
+        daemon.virsh("desc", "g", "--title", "A title", "--config")
+        daemon.virsh("desc", "g", "what it is for", "--live")
+        daemon.virsh("metadata", "g", "urn:x", "--key", "x", "--set", "<a/>", "--config")
+        found = [(event["type"], event["nsuri"]) for _, event in collect(client, 3)]
+        assert found == [(1, None), (0, None), (2, "urn:x")], found
+        refused(8, client.call, "domain_set_metadata", type=7, dom=client.call(
+            "domain_lookup_by_name", name="g")["dom"])
+        client.call("connect_get_hostname")
+        assert not client.events
+
+
+def test_events_of_others_are_not_sent():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        says, other = start(daemon), start(daemon, "h")
+        dom = client.call("domain_lookup_by_name", name="h")["dom"]
+        client.call("connect_domain_event_callback_register_any", eventID=3, dom=dom)
+        say(says, "WATCHDOG", action="pause")
+        say(says, "STOP")
+        until("it has been heard", lambda: daemon.virsh("domstate", "g") == "paused")
+        say(other, "WATCHDOG", action="reset")
+        assert [event["msg"]["dom"]["name"] for _, event in collect(client, 1)] == ["h"]
+
+
+tap.main(globals())
