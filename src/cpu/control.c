@@ -4,8 +4,7 @@
  * msr.c, XCR0 in fpu.c. Hot.
  *
  *   CR0.PG, PE, WP      everything in the TLB
- *   CR3                 what is not global (PCIDs are accepted and hold nothing across a switch,
- *                       which a processor is free to do)
+ *   CR3                 what is not global, unless it is kept for its PCID (tlb_kept.c)
  *   CR4.PGE PAE PSE SMEP SMAP PCIDE, EFER.NXE   everything
  *   CR4.OSFXSR OSXSAVE, CR0.EM TS MP, XCR0, CPL, EFLAGS.AC TF, segments   the context only
  *
@@ -388,8 +387,10 @@ enum helper_result do_invpcid(struct cpu *cpu, const struct insn *insn)
 	switch (type) {
 	case INVPCID_ADDRESS:
 		tlb_flush_page(cpu, descriptor[1]);
-		if (descriptor[0] != (cpu->cr3 & 0xfff))
+		if (descriptor[0] != (cpu->cr3 & 0xfff)) {
+			tlb_kept_forget_pcid(cpu, descriptor[0]);
 			code_jumps_flush(cpu);
+		}
 		break;
 	case INVPCID_ALL: tlb_flush_all(cpu); break;
 	default: tlb_flush_nonglobal(cpu);

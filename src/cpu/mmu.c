@@ -374,6 +374,8 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	e.read_tag = w->rights & ACCESS_R ? page : TLB_INVALID(i);
 	e.write_tag = write ? page : TLB_INVALID(i);
 	e.exec_tag = w->rights & ACCESS_X ? page : TLB_INVALID(i);
+	if (w->shift == PAGE_SHIFT && !w->global)
+		tlb_keep(cpu, tlb - cpu->tlb, gva, &e);
 	return tlb_insert(tlb, gva, &e, w->shift, w->global);
 }
 
@@ -455,6 +457,11 @@ void *mmu_fill(struct cpu *cpu, gva_t gva, unsigned size, unsigned access)
 			return (u8 *)(uintptr_t)e->host + (gva & ~PAGE_MASK);
 	}
 	tlb_fit(cpu, tlb);
+	if ((gva & ~PAGE_MASK) + size <= PAGE_SIZE) {
+		e = tlb_take_kept(cpu, tlb, gva, access);
+		if (e)
+			return (u8 *)(uintptr_t)e->host + (gva & ~PAGE_MASK);
+	}
 	if (!walk(cpu, gva, access, &w))
 		return NULL;
 	host = ram_ptr(cpu->vm, w.gpa, &slot);

@@ -131,6 +131,7 @@ void tlb_flush_all(struct cpu *cpu)
 {
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++)
 		drop_all(cpu, kind);
+	tlb_kept_forget(cpu);
 	code_jumps_flush(cpu);
 }
 
@@ -162,12 +163,14 @@ static void drop_nonglobal(struct cpu *cpu)
 void tlb_flush_nonglobal(struct cpu *cpu)
 {
 	drop_nonglobal(cpu);
+	tlb_kept_forget(cpu);
 	code_jumps_flush(cpu);
 }
 
 void tlb_switch(struct cpu *cpu, bool keep)
 {
 	drop_nonglobal(cpu);
+	tlb_kept_switch(cpu, keep);
 	code_jumps_switch(cpu, keep);
 }
 
@@ -204,6 +207,7 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva)
 			}
 		}
 	}
+	tlb_kept_forget_page(cpu, gva);
 	code_jumps_flush_page(cpu, gva, large);
 }
 
@@ -229,6 +233,7 @@ static void revoke_writers(struct tlb *tlb, u64 host)
 
 void tlb_revoke_write(struct cpu *cpu, const void *host)
 {
+	tlb_kept_forget_writes(cpu);
 	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
 		forget_copies(cpu, kind);
 		revoke_writers(&cpu->tlb[kind], (u64)host);

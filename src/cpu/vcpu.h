@@ -96,6 +96,27 @@ static inline unsigned tlb_index(const struct tlb *tlb, gva_t gva)
 	return gva >> PAGE_SHIFT & tlb->mask;
 }
 
+/* A page of an address space that the guest may come back to: tlb_kept.c only. */
+#define KEPT_PAGES 4096
+struct kept_page {
+	u64 page, host;
+	u32 key;    /* of its PCID then; 0: none */
+	u32 writes; /* tlb_kept.writes then */
+	u8 kind;    /* enum tlb_kind */
+	u8 rights;  /* ACCESS_R, W, X: which tags it had */
+};
+
+#define KEPT_PCIDS 8
+struct tlb_kept {
+	u32 key;    /* of the current PCID; 0: nothing is kept */
+	u32 last;   /* handed out */
+	u32 writes; /* how often a page of this processor's has lost its write tag */
+	struct kept_pcid {
+		u32 pcid, key; /* 0: none */
+	} pcids[KEPT_PCIDS];
+	struct kept_page pages[KEPT_PAGES];
+};
+
 /* The page that the guest's stack was last seen in: what goes off RSP is compared with this before
  * it asks the TLB, from which it was copied; the page may be read and written. Forgotten with the
  * entries put aside. Forgotten, it stands for an address that is not canonical, whose access then
@@ -300,6 +321,7 @@ struct cpu {
 	u8 host_xsave[64]; /* unused space keeps xsave's neighbours off its lines */
 
 	struct tlb tlb[TLB_KINDS];
+	struct tlb_kept kept;
 	gva_t streams[FILL_STREAMS]; /* a miss there goes on with one: mmu_fill() */
 	unsigned next_stream;        /* which a new one replaces */
 	struct jump_entry jc[JC_ENTRIES];
@@ -467,6 +489,20 @@ void tlb_fit(struct cpu *cpu, struct tlb *tlb);
 /* An entry for @gva among those that were put aside takes its place again, and who has that goes
  * there: arrays walked together miss in turn. NULL: there is none. */
 struct tlb_entry *tlb_take_victim(struct tlb *tlb, gva_t gva, unsigned access);
+
+/* ---- tlb_kept.c (hot) ------------------------------------------------------------------------ */
+
+/* The entry @e that was found for @gva, a small page that is not global, for when the guest comes
+ * back to this address space. */
+void tlb_keep(struct cpu *cpu, enum tlb_kind kind, gva_t gva, const struct tlb_entry *e);
+/* Puts what was kept of @gva into the TLB, if all of @access is allowed; NULL: walk. */
+struct tlb_entry *tlb_take_kept(struct cpu *cpu, struct tlb *tlb, gva_t gva, unsigned access);
+/* After a write to CR3, as tlb_switch(). */
+void tlb_kept_switch(struct cpu *cpu, bool keep);
+void tlb_kept_forget(struct cpu *cpu); /* of all PCIDs */
+void tlb_kept_forget_pcid(struct cpu *cpu, unsigned pcid);
+void tlb_kept_forget_page(struct cpu *cpu, gva_t gva); /* of the current PCID */
+void tlb_kept_forget_writes(struct cpu *cpu);
 
 /* ---- event.c (hot) --------------------------------------------------------------------------- */
 

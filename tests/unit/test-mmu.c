@@ -649,6 +649,94 @@ static void test_tlb_victims(void)
 	tlb_flush_all(cpu);
 }
 
+static void to_pcid(unsigned pcid, bool keep)
+{
+	box->cpu->cr3 = (box->cpu->cr3 & ~0xfffull) | pcid;
+	tlb_switch(box->cpu, keep);
+}
+
+enum forgets {
+	NOTHING,
+	OTHER_PAGE,
+	OTHER_PCID,
+	PAGE,
+	SWITCH,
+	PLACE,
+	INVPCID,
+	PCID,
+	NONGLOBAL,
+	ALL,
+	WRITES,
+	HOWS
+};
+
+/* What was found under a PCID is there again when the guest comes back to it, with no walk, unless
+ * it has been told to forget. */
+static void test_tlb_kept(void)
+{
+	const gva_t gva = 16 * MIB, read_only = gva + PAGE_SIZE, gone = gva + 2 * PAGE_SIZE;
+	const u64 pages[] = { 0x123067, 0x124065, 0x125067 };
+	u8 *host = box->ram + 0x123000;
+	struct cpu *cpu = box->cpu;
+
+	for (enum forgets how = 0; how < HOWS; how++) {
+		bool stays = how <= OTHER_PCID;
+
+		box_long_mode(box);
+		cpu->cr4 |= CR4_PCIDE;
+		cpu->cr0 |= CR0_WP;
+		tlb_flush_all(cpu);
+		to_pcid(1, false);
+		box_put64(box, 0x3040, 0x9000 | 0x67);
+		for (unsigned i = 0; i < 3; i++)
+			box_put64(box, 0x9000 + 8 * i, pages[i]);
+		g_assert_true(mmu_fill(cpu, gva, 8, ACCESS_W) == host);
+		g_assert_nonnull(mmu_fill(cpu, read_only, 8, ACCESS_R));
+		g_assert_nonnull(mmu_fill(cpu, gone, 8, ACCESS_R));
+		for (unsigned i = 0; i < 3; i++)
+			box_put64(box, 0x9000 + 8 * i, 0);
+		tlb_flush_page(cpu, gone);
+		to_pcid(2, true); /* of which nothing is known */
+		g_assert_true(faults(gva, ACCESS_R));
+		switch (how) {
+		case OTHER_PAGE: tlb_flush_page(cpu, gva); break; /* that of PCID 2 */
+		case OTHER_PCID: tlb_kept_forget_pcid(cpu, 3); break;
+		case PLACE: to_pcid(1 + KEPT_PCIDS, true); break;
+		case INVPCID:
+			box_put64(box, 0xa000, 1);
+			box_put64(box, 0xa008, gva);
+			cpu->gpr[0] = 0xa000;
+			cpu->gpr[1] = 0;
+			box_assert_next(box, "660f388208"); /* invpcid rcx, [rax] */
+			break;
+		case PCID: tlb_kept_forget_pcid(cpu, 1); break;
+		case NONGLOBAL: tlb_flush_nonglobal(cpu); break;
+		case ALL: tlb_flush_all(cpu); break;
+		case WRITES: tlb_revoke_write(cpu, box->ram + 0x5000); break;
+		default: break;
+		}
+		to_pcid(1, how != SWITCH);
+		if (how == PAGE)
+			tlb_flush_page(cpu, gva);
+		g_assert_true(faults(gone, ACCESS_R));
+		g_assert_true(faults(read_only, ACCESS_W));
+		g_assert_true(faults(gva, ACCESS_W) == !stays);
+		g_assert_true(faults(gva, ACCESS_R) == (!stays && how != WRITES));
+		g_assert_true(faults(read_only, ACCESS_R) ==
+			      (!stays && how != WRITES && how != PAGE));
+		if (stays)
+			g_assert_true(mmu_fill(cpu, gva + 8, 8, ACCESS_R) == host + 8);
+	}
+	cpu->cr4 &= ~CR4_PCIDE; /* nothing is kept */
+	tlb_flush_all(cpu);
+	box_put64(box, 0x9000, pages[0]);
+	g_assert_nonnull(mmu_fill(cpu, gva, 8, ACCESS_W));
+	box_put64(box, 0x9000, 0);
+	tlb_switch(cpu, true);
+	g_assert_true(faults(gva, ACCESS_R));
+	tlb_flush_all(cpu);
+}
+
 /* Pages @from to @to of what test_tlb_grows() maps. */
 static void touch(u64 from, u64 to)
 {
@@ -1016,6 +1104,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mmu/tlb/streams", test_tlb_streams);
 	g_test_add_func("/mmu/tlb/writers", test_tlb_writers);
 	g_test_add_func("/mmu/tlb/victims", test_tlb_victims);
+	g_test_add_func("/mmu/tlb/kept", test_tlb_kept);
 	g_test_add_func("/mmu/tlb/grows", test_tlb_grows);
 	g_test_add_func("/mmu/tlb/victims-invalid", test_tlb_victims_invalid);
 	g_test_add_func("/mmu/tlb/code-page", test_code_page);
