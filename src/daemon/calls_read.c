@@ -169,6 +169,75 @@ static void get_job_info(struct rpc_call *call, const struct rpc_domain_get_job_
 		rpc_reply_domain_get_job_info(call, &ret);
 }
 
+static void get_job_stats(struct rpc_call *call, const struct rpc_domain_get_job_stats_args *args)
+{
+	const struct rpc_domain_get_job_stats_ret ret = { .type = VIR_DOMAIN_JOB_NONE };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_job_stats(call, &ret);
+}
+
+static void get_block_job_info(struct rpc_call *call,
+			       const struct rpc_domain_get_block_job_info_args *args)
+{
+	const struct rpc_domain_get_block_job_info_ret ret = { .found = 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_block_job_info(call, &ret);
+}
+
+static void has_current_snapshot(struct rpc_call *call,
+				 const struct rpc_domain_has_current_snapshot_args *args)
+{
+	const struct rpc_domain_has_current_snapshot_ret ret = { .result = 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_has_current_snapshot(call, &ret);
+}
+
+static void list_snapshot_names(struct rpc_call *call,
+				const struct rpc_domain_snapshot_list_names_args *args)
+{
+	const struct rpc_domain_snapshot_list_names_ret ret = { 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_snapshot_list_names(call, &ret);
+}
+
+static void fail_snapshot(struct rpc_call *call,
+			  const struct rpc_domain_snapshot_lookup_by_name_args *args)
+{
+	if (call_guest(call, &args->dom))
+		rpc_call_fail(call, VIR_ERR_NO_DOMAIN_SNAPSHOT, VIR_FROM_DOMAIN_SNAPSHOT,
+			      "Domain snapshot not found: no domain snapshot with matching name "
+			      "'%s'",
+			      args->name);
+}
+
+static void get_iothread_info(struct rpc_call *call,
+			      const struct rpc_domain_get_iothread_info_args *args)
+{
+	const struct rpc_domain_get_iothread_info_ret ret = { 0 };
+
+	if (call_guest(call, &args->dom))
+		rpc_reply_domain_get_iothread_info(call, &ret);
+}
+
+/* Guests' networks are their own, and their addresses nobody else's to know. */
+static void interface_addresses(struct rpc_call *call,
+				const struct rpc_domain_interface_addresses_args *args)
+{
+	const struct rpc_domain_interface_addresses_ret ret = { 0 };
+
+	if (!call_guest(call, &args->dom))
+		return;
+	if (args->source == VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "guest agents are not asked in this version");
+	else
+		rpc_reply_domain_interface_addresses(call, &ret);
+}
+
 static void get_control_info(struct rpc_call *call,
 			     const struct rpc_domain_get_control_info_args *args)
 {
@@ -178,21 +247,20 @@ static void get_control_info(struct rpc_call *call,
 		rpc_reply_domain_get_control_info(call, &ret);
 }
 
-/* What this start left out of the definition. */
+/* What this start left out of the definition, and whether lodged knows all that was done to it. */
 static void get_messages(struct rpc_call *call, const struct rpc_domain_get_messages_args *args)
 {
 	const struct guest *guest = call_guest(call, &args->dom);
 	struct rpc_domain_get_messages_ret ret = { 0 };
-	char *text;
+	char *texts[2];
 
 	if (!guest)
 		return;
-	if (guest->left_out) {
-		text = rpc_arena_strdup(rpc_call_arena(call), guest->left_out);
-		ret.msgs.items = rpc_arena_alloc(rpc_call_arena(call), sizeof(char *));
-		ret.msgs.items[0] = text;
-		ret.msgs.count = 1;
-	}
+	if (guest->left_out)
+		texts[ret.msgs.count++] = rpc_arena_strdup(rpc_call_arena(call), guest->left_out);
+	if (guest->tainted)
+		texts[ret.msgs.count++] = (char *)"tainted: custom monitor control commands issued";
+	ret.msgs.items = texts;
 	rpc_reply_domain_get_messages(call, &ret);
 }
 
@@ -212,5 +280,12 @@ const struct rpc_handlers calls_read = {
 	.domain_list_all_checkpoints = list_checkpoints,
 	.domain_get_job_info = get_job_info,
 	.domain_get_control_info = get_control_info,
+	.domain_get_job_stats = get_job_stats,
+	.domain_get_block_job_info = get_block_job_info,
+	.domain_has_current_snapshot = has_current_snapshot,
+	.domain_snapshot_list_names = list_snapshot_names,
+	.domain_snapshot_lookup_by_name = fail_snapshot,
+	.domain_get_iothread_info = get_iothread_info,
+	.domain_interface_addresses = interface_addresses,
 	.domain_get_messages = get_messages,
 };

@@ -7,6 +7,7 @@
  */
 #include "daemon/daemon.h"
 #include "domain/domain.h"
+#include "launch/launch.h"
 #include "rpc_constants.h"
 
 #include <string.h>
@@ -75,39 +76,7 @@ static bool check(const char *what, const char *value, const char *const *allowe
 	return false;
 }
 
-char *domain_capabilities_xml(const char *arch, const char *machine, const char *domain_type,
-			      const char *emulator, GError **error)
-{
-	static const char *const archs[] = { ARCH, NULL };
-	g_autofree char *own = emulator_path();
-
-	arch = arch ? arch : ARCH;
-	machine = machine ? machine : MACHINE_ALIAS;
-	domain_type = domain_type ? domain_type : domain_types[0];
-	if (!check("architecture", arch, archs, error) ||
-	    !check("machine", machine, machines, error) ||
-	    !check("domain type", domain_type, domain_types, error))
-		return NULL;
-	return g_markup_printf_escaped("<domainCapabilities>\n"
-				       "  <path>%s</path>\n"
-				       "  <domain>%s</domain>\n"
-				       "  <machine>%s</machine>\n"
-				       "  <arch>%s</arch>\n"
-				       "  <vcpu max='%d'/>\n"
-				       "  <iothreads supported='no'/>\n"
-				       "  <os supported='yes'>\n"
-				       "    <enum name='firmware'/>\n"
-				       "    <loader supported='no'/>\n"
-				       "  </os>\n"
-				       "  <cpu>\n"
-				       "    <mode name='host-passthrough' supported='yes'>\n"
-				       "      <enum name='hostPassthroughMigratable'>\n"
-				       "        <value>off</value>\n"
-				       "      </enum>\n"
-				       "    </mode>\n"
-				       "    <mode name='maximum' supported='yes'/>\n"
-				       "    <mode name='host-model' supported='no'/>\n"
-				       "    <mode name='custom' supported='no'/>\n"
+static const char capabilities_end[] = "    </mode>\n"
 				       "  </cpu>\n"
 				       "  <memoryBacking supported='yes'>\n"
 				       "    <enum name='sourceType'>\n"
@@ -158,7 +127,53 @@ char *domain_capabilities_xml(const char *arch, const char *machine, const char 
 				       "    <gic supported='no'/>\n"
 				       "    <sev supported='no'/>\n"
 				       "  </features>\n"
-				       "</domainCapabilities>\n",
+				       "</domainCapabilities>\n";
+
+/* Whether a guest of a model starts depends on what the engine offers on that host. */
+static char *models_xml(void)
+{
+	g_autofree const char **names = launch_cpu_models();
+	GString *text = g_string_new(NULL);
+
+	for (const char **name = names; *name; name++)
+		g_string_append_printf(text, "      <model usable='unknown'>%s</model>\n", *name);
+	return g_string_free(text, FALSE);
+}
+
+char *domain_capabilities_xml(const char *arch, const char *machine, const char *domain_type,
+			      const char *emulator, GError **error)
+{
+	static const char *const archs[] = { ARCH, NULL };
+	g_autofree char *own = emulator_path(), *models = models_xml(), *head = NULL;
+
+	arch = arch ? arch : ARCH;
+	machine = machine ? machine : MACHINE_ALIAS;
+	domain_type = domain_type ? domain_type : domain_types[0];
+	if (!check("architecture", arch, archs, error) ||
+	    !check("machine", machine, machines, error) ||
+	    !check("domain type", domain_type, domain_types, error))
+		return NULL;
+	head = g_markup_printf_escaped("<domainCapabilities>\n"
+				       "  <path>%s</path>\n"
+				       "  <domain>%s</domain>\n"
+				       "  <machine>%s</machine>\n"
+				       "  <arch>%s</arch>\n"
+				       "  <vcpu max='%d'/>\n"
+				       "  <iothreads supported='no'/>\n"
+				       "  <os supported='yes'>\n"
+				       "    <enum name='firmware'/>\n"
+				       "    <loader supported='no'/>\n"
+				       "  </os>\n"
+				       "  <cpu>\n"
+				       "    <mode name='host-passthrough' supported='yes'>\n"
+				       "      <enum name='hostPassthroughMigratable'>\n"
+				       "        <value>off</value>\n"
+				       "      </enum>\n"
+				       "    </mode>\n"
+				       "    <mode name='maximum' supported='yes'/>\n"
+				       "    <mode name='host-model' supported='no'/>\n"
+				       "    <mode name='custom' supported='yes'>\n",
 				       emulator ? emulator : own, domain_type, machine, arch,
 				       DOMAIN_VCPUS_MAX);
+	return g_strconcat(head, models, capabilities_end, NULL);
 }

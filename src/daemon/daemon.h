@@ -17,6 +17,7 @@
  *                              its live XML; gone when it has ended
  *   state/networks/            the same for networks (kept.h)
  *   state/pools/               ... and for storage pools
+ *   state/secrets/             ... and for secrets (secrets.h)
  *   run/pools/UUID.xml         a storage pool that is active
  *   run/guests/NAME/           what src/launch makes: the lock that says whether it runs, sockets
  *   run/lodged-sock, -ro       where clients come
@@ -37,7 +38,7 @@ enum places_kind { PLACES_ROOT, PLACES_SYSTEM, PLACES_SESSION };
 
 struct places {
 	enum places_kind kind;
-	char *state, *domains, *autostart, *running, *networks, *pools;
+	char *state, *domains, *autostart, *running, *networks, *pools, *secrets;
 	char *run, *guests, *pools_active, *log, *cache;
 	char *socket, *socket_ro; /* the latter NULL where there is none */
 };
@@ -50,7 +51,7 @@ struct daemon {
 	struct rpc_server *server;
 	struct store *store;
 	struct guests *guests;
-	struct keeper *networks, *pools;
+	struct keeper *networks, *pools, *secrets;
 	GThreadPool *storage;  /* of pools.c: what asks disks */
 	GPtrArray *clients;    /* struct rpc_client, while they are connected */
 	GThreadPool *starters; /* of driver_lodge: what opens and spawns */
@@ -88,6 +89,7 @@ char *domain_capabilities_xml(const char *arch, const char *machine, const char 
 /* --- calls_*.c: what clients may call; one table a file --- */
 extern const struct rpc_handlers calls_connect, calls_node, calls_lookup, calls_define, calls_life,
 	calls_read, calls_event, calls_console, calls_metadata, calls_network, calls_pool,
-	calls_volume, calls_transfer, calls_host, calls_none, calls_stats;
+	calls_volume, calls_transfer, calls_host, calls_none, calls_stats, calls_secret, calls_tune,
+	calls_monitor;
 
 #endif

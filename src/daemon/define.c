@@ -182,6 +182,87 @@ void define_give_up(struct guest *guest)
 		guests_remove(guest->daemon->guests, guest);
 }
 
+struct domain *define_copy(const struct domain *domain, GError **error)
+{
+	g_autofree char *xml = domain_format(domain);
+
+	return domain_parse(xml, strlen(xml), domain->file, NULL, error);
+}
+
+struct domain *define_again(struct domain *changed, GError **error)
+{
+	struct domain *again = define_copy(changed, error);
+
+	domain_free(changed);
+	if (again && domain_complete(again, error))
+		return again;
+	domain_free(again);
+	return NULL;
+}
+
+/* --- another name --- */
+
+static void renamed(const GError *error, void *opaque)
+{
+	struct change *change = opaque;
+	struct guest *guest = change->guest;
+
+	guest->saving = false;
+	if (error) {
+		domain_free(guest->config);
+		guest->config = change->before;
+		change->before = NULL;
+		guests_rename(guest->daemon->guests, guest, g_strdup(guest->config->name));
+	} else {
+		events_lifecycle(guest, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_RENAMED);
+	}
+	end(change, error);
+}
+
+static bool may_rename(const struct guest *guest, const char *name, GError **error)
+{
+	if (!guest->config || guest_is_active(guest))
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: cannot rename %s domain '%s'",
+			guest->config ? "active" : "transient", guest->name);
+	if (guests_find_name(guest->daemon->guests, name))
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain with name '%s' already "
+			"exists",
+			name);
+	return may_change(guest, error);
+}
+
+bool define_rename(struct guest *guest, const char *name, guest_done *done, void *opaque,
+		   GError **error)
+{
+	g_autofree char *path = file_of(guest->daemon->places.domains, guest, ".xml");
+	struct change *change;
+	struct domain *copy;
+
+	if (!may_rename(guest, name, error))
+		return false;
+	copy = define_copy(guest->config, error);
+	if (!copy)
+		return false;
+	xml_set_text(xml_child(xmlDocGetRootElement(copy->doc), "name"), name);
+	copy = define_again(copy, error);
+	if (!copy)
+		return false;
+	g_free(copy->file);
+	copy->file = g_strdup(copy->name);
+	events_lifecycle(guest, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_RENAMED);
+	change = begin(guest, done, opaque);
+	change->before = guest->config;
+	guest->config = copy;
+	guest->saving = true;
+	guests_rename(guest->daemon->guests, guest, g_strdup(copy->name));
+	store_write(guest->daemon->store, path, domain_format(copy), renamed, change);
+	return true;
+}
+
 /* --- undefine --- */
 
 static void undefined(const GError *error, void *opaque)

@@ -12,6 +12,7 @@
 
 struct guest;
 struct domain;
+struct json_t;
 
 enum guest_command {
 	COMMAND_SUSPEND,
@@ -37,6 +38,10 @@ struct guest_vcpu {
 
 typedef void guest_done(struct guest *guest, const GError *error, void *opaque);
 
+/* @reply is what a monitor answered, as text of JSON. */
+typedef void guest_passed(struct guest *guest, const char *reply, const GError *error,
+			  void *opaque);
+
 struct driver {
 	const char *name;
 	/* Starts the guest's live domain; guest_started() or guest_start_failed() follows. */
@@ -47,6 +52,9 @@ struct driver {
 	void (*stop)(struct guest *guest, bool graceful);
 	void (*command)(struct guest *guest, enum guest_command command, guest_done *done,
 			void *opaque);
+	/* Has a client's own command run by its monitor. */
+	void (*pass)(struct guest *guest, const struct json_t *command, guest_passed *done,
+		     void *opaque);
 	/* From the host's books. */
 	bool (*statistics)(const struct guest *guest, struct guest_statistics *statistics);
 	/* The same for one processor; @map, of that many bytes, gets the host's on which it may

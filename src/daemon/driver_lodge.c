@@ -296,6 +296,7 @@ static void on_event(const char *name, json_t *data, void *opaque)
 {
 	struct run *run = opaque;
 
+	events_monitor(run->guest, name, data);
 	if (!strcmp(name, "SHUTDOWN")) {
 		on_shutdown(run, data);
 	} else if (!run->started) {
@@ -378,6 +379,46 @@ static void command(struct guest *guest, enum guest_command command, guest_done 
 	asked = g_new0(struct asked, 1);
 	*asked = (struct asked){ guest_ref(guest), command, done, opaque };
 	monitor_execute(run->monitor, names[command], on_answer, asked);
+}
+
+struct passing {
+	struct guest *guest;
+	guest_passed *done;
+	void *opaque;
+};
+
+static void on_passed(json_t *value, const GError *error, void *opaque)
+{
+	struct passing *passing = opaque;
+	char *text = error ? NULL : json_dumps(value, JSON_COMPACT);
+	GError *ours = error ? g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
+					   "domain '%s': %s", passing->guest->name, error->message)
+			     : NULL;
+
+	passing->done(passing->guest, text, ours, passing->opaque);
+	free(text);
+	g_clear_error(&ours);
+	guest_unref(passing->guest);
+	g_free(passing);
+}
+
+static void pass(struct guest *guest, const json_t *command, guest_passed *done, void *opaque)
+{
+	struct run *run = guest->run;
+	struct passing *passing;
+	GError *error;
+
+	if (!run->monitor) {
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
+				    "domain '%s' cannot be told anything: its monitor is gone",
+				    guest->name);
+		done(guest, NULL, error, opaque);
+		g_error_free(error);
+		return;
+	}
+	passing = g_new(struct passing, 1);
+	*passing = (struct passing){ guest_ref(guest), done, opaque };
+	monitor_pass(run->monitor, command, on_passed, passing);
 }
 
 /* --- what it says --- */
@@ -786,6 +827,7 @@ const struct driver driver_lodge = {
 	.adopt = adopt,
 	.stop = stop,
 	.command = command,
+	.pass = pass,
 	.statistics = statistics,
 	.vcpu = vcpu,
 	.counters = counters,

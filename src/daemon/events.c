@@ -4,10 +4,13 @@
  * a number, which the event then carries; clients of old register without and get old messages.
  * Every event of libvirt's can be registered for; sent are those that happen here.
  */
-#include "daemon/kept.h"
+#include "daemon/calls.h"
+#include "daemon/secrets.h"
 #include "rpc_constants.h"
 #include "rpc_protocol.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REGISTRATIONS_MAX 1024
@@ -16,6 +19,7 @@ struct registration {
 	enum event_object object;
 	int id, event;
 	bool one, old;
+	GRegex *names;       /* of a monitor's; NULL: all */
 	u8 uuid[UUID_BYTES]; /* of one */
 };
 
@@ -23,6 +27,14 @@ struct connection {
 	GArray *registrations;
 	int last_id;
 };
+
+static void clear_registration(gpointer opaque)
+{
+	struct registration *r = opaque;
+
+	if (r->names)
+		g_regex_unref(r->names);
+}
 
 static void free_connection(gpointer opaque)
 {
@@ -37,6 +49,7 @@ void events_join(struct rpc_client *client)
 	struct connection *connection = g_new0(struct connection, 1);
 
 	connection->registrations = g_array_new(FALSE, FALSE, sizeof(struct registration));
+	g_array_set_clear_func(connection->registrations, clear_registration);
 	rpc_client_set_data(client, connection, free_connection);
 }
 
@@ -51,6 +64,7 @@ struct event {
 	int type, detail; /* of a lifecycle event; the type of what was noted; the action */
 	char *path, *alias, *reason; /* of a disk's failure */
 	char *uri;                   /* of what was noted, or NULL */
+	int usage;                   /* of a secret, whose id is its name */
 };
 
 static void send_lifecycle(struct rpc_client *client, const struct registration *r,
@@ -150,6 +164,38 @@ static void send_network(struct rpc_client *client, const struct registration *r
 	rpc_event_network_event_lifecycle(client, &args);
 }
 
+static void send_secret(struct rpc_client *client, const struct registration *r,
+			const struct event *event)
+{
+	struct rpc_secret_event_lifecycle_args args = { .callbackID = r->id,
+							.secret.usageType = event->usage,
+							.secret.usageID = event->name,
+							.event = event->type };
+	struct rpc_secret_event_value_changed_args changed = { .callbackID = r->id };
+
+	memcpy(args.secret.uuid, event->uuid, UUID_BYTES);
+	changed.secret = args.secret;
+	if (event->event == VIR_SECRET_EVENT_ID_LIFECYCLE)
+		rpc_event_secret_event_lifecycle(client, &args);
+	else
+		rpc_event_secret_event_value_changed(client, &changed);
+}
+
+static void send_monitor(struct rpc_client *client, const struct registration *r,
+			 const struct event *event)
+{
+	gint64 now = g_get_real_time();
+	const struct rpc_qemu_domain_monitor_event_args args = { .callbackID = r->id,
+								 .dom = event->dom,
+								 .event = event->name,
+								 .seconds = now / G_USEC_PER_SEC,
+								 .micros = now % G_USEC_PER_SEC,
+								 .details = event->reason };
+
+	if (!r->names || g_regex_match(r->names, event->name, 0, NULL))
+		rpc_event_qemu_domain_monitor_event(client, &args);
+}
+
 static void send_pool(struct rpc_client *client, const struct registration *r,
 		      const struct event *event)
 {
@@ -197,6 +243,10 @@ static void send_to(struct rpc_client *client, const struct event *event)
 			send_network(client, r, event);
 		else if (event->object == EVENT_OF_POOL)
 			send_pool(client, r, event);
+		else if (event->object == EVENT_OF_SECRET)
+			send_secret(client, r, event);
+		else if (event->object == EVENT_OF_MONITOR)
+			send_monitor(client, r, event);
 		else
 			send_domain(client, r, event);
 	}
@@ -220,7 +270,6 @@ static void send_all(const struct daemon *daemon, const struct event *event)
 
 static void send_of_guest(struct guest *guest, struct event *event)
 {
-	event->object = EVENT_OF_DOMAIN;
 	event->uuid = guest->uuid;
 	event->dom.name = guest->name;
 	memcpy(event->dom.uuid, guest->uuid, UUID_BYTES);
@@ -273,14 +322,28 @@ void events_metadata(struct guest *guest, int type, const char *uri)
 	send_of_guest(guest, &event);
 }
 
+void events_monitor(struct guest *guest, const char *name, const json_t *data)
+{
+	struct event event = { .object = EVENT_OF_MONITOR, .name = (char *)name };
+
+	event.reason = data ? json_dumps(data, JSON_COMPACT) : NULL;
+	send_of_guest(guest, &event);
+	free(event.reason);
+}
+
 void events_kept(const struct kept *kept, int number, int type)
 {
-	const struct event event = { .object = kept->keeper->kind->object,
-				     .event = number,
-				     .uuid = kept->uuid,
-				     .name = kept->name,
-				     .type = type };
+	struct event event = { .object = kept->keeper->kind->object,
+			       .event = number,
+			       .uuid = kept->uuid,
+			       .name = kept->name,
+			       .type = type };
+	const char *id;
 
+	if (event.object == EVENT_OF_SECRET) {
+		event.usage = secret_usage(kept, &id);
+		event.name = (char *)id;
+	}
 	send_all(kept->keeper->daemon, &event);
 }
 
@@ -462,7 +525,59 @@ static void deregister_secret(struct rpc_call *call,
 	answer_dropped(call, drop(call, EVENT_OF_SECRET, args->callbackID, false));
 }
 
+#define MONITOR_REGEX    1 /* the name is a regular expression */
+#define MONITOR_NO_CASE  2
+#define MONITOR_NAME_MAX 1024
+
+/* What names match @given; NULL: all do. False: the call has been failed. */
+static bool make_regex(struct rpc_call *call, const char *given, u32 flags, GRegex **regex)
+{
+	GRegexCompileFlags how = flags & MONITOR_NO_CASE ? G_REGEX_CASELESS : 0;
+	g_autofree char *exact = NULL, *pattern = NULL;
+
+	*regex = NULL;
+	if (!given)
+		return true;
+	exact = g_regex_escape_string(given, -1);
+	pattern = flags & MONITOR_REGEX ? g_strdup(given) : g_strdup_printf("^%s$", exact);
+	if (strlen(given) <= MONITOR_NAME_MAX)
+		*regex = g_regex_new(pattern, how, 0, NULL);
+	if (!*regex)
+		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, "'%.80s' names no events",
+			      given);
+	return *regex;
+}
+
+static void register_monitor(struct rpc_call *call,
+			     const struct rpc_qemu_connect_domain_monitor_event_register_args *args)
+{
+	struct connection *connection = rpc_client_data(rpc_call_client(call));
+	GRegex *names;
+	int number;
+
+	if (!call_flags(call, args->flags, MONITOR_REGEX | MONITOR_NO_CASE) ||
+	    !make_regex(call, args->event, args->flags, &names))
+		return;
+	number = add(call, EVENT_OF_MONITOR, 0, 0, false, args->dom ? args->dom->uuid : NULL);
+	if (number >= 0)
+		g_array_index(connection->registrations, struct registration,
+			      connection->registrations->len - 1)
+			.names = names;
+	else if (names)
+		g_regex_unref(names);
+	answer_added(call, number);
+}
+
+static void
+deregister_monitor(struct rpc_call *call,
+		   const struct rpc_qemu_connect_domain_monitor_event_deregister_args *args)
+{
+	answer_dropped(call, drop(call, EVENT_OF_MONITOR, args->callbackID, false));
+}
+
 const struct rpc_handlers calls_event = {
+	.qemu_connect_domain_monitor_event_register = register_monitor,
+	.qemu_connect_domain_monitor_event_deregister = deregister_monitor,
 	.connect_node_device_event_register_any = register_device,
 	.connect_node_device_event_deregister_any = deregister_device,
 	.connect_secret_event_register_any = register_secret,

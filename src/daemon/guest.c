@@ -177,7 +177,7 @@ void guest_started(struct guest *guest, bool paused)
 static void become_inactive(struct guest *guest, int reason)
 {
 	guest->id = -1;
-	guest->starting = guest->stopping = false;
+	guest->starting = guest->stopping = guest->tainted = false;
 	guest->owner = NULL;
 	g_clear_pointer(&guest->failed_disk, g_free);
 	g_clear_pointer(&guest->live, domain_free);

@@ -39,6 +39,7 @@ struct guest {
 	int id;            /* -1: it is inactive */
 	int state, reason; /* VIR_DOMAIN_* */
 	bool starting, stopping;
+	bool tainted; /* a client has given its monitor commands by hand */
 	const struct driver *driver;
 	void *run;                /* the driver's */
 	struct console *console;  /* of a client, or NULL */
@@ -67,6 +68,8 @@ unsigned guests_count(const struct guests *guests);
 int guests_next_id(struct guests *guests);
 void guests_add(struct guests *guests, struct guest *guest);
 void guests_remove(struct guests *guests, struct guest *guest);
+/* Takes over @name, which no other has. */
+void guests_rename(struct guests *guests, struct guest *guest, char *name);
 
 /* --- define.c: definitions --- */
 
@@ -81,6 +84,13 @@ struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_d
 struct guest *define_transient(struct daemon *daemon, struct domain *domain, GError **error);
 /* A guest of define_transient() that cannot be started. */
 void define_give_up(struct guest *guest);
+/* A copy of a definition that may be changed through its tree, and then made a definition again:
+ * NULL with @error set if it is none any more. The caller, or define_guest(), frees it. */
+struct domain *define_copy(const struct domain *domain, GError **error);
+struct domain *define_again(struct domain *changed, GError **error);
+/* Gives an inactive guest another name; like define_guest(). */
+bool define_rename(struct guest *guest, const char *name, guest_done *done, void *opaque,
+		   GError **error);
 bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error);
 void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque);
 
@@ -136,6 +146,8 @@ void events_reboot(struct guest *guest);
 void events_watchdog(struct guest *guest, int action);
 /* A disk has failed, for want of space or otherwise; VIR_DOMAIN_EVENT_IO_ERROR_*. */
 void events_io_error(struct guest *guest, const struct domain_disk *disk, int action, bool space);
+/* Its monitor has told something; @data may be NULL. */
+void events_monitor(struct guest *guest, const char *name, const struct json_t *data);
 /* Something was noted in it, VIR_DOMAIN_METADATA_*; @uri may be NULL. */
 void events_metadata(struct guest *guest, int type, const char *uri);
 

@@ -49,6 +49,14 @@ void guests_remove(struct guests *guests, struct guest *guest)
 	guest_unref(guest);
 }
 
+void guests_rename(struct guests *guests, struct guest *guest, char *name)
+{
+	g_hash_table_remove(guests->by_name, guest->name);
+	g_free(guest->name);
+	guest->name = name;
+	g_hash_table_insert(guests->by_name, guest->name, guest);
+}
+
 struct guest *guests_find_uuid(const struct guests *guests, const u8 uuid[UUID_BYTES])
 {
 	GString *text = g_string_sized_new(36);

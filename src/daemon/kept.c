@@ -52,9 +52,13 @@ static bool complete_uuid(const struct kept_kind *kind, xmlNode *root, GError **
 			error, VIR_ERR_XML_ERROR,
 			"the <uuid> of a %s has 32 hexadecimal digits, and '%s' has not",
 			kind->noun, given);
-	if (!node) /* behind the name, where readers look for it */
+	if (!node && xml_child(root, "name")) /* behind it, where readers look for it */
 		node = xmlAddNextSibling(xml_child(root, "name"),
 					 xmlNewNode(NULL, BAD_CAST "uuid"));
+	else if (!node && root->children)
+		node = xmlAddPrevSibling(root->children, xmlNewNode(NULL, BAD_CAST "uuid"));
+	else if (!node)
+		node = xml_add(root, "uuid", NULL);
 	xml_set_text(node, uuid);
 	return true;
 }
@@ -64,6 +68,8 @@ static bool check_name(const struct kept_kind *kind, const xmlNode *root, GError
 {
 	const char *name = xml_text(xml_child(root, "name"));
 
+	if (kind->name_of) /* what it is called says complete() */
+		return true;
 	if (!name || !*name)
 		return daemon_refuse(error, VIR_ERR_XML_ERROR, "a %s needs a <name>; add it",
 				     kind->noun);
@@ -115,7 +121,8 @@ static struct kept *make(struct keeper *keeper, xmlDoc *doc)
 
 	kept->keeper = keeper;
 	kept->references = 1;
-	kept->name = g_strdup(xml_text(xml_child(root, "name")));
+	kept->name = keeper->kind->name_of ? keeper->kind->name_of(root)
+					   : g_strdup(xml_text(xml_child(root, "name")));
 	kept->uuid_text = g_strdup(xml_text(xml_child(root, "uuid")));
 	guest_parse_uuid(kept->uuid_text, kept->uuid);
 	kept->doc = doc;

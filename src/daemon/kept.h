@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is kept beside guests, each by its XML with a name and a uuid: networks, storage pools.
+ * What is kept beside guests, each by its XML with a name and a uuid: networks, storage pools,
+ * secrets.
  *
  *   DIRECTORY/UUID.xml          a definition, as it was completed
  *   DIRECTORY/autostart/UUID    it starts with lodged
@@ -30,12 +31,15 @@ enum event_object {
 	EVENT_OF_POOL,
 	EVENT_OF_NODE_DEVICE,
 	EVENT_OF_SECRET,
+	EVENT_OF_MONITOR,
 };
 
 struct kept_kind {
 	enum event_object object;
 	const char *root; /* the element of its XML */
 	const char *noun; /* in messages: "network" */
+	/* What it is called, from what was completed; NULL: its <name>. The caller frees it. */
+	char *(*name_of)(const xmlNode *root);
 	/* Completes what was read; false: it is none. */
 	bool (*complete)(const struct keeper *keeper, xmlDoc *doc, GError **error);
 	/* May a known one get this definition? NULL: always. */

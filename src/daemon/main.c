@@ -4,6 +4,7 @@
 #include "daemon/guest.h"
 #include "daemon/networks.h"
 #include "daemon/pools.h"
+#include "daemon/secrets.h"
 #include "daemon/store.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ static const struct rpc_handlers *const all_calls[] = {
 	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
 	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
 	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
-	&calls_stats,   NULL,
+	&calls_stats,   &calls_secret, &calls_tune,     &calls_monitor,  NULL,
 };
 
 /* --- options --- */
@@ -181,6 +182,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->networks = networks_open(daemon, error);
 	if (!daemon->networks)
 		return false;
+	daemon->secrets = secrets_open(daemon);
 	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
 	if (!sockets_listen(daemon, error))
@@ -197,6 +199,7 @@ static void finish(struct daemon *daemon)
 		g_thread_pool_free(daemon->starters, TRUE, TRUE);
 	guests_free(daemon->guests);
 	pools_close(daemon->pools);
+	keeper_free(daemon->secrets);
 	keeper_free(daemon->networks);
 	store_free(daemon->store);
 	if (daemon->loop)

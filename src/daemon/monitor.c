@@ -18,6 +18,7 @@ struct command {
 	monitor_answer *answer;
 	void *opaque;
 	guint timeout;
+	bool whole; /* the answer is all of the message, an error's too */
 };
 
 struct monitor {
@@ -59,33 +60,52 @@ static gboolean on_timeout(gpointer opaque)
 }
 
 /* A line that the socket does not take at once finds a guest that has not read for very long. */
-static bool send_command(struct monitor *m, const char *name, json_int_t id)
+static bool send_message(struct monitor *m, const json_t *message)
 {
-	json_t *message = json_pack("{s:s, s:I}", "execute", name, "id", id);
 	char *text = json_dumps(message, JSON_COMPACT), *line = g_strconcat(text, "\n", NULL);
 	size_t length = strlen(line);
 	bool sent = send(m->fd, line, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length;
 
 	g_free(line);
 	free(text);
-	json_decref(message);
 	return sent;
 }
 
-void monitor_execute(struct monitor *monitor, const char *name, monitor_answer *answer,
-		     void *opaque)
+/* @message gets the number under which it is answered. */
+static void execute(struct monitor *monitor, json_t *message, bool whole, monitor_answer *answer,
+		    void *opaque)
 {
 	struct command *command = g_new0(struct command, 1);
 
 	command->monitor = monitor;
 	command->id = ++monitor->next_id;
+	command->whole = whole;
 	command->answer = answer;
 	command->opaque = opaque;
+	json_object_set_new(message, "id", json_integer(command->id));
 	g_queue_push_tail(&monitor->commands, command);
-	if (!send_command(monitor, name, command->id))
+	if (!send_message(monitor, message))
 		finish(command, NULL, "the guest's process does not read its monitor");
 	else
 		command->timeout = g_timeout_add(MONITOR_TIMEOUT_MS, on_timeout, command);
+}
+
+void monitor_execute(struct monitor *monitor, const char *name, monitor_answer *answer,
+		     void *opaque)
+{
+	json_t *message = json_pack("{s:s}", "execute", name);
+
+	execute(monitor, message, false, answer, opaque);
+	json_decref(message);
+}
+
+void monitor_pass(struct monitor *monitor, const json_t *command, monitor_answer *answer,
+		  void *opaque)
+{
+	json_t *message = json_copy((json_t *)command);
+
+	execute(monitor, message, true, answer, opaque);
+	json_decref(message);
 }
 
 static struct command *find_command(struct monitor *m, json_int_t id)
@@ -103,7 +123,9 @@ static void take_answer(struct monitor *m, json_t *message)
 	json_t *error = json_object_get(message, "error");
 	const char *why = json_string_value(json_object_get(error, "desc"));
 
-	if (command)
+	if (command && command->whole)
+		finish(command, message, NULL);
+	else if (command)
 		finish(command, error ? NULL : json_object_get(message, "return"),
 		       why ? why : "the guest's process answered what is no answer");
 }

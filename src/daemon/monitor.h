@@ -27,6 +27,9 @@ typedef void monitor_answer(json_t *value, const GError *error, void *opaque);
 /* NULL with @error set when nobody listens at @path. Answers come on the thread's context. */
 struct monitor *monitor_open(const char *path, const struct monitor_callbacks *callbacks,
 			     void *opaque, GError **error);
+/* Passes on a whole message of somebody else's; what is answered to it is the whole message too. */
+void monitor_pass(struct monitor *monitor, const json_t *command, monitor_answer *answer,
+		  void *opaque);
 /* @answer, which may be NULL, is called once, at the latest after MONITOR_TIMEOUT_MS. */
 void monitor_execute(struct monitor *monitor, const char *command, monitor_answer *answer,
 		     void *opaque);

@@ -62,7 +62,7 @@ static void of_session(struct places *p)
 static bool make_all(struct places *p, GError **error)
 {
 	g_autofree char *sockets = g_path_get_dirname(p->socket), *marks = NULL;
-	g_autofree char *pool_marks = NULL;
+	g_autofree char *pool_marks = NULL, *secret_marks = NULL;
 
 	p->domains = g_build_filename(p->state, "domains", NULL);
 	p->autostart = g_build_filename(p->state, "autostart", NULL);
@@ -71,12 +71,15 @@ static bool make_all(struct places *p, GError **error)
 	marks = g_build_filename(p->networks, "autostart", NULL);
 	p->pools = g_build_filename(p->state, "pools", NULL);
 	pool_marks = g_build_filename(p->pools, "autostart", NULL);
+	p->secrets = g_build_filename(p->state, "secrets", NULL);
+	secret_marks = g_build_filename(p->secrets, "autostart", NULL);
 	p->pools_active = g_build_filename(p->run, "pools", NULL);
 	p->guests = g_build_filename(p->run, "guests", NULL);
 	return make(p->state, 0700, error) && make(p->domains, 0700, error) &&
 	       make(p->autostart, 0700, error) && make(p->running, 0700, error) &&
 	       make(p->networks, 0700, error) && make(marks, 0700, error) &&
 	       make(p->pools, 0700, error) && make(pool_marks, 0700, error) &&
+	       make(p->secrets, 0700, error) && make(secret_marks, 0700, error) &&
 	       make(p->run, 0755, error) && make(p->pools_active, 0700, error) &&
 	       make(p->guests, 0700, error) && make(p->log, 0700, error) &&
 	       make(p->cache, 0700, error) &&
@@ -102,6 +105,7 @@ void places_close(struct places *places)
 	g_free(places->running);
 	g_free(places->networks);
 	g_free(places->pools);
+	g_free(places->secrets);
 	g_free(places->pools_active);
 	g_free(places->run);
 	g_free(places->guests);

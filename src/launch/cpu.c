@@ -299,3 +299,12 @@ GPtrArray *cpu_features_off(const struct domain *domain, GError **error)
 		g_clear_pointer(&off, g_ptr_array_unref);
 	return off;
 }
+
+const char **launch_cpu_models(void)
+{
+	const char **names = g_new0(const char *, ARRAY_LEN(models) + 1);
+
+	for (size_t i = 0; i < ARRAY_LEN(models); i++)
+		names[i] = models[i].name;
+	return names;
+}

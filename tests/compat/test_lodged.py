@@ -213,7 +213,7 @@ def test_errors():
         daemon.virsh("start", "g")
         assert "already active" in daemon.virsh("start", "g", status=1)
         assert "already running" in daemon.virsh("resume", "g", status=1)
-        for words in (["secret-list"], ["save", "g", f"{daemon.root}/saved"]):
+        for words in (["sysinfo"], ["save", "g", f"{daemon.root}/saved"]):
             assert "not supported by the connection driver" in daemon.virsh(*words, status=1), words
         done = subprocess.run(["virsh", "-c", daemon.uri().replace("qemu", "xen"), "list"],
                               capture_output=True, text=True)

@@ -114,4 +114,58 @@ def test_events_of_others_are_not_sent():
         assert [event["msg"]["dom"]["name"] for _, event in collect(client, 1)] == ["h"]
 
 
+# --- monitors ---
+
+
+def test_commands_are_passed_on():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        says = start(daemon)
+        dom = client.call("domain_lookup_by_name", name="g")["dom"]
+        command = {"execute": "do-it", "arguments": {"a": [1, "x"]}, "id": "mine"}
+        reply = client.call("qemu:domain_monitor_command", dom=dom, cmd=json.dumps(command))["result"]
+        assert json.loads(reply) == {"return": {"a": [1, "x"]}, "id": "mine"}, reply
+        with open(f"{says}.commands") as commands:
+            sent = json.loads(commands.read().splitlines()[-1])
+        assert (sent["execute"], sent["arguments"]) == ("do-it", {"a": [1, "x"]}) and sent["id"] != "mine", sent
+        reply = client.call("qemu:domain_monitor_command", dom=dom, cmd='{"execute": "complain"}')["result"]
+        assert json.loads(reply) == {"error": {"class": "GenericError", "desc": "as it was told"}}, reply
+        assert json.loads(daemon.virsh("qemu-monitor-command", "g", "--pretty", '{"execute": "query-status"}'))["return"]
+        assert "tainted" in daemon.virsh("dominfo", "g") and "guest g is tainted" in daemon.text()
+        for bad in ("", "{}", "[1]", '{"execute": 7}', "query-status", '{"execute": "a", "execute": "b"}'):
+            refused(8, client.call, "qemu:domain_monitor_command", dom=dom, cmd=bad)
+        assert "QMP alone" in daemon.virsh("qemu-monitor-command", "g", "--hmp", "info status", status=1)
+        with daemon.client(flags=1) as reader:
+            refused(29, reader.call, "qemu:domain_monitor_command", dom=dom, cmd=json.dumps(command))
+        daemon.virsh("destroy", "g")
+        refused(55, client.call, "qemu:domain_monitor_command", dom=dom, cmd=json.dumps(command))
+        daemon.virsh("start", "g")
+        assert "tainted" not in daemon.virsh("dominfo", "g")
+
+
+def test_events_of_monitors():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        says = start(daemon)
+        register = "qemu:connect_domain_monitor_event_register"
+        every = client.call(register)["callbackID"]
+        one = client.call(register, event="b.c")["callbackID"]
+        matching = client.call(register, event="^b.C$", flags=3)["callbackID"]
+        for event in ("abc", "b.c", "bxc"):
+            say(says, event, value=event)
+        client.events.clear()
+        found = []
+        while len(found) < 6:
+            header, payload = client.message()
+            procedure = rpc.PROCEDURES["qemu:domain_monitor_event"]
+            assert (header[0], header[2]) == (rpc.QEMU, procedure.number), header
+            value = rpc.Reader(payload).struct(procedure.args)
+            assert json.loads(value["details"]) == {"value": value["event"]} and value["seconds"] > 1 << 30, value
+            found.append((value["event"], value["callbackID"]))
+        assert found == [("abc", every), ("b.c", every), ("b.c", one), ("b.c", matching), ("bxc", every),
+                         ("bxc", matching)], found
+        refused(8, client.call, register, event="(", flags=1)
+        refused(8, client.call, register, event="x" * 2000)
+        client.call("qemu:connect_domain_monitor_event_deregister", callbackID=every)
+        refused(8, client.call, "qemu:connect_domain_monitor_event_deregister", callbackID=every)
+
+
 tap.main(globals())

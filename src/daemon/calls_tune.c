@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Calls that change amounts in a domain's definition, and its name: memory, processors. A running
+ * guest keeps what it has; giving it more or less is not in this version.
+ */
+#include "daemon/calls.h"
+#include "domain/xml.h"
+
+#include <unistd.h>
+
+/* Which of the two is meant; false: the call has been failed, as the running one cannot be changed.
+ */
+static bool check_target(struct rpc_call *call, const struct guest *guest, u32 flags,
+			 const char *what)
+{
+	bool live = (flags & VIR_DOMAIN_AFFECT_LIVE) ||
+		    (!(flags & VIR_DOMAIN_AFFECT_CONFIG) && guest_is_active(guest));
+
+	if ((flags & VIR_DOMAIN_AFFECT_LIVE) && !guest_is_active(guest))
+		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "Requested operation is not valid: domain '%s' is not running",
+			      guest->name);
+	else if (live)
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "changing the %s of a running guest is not in this version; --config "
+			      "changes them from its next start on",
+			      what);
+	else if (!guest->config)
+		rpc_call_fail(
+			call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			"Requested operation is not valid: domain '%s' has no definition: it is "
+			"transient",
+			guest->name);
+	else
+		return true;
+	return false;
+}
+
+/* Takes over @config, the definition with the change; NULL: it is none, as @error says. */
+static void keep(struct rpc_call *call, struct guest *guest, struct domain *config, GError *error)
+{
+	if (!config || !define_guest(guest->daemon, config, call_done, call, &error))
+		fail_call(call, error);
+}
+
+/* --- memory --- */
+
+static void set_kib(xmlNode *root, const char *element, u64 kib)
+{
+	g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, kib);
+	xmlNode *node = xml_ensure(root, element);
+
+	xml_set_text(node, text);
+	xml_set(node, "unit", "KiB");
+}
+
+static struct domain *with_memory(const struct guest *guest, u64 kib, bool maximum, GError **error)
+{
+	struct domain *copy = define_copy(guest->config, error);
+	xmlNode *root = copy ? xmlDocGetRootElement(copy->doc) : NULL;
+
+	if (!copy)
+		return NULL;
+	if (maximum)
+		set_kib(root, "memory", kib);
+	if (!maximum || kib < copy->current_kib)
+		set_kib(root, "currentMemory", kib);
+	return define_again(copy, error);
+}
+
+static void set_memory(struct rpc_call *call, const struct rpc_domain *dom, u64 kib, u32 flags)
+{
+	struct guest *guest = call_guest(call, dom);
+	bool maximum = flags & VIR_DOMAIN_MEM_MAXIMUM;
+	GError *error = NULL;
+	struct domain *config;
+
+	if (!guest || !check_target(call, guest, flags, "memory"))
+		return;
+	if (!kib || kib > G_MAXINT64 / KIB || (!maximum && kib > guest->config->memory_kib)) {
+		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+			      "%" G_GUINT64_FORMAT
+			      " KiB is no amount of memory for domain '%s': at least one, and not "
+			      "more than its maximum, which is %" G_GUINT64_FORMAT " KiB",
+			      kib, guest->name, guest->config->memory_kib);
+		return;
+	}
+	config = with_memory(guest, kib, maximum, &error);
+	keep(call, guest, config, error);
+}
+
+static void set_memory_flags(struct rpc_call *call,
+			     const struct rpc_domain_set_memory_flags_args *args)
+{
+	if (call_flags(call, args->flags,
+		       VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_MEM_MAXIMUM))
+		set_memory(call, &args->dom, args->memory, args->flags);
+}
+
+/* The calls of old: of the running guest, and of either. */
+static void set_memory_live(struct rpc_call *call, const struct rpc_domain_set_memory_args *args)
+{
+	set_memory(call, &args->dom, args->memory, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+static void set_max_memory(struct rpc_call *call, const struct rpc_domain_set_max_memory_args *args)
+{
+	set_memory(call, &args->dom, args->memory, VIR_DOMAIN_MEM_MAXIMUM);
+}
+
+/* --- processors --- */
+
+static struct domain *with_vcpus(const struct guest *guest, unsigned count, bool maximum,
+				 GError **error)
+{
+	struct domain *copy = define_copy(guest->config, error);
+	xmlNode *vcpu = copy ? xml_ensure(xmlDocGetRootElement(copy->doc), "vcpu") : NULL;
+	unsigned most, current;
+
+	if (!copy)
+		return NULL;
+	most = maximum ? count : copy->vcpus;
+	current = maximum ? MIN(count, copy->vcpus_current) : count;
+	if (maximum && copy->vcpus_current == copy->vcpus)
+		current = most; /* all there were, all there are */
+	if (maximum) {
+		g_autofree char *text = g_strdup_printf("%u", most);
+
+		xml_set_text(vcpu, text);
+	}
+	if (current == most)
+		xml_unset(vcpu, "current");
+	else
+		xml_set(vcpu, "current", "%u", current);
+	return define_again(copy, error);
+}
+
+static void set_vcpus(struct rpc_call *call, const struct rpc_domain *dom, u32 count, u32 flags)
+{
+	struct guest *guest = call_guest(call, dom);
+	bool maximum = flags & VIR_DOMAIN_VCPU_MAXIMUM;
+	GError *error = NULL;
+	struct domain *config;
+	u32 most;
+
+	if (!guest || !check_target(call, guest, flags, "processors"))
+		return;
+	most = maximum ? DOMAIN_VCPUS_MAX : guest->config->vcpus;
+	if (!count || count > most) {
+		rpc_call_fail(
+			call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+			"domain '%s' cannot have %u processors: at least one, and not more than "
+			"%u",
+			guest->name, count, most);
+		return;
+	}
+	config = with_vcpus(guest, count, maximum, &error);
+	keep(call, guest, config, error);
+}
+
+static void set_vcpus_flags(struct rpc_call *call,
+			    const struct rpc_domain_set_vcpus_flags_args *args)
+{
+	if (call_flags(call, args->flags,
+		       VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM))
+		set_vcpus(call, &args->dom, args->nvcpus, args->flags);
+}
+
+static void set_vcpus_live(struct rpc_call *call, const struct rpc_domain_set_vcpus_args *args)
+{
+	set_vcpus(call, &args->dom, args->nvcpus, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+/* Where its processors may run: wherever the host has some, as nothing ties them down. */
+static void get_vcpu_pin_info(struct rpc_call *call,
+			      const struct rpc_domain_get_vcpu_pin_info_args *args)
+{
+	struct rpc_domain_get_vcpu_pin_info_ret ret = { 0 };
+	const struct guest *guest;
+	size_t map_bytes = MAX(args->maplen, 0);
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (!call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
+	    !(guest = call_guest(call, &args->dom)))
+		return;
+	ret.num = MIN(guest_domain(guest)->vcpus_current, (u32)MAX(args->ncpumaps, 0));
+	ret.cpumaps.items = rpc_arena_array(rpc_call_arena(call), ret.num, map_bytes);
+	ret.cpumaps.count = ret.cpumaps.items ? ret.num * map_bytes : 0;
+	for (u32 i = 0; ret.cpumaps.items && i < (u32)ret.num; i++)
+		for (size_t cpu = 0; cpu < MIN(map_bytes * 8, (size_t)cpus); cpu++)
+			ret.cpumaps.items[i * map_bytes + cpu / 8] |= 1u << cpu % 8;
+	rpc_reply_domain_get_vcpu_pin_info(call, &ret);
+}
+
+/* --- the name --- */
+
+static void done_rename(struct guest *guest, const GError *error, void *call)
+{
+	const struct rpc_domain_rename_ret ret = { .retcode = 0 };
+
+	if (error)
+		fail_call(call, g_error_copy(error));
+	else
+		rpc_reply_domain_rename(call, &ret);
+}
+
+static void rename_domain(struct rpc_call *call, const struct rpc_domain_rename_args *args)
+{
+	struct guest *guest;
+	GError *error = NULL;
+
+	if (!call_flags(call, args->flags, 0) || !(guest = call_guest(call, &args->dom)))
+		return;
+	if (!args->new_name || !*args->new_name)
+		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+			      "a domain needs a name of at least one letter");
+	else if (!define_rename(guest, args->new_name, done_rename, call, &error))
+		fail_call(call, error);
+}
+
+const struct rpc_handlers calls_tune = {
+	.domain_set_memory_flags = set_memory_flags,
+	.domain_set_memory = set_memory_live,
+	.domain_set_max_memory = set_max_memory,
+	.domain_set_vcpus_flags = set_vcpus_flags,
+	.domain_set_vcpus = set_vcpus_live,
+	.domain_get_vcpu_pin_info = get_vcpu_pin_info,
+	.domain_rename = rename_domain,
+};
