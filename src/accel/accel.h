@@ -26,6 +26,8 @@ struct accel_bus {
 	bool (*msr)(void *opaque, unsigned vcpu, u32 msr, u64 *data, bool write);
 	int (*interrupt_ack)(void *opaque, unsigned vcpu);
 	u64 (*cr8)(void *opaque, unsigned vcpu, u64 value, bool write);
+	/* Engines with local APICs of their own: one ended an interrupt of level_pin()'s vector. */
+	void (*eoi)(void *opaque, u8 vector);
 };
 
 struct accel_config {
@@ -38,6 +40,7 @@ struct accel_config {
 	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
 	int jitdump;                     /* descriptor for perf of the code itself; 0: none */
 	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
+	int kvm_fd;                      /* descriptor of /dev/kvm; 0: none */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	struct accel_bus bus;
 };
@@ -57,8 +60,11 @@ enum accel_event {
 typedef void accel_counter_fn(void *opaque, const char *group, const char *name, u64 value);
 
 struct accel {
-	const char *name; /* "soft", "kvm" */
-	bool has_lapic;   /* the engine emulates the local APICs itself */
+	const char *name;  /* "soft", "kvm" */
+	bool has_lapic;    /* the engine emulates the local APICs itself */
+	bool walks_memory; /* the host's kernel reaches guest memory for it */
+	/* ioctl() requests it makes while the guest runs, 0-terminated; NULL: none. */
+	const unsigned long *requests;
 	/* Can this host run it? -errno and a reason in @error that names the remedy. */
 	int (*probe)(GError **error);
 	struct accel_vm *(*vm_create)(const struct accel_config *config, GError **error);
@@ -92,14 +98,27 @@ struct accel {
 	 * only place one at a time. */
 	s64 (*tsc_offset)(struct accel_vcpu *vcpu);
 	void (*set_tsc_offset)(struct accel_vcpu *vcpu, s64 offset);
+	/* While no vCPU executes: the machine stands from now on. NULL: it need not know. */
+	void (*time_stands)(struct accel_vm *vm);
 	/* While no vCPU executes: the machine stood for @ticks of the host's counter. All of the
 	 * guest's counters, and kvm-clock, go on as if they had not passed. */
 	void (*tsc_skip)(struct accel_vm *vm, u64 ticks);
 	/* Any thread: what the engine counted in a vCPU, or, with -1, in what they share: see
 	 * cpu_counters() in cpu/cpu.h. NULL: this engine counts nothing. */
 	void (*counters)(struct accel_vm *vm, int vcpu, accel_counter_fn *visit, void *opaque);
+
+	/* With has_lapic only. The PIC's output is ACCEL_EVENT_INTR, the board's NMI, which arrives
+	 * at LINT1, ACCEL_EVENT_NMI. Registers: only while not running. */
+	void (*get_lapic)(struct accel_vcpu *vcpu, struct x86_lapic *lapic);
+	int (*set_lapic)(struct accel_vcpu *vcpu, const struct x86_lapic *lapic);
+	/* Any thread: a message to local APICs. */
+	void (*msi)(struct accel_vm *vm, u64 address, u32 data);
+	/* Any thread: pin @pin (0..23) of the I/O APIC sends this level-triggered message from now
+	 * on; whoever ends its vector is told of by accel_bus.eoi. */
+	void (*level_pin)(struct accel_vm *vm, unsigned pin, u64 address, u32 data);
 };
 
+extern const struct accel accel_kvm;  /* kvm.c */
 extern const struct accel accel_soft; /* soft.c */
 
 #endif

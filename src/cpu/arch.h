@@ -162,4 +162,13 @@ struct x86_state {
 	u8 xsave[X86_XSAVE_BYTES] __attribute__((aligned(64))); /* standard XSAVE format */
 };
 
+/* A local APIC: its registers as the xAPIC page has them (SDM vol. 3 table 11-1), one for each 16
+ * bytes, whatever mode it is in: the ID is in the upper 8 bits of its register, the upper half of
+ * the ICR in a register of its own. */
+struct x86_lapic {
+	u64 base; /* IA32_APIC_BASE */
+	u64 tsc_deadline;
+	u32 regs[64];
+};
+
 #endif

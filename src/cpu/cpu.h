@@ -112,6 +112,9 @@ u64 cpu_vm_tsc_hz(const struct cpu_vm *vm);
 /* The CPUID contract, computed once; *@count entries, owned by @vm. */
 const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count);
 
+/* The same for a computer that is not made: g_free() it. NULL with @error set. */
+struct cpu_cpuid *cpu_contract(const struct cpu_vm_config *config, size_t *count, GError **error);
+
 struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error);
 void cpu_free(struct cpu *cpu);
 

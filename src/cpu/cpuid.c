@@ -445,6 +445,21 @@ int cpuid_init(struct cpu_vm *vm, GError **error)
 	return 0;
 }
 
+struct cpu_cpuid *cpu_contract(const struct cpu_vm_config *config, size_t *count, GError **error)
+{
+	struct cpu_vm *vm = g_new0(struct cpu_vm, 1);
+	struct cpu_cpuid *leaves = NULL;
+
+	vm->config = *config;
+	vm->tsc_hz = config->tsc_hz;
+	if (!cpuid_init(vm, error)) {
+		leaves = vm->cpuid;
+		*count = vm->cpuid_count;
+	}
+	g_free(vm);
+	return leaves;
+}
+
 /* ---- what one processor sees
  * ----------------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
  */
 #include "machine/irq.h"
 
+#include "accel/accel.h"
 #include "machine/vm.h"
 
 #include <string.h>
@@ -118,4 +119,19 @@ void vm_msi(struct vm *vm, u64 address, u32 data)
 
 	if ((address & ~0xfffffull) == 0xfee00000ull && vm->irq.lapic)
 		vm->irq.lapic->deliver(vm, &message);
+}
+
+bool vm_engine_has_lapics(const struct vm *vm)
+{
+	return vm->accel->has_lapic;
+}
+
+void vm_engine_msi(struct vm *vm, u64 address, u32 data)
+{
+	vm->accel->msi(vm->accel_vm, address, data);
+}
+
+void vm_engine_level_pin(struct vm *vm, unsigned pin, u64 address, u32 data)
+{
+	vm->accel->level_pin(vm->accel_vm, pin, address, data);
 }

@@ -64,6 +64,8 @@ struct lapic_ops {
 	void (*deliver)(struct vm *vm, const struct irq_message *message);
 	void (*lint0)(struct device *lapic, bool level); /* the PIC's INTR output */
 	void (*nmi)(struct device *lapic);               /* an NMI from the board or the monitor */
+	/* The message that a level-triggered pin of the I/O APIC sends; NULL: needs not be told. */
+	void (*level_pin)(struct vm *vm, unsigned pin, const struct irq_message *message);
 };
 
 struct irq_router {
@@ -92,6 +94,12 @@ void irq_line_restore(struct irq_line *line);
 void irq_replace_legacy(struct vm *vm, bool replaced);
 /* The same in post_load: without an edge, whether those lines have been restored or not. */
 void irq_restore_legacy(struct vm *vm, bool replaced);
+
+/* Local APICs that the engine emulates: whether they are, a message to them, and the message that a
+ * level-triggered pin of the I/O APIC sends. */
+bool vm_engine_has_lapics(const struct vm *vm);
+void vm_engine_msi(struct vm *vm, u64 address, u32 data);
+void vm_engine_level_pin(struct vm *vm, unsigned pin, u64 address, u32 data);
 
 /* Delivers a message-signalled interrupt. Addresses outside 0xfee00000..0xfeefffff are ignored. */
 void vm_msi(struct vm *vm, u64 address, u32 data);

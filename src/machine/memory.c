@@ -121,6 +121,15 @@ int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
 			return err;
 		}
 	}
+	/* Who reaches memory past our handler of faults must find it accessible. */
+	if (mem->limits && accel->walks_memory) {
+		if (mprotect(mem->hva, mem->bytes, PROT_READ | PROT_WRITE)) {
+			g_set_error(error, VM_ERROR, errno,
+				    "cannot make guest memory accessible: %s", g_strerror(errno));
+			return -errno;
+		}
+		memset(mem->pieces, 1, mem->bytes / MEM_PIECE + 1);
+	}
 	mem->accel = accel;
 	mem->accel_vm = accel_vm;
 	return 0;

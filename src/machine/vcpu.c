@@ -110,6 +110,16 @@ int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state, u64 host_ts
 	return err;
 }
 
+void vcpu_get_lapic(struct vcpu *vcpu, struct x86_lapic *lapic)
+{
+	vcpu->vm->accel->get_lapic(vcpu->accel, lapic);
+}
+
+int vcpu_set_lapic(struct vcpu *vcpu, const struct x86_lapic *lapic)
+{
+	return vcpu->vm->accel->set_lapic(vcpu->accel, lapic);
+}
+
 static bool wanted(struct vcpu *vcpu)
 {
 	return __atomic_load_n(&vcpu->pause, __ATOMIC_RELAXED) ||

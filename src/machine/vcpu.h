@@ -18,6 +18,7 @@ struct accel_vcpu;
 struct device;
 struct vm;
 struct vm_timer;
+struct x86_lapic;
 struct x86_state;
 
 struct vcpu {
@@ -45,6 +46,10 @@ void vcpu_destroy(struct vcpu *vcpu);              /* ends and joins the thread 
  * processors gives all of them the same, and they keep their distances. */
 void vcpu_get_state(struct vcpu *vcpu, struct x86_state *state, u64 host_tsc);
 int vcpu_set_state(struct vcpu *vcpu, const struct x86_state *state, u64 host_tsc);
+
+/* The same for the local APIC, where vm_engine_has_lapics(). */
+void vcpu_get_lapic(struct vcpu *vcpu, struct x86_lapic *lapic);
+int vcpu_set_lapic(struct vcpu *vcpu, const struct x86_lapic *lapic);
 
 /* The host's time-stamp counter, which stands while the machine is stopped; in machines with a
  * stepped clock it follows that clock. The second: as if the machine ran. */

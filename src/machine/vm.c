@@ -66,6 +66,14 @@ static u64 bus_cr8(void *opaque, unsigned index, u64 value, bool write)
 	return lapic ? vm->irq.lapic->cr8(lapic, value, write) : 0;
 }
 
+static void bus_eoi(void *opaque, u8 vector)
+{
+	struct vm *vm = opaque;
+
+	if (vm->irq.ioapic)
+		vm->irq.ioapic_eoi(vm->irq.ioapic, vector);
+}
+
 /* Making and ending. */
 
 static int create_engine(struct vm *vm, const struct vm_config *config, GError **error)
@@ -84,13 +92,15 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 		.perf_map = config->perf_map,
 		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
+		.kvm_fd = config->kvm_fd,
 		.features_off = config->features_off,
 		.bus = { .opaque = vm,
 			 .mmio = bus_mmio,
 			 .pio = bus_pio,
 			 .msr = bus_msr,
 			 .interrupt_ack = bus_interrupt_ack,
-			 .cr8 = bus_cr8 },
+			 .cr8 = bus_cr8,
+			 .eoi = bus_eoi },
 	};
 
 	if (!config->vcpus || config->vcpus > VM_VCPUS_MAX ||
@@ -254,6 +264,8 @@ static void pass_time(struct vm *vm, bool passes)
 	} else {
 		vm_clock_run(&vm->clock, false);
 		__atomic_store_n(&vm->stopped_tsc, vm_running_tsc(vm), __ATOMIC_RELAXED);
+		if (vm->accel->time_stands)
+			vm->accel->time_stands(vm->accel_vm);
 		__atomic_store_n(&vm->tsc_stands, true, __ATOMIC_RELEASE);
 	}
 }

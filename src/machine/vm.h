@@ -81,7 +81,8 @@ struct vm_config {
 	bool step, check_blocks;
 	bool save_code, saved_code_checked;
 	u64 code_cache_bytes;
-	int saved_code, perf_map, jitdump, guest_symbols; /* of struct accel_config, all of these */
+	/* of struct accel_config, all of these */
+	int saved_code, perf_map, jitdump, guest_symbols, kvm_fd;
 	const char *const *features_off;
 	const struct memory_limits *limits; /* NULL: none; outlives the machine */
 	bool manual_clock;                  /* tests */

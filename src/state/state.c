@@ -226,6 +226,8 @@ void state_save_vm(struct vm *vm, GByteArray *out)
 	for (guint i = 0; i < vm->devices->len; i++) {
 		struct device *dev = g_ptr_array_index(vm->devices, i);
 
+		if (dev->type->pre_save)
+			dev->type->pre_save(dev);
 		save_section(out, dev->id, dev->type->name, dev->type->state, dev);
 	}
 	put_u8(out, 0);

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct accel *const engines[] = { &accel_soft };
+static const struct accel *const engines[] = { &accel_kvm, &accel_soft };
 
 const struct accel *engine_find(const char *name, GError **error)
 {
@@ -282,6 +282,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 		.perf_map = MAX(plan->perf_map_fd, 0),
 		.jitdump = MAX(plan->jitdump_fd, 0),
 		.guest_symbols = MAX(plan->guest_symbols_fd, 0),
+		.kvm_fd = MAX(plan->kvm_fd, 0),
 		.features_off = (const char *const *)plan->features_off,
 		.rtc_localtime = !strcmp(plan->clock_offset, "localtime"),
 	};

@@ -352,7 +352,7 @@ static int run(struct vmm *vmm)
 		return EXIT_ERROR;
 	}
 	start_signal_thread(vmm->vm);
-	if (sandbox_seal(&error)) {
+	if (sandbox_seal_for(vmm->vm->accel->requests, &error)) {
 		report(error, "cannot start the guest");
 		return EXIT_ERROR;
 	}

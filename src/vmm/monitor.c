@@ -4,6 +4,7 @@
  */
 #include "vmm/monitor.h"
 
+#include "accel/accel.h"
 #include "base/thread.h"
 #include "machine/vm.h"
 #include "vmm/counters.h"
@@ -193,6 +194,12 @@ static json_t *run_query_cpu_stats(struct monitor *m, struct client *c, json_t *
 	return counters;
 }
 
+/* Not QEMU's: what runs the guest's processors. */
+static json_t *run_query_engine(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	return json_pack("{s:s}", "name", m->vm->accel->name);
+}
+
 static json_t *run_commands(struct monitor *m, struct client *c, json_t *args, const char **why);
 
 static const struct monitor_command commands[] = {
@@ -203,6 +210,7 @@ static const struct monitor_command commands[] = {
 	{ "query-balloon", false, run_query_balloon },
 	{ "query-commands", false, run_commands },
 	{ "query-cpu-stats", false, run_query_cpu_stats },
+	{ "query-engine", false, run_query_engine },
 	{ "query-status", false, run_status },
 	{ "query-version", false, run_version },
 	{ "quit", false, run_quit },

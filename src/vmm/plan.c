@@ -149,6 +149,7 @@ static const struct member root_members[] = {
 static const struct member engine_members[] = {
 	P("name", STRING, true, engine),
 	P("why", STRING, true, engine_why),
+	P("fd", FD, false, kvm_fd),
 	END,
 };
 static const struct member memory_members[] = {
@@ -358,6 +359,19 @@ static int check_perf_map(const struct plan *plan, GError **error)
 	return 0;
 }
 
+static int check_engine(const struct plan *plan, GError **error)
+{
+	bool kvm = !strcmp(plan->engine, "kvm");
+
+	if (kvm && plan->kvm_fd < 0)
+		return fail(error, "engine", "fd", "is missing: kvm needs /dev/kvm");
+	if (!kvm && plan->kvm_fd >= 0)
+		return fail(error, "engine", "fd", "is for kvm alone");
+	if (kvm && plan->kvm_fd <= STDERR_FILENO)
+		return fail(error, "engine", "fd", "must not be a standard stream");
+	return 0;
+}
+
 static int check_saved_code(const struct plan *plan, GError **error)
 {
 	if (plan->code_from_fd >= 0 && plan->code_from_fd <= STDERR_FILENO)
@@ -380,7 +394,7 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
 	    parse_object(s->boot, "boot", boot_members, p, error))
 		return -EINVAL;
-	if (check_perf_map(p, error) || check_saved_code(p, error))
+	if (check_engine(p, error) || check_perf_map(p, error) || check_saved_code(p, error))
 		return -EINVAL;
 	if (p->code_cache_bytes &&
 	    (p->code_cache_bytes < CODE_CACHE_MIN || p->code_cache_bytes > CODE_CACHE_MAX))
@@ -408,6 +422,7 @@ struct plan *plan_parse(const char *text, size_t bytes, GError **error)
 	p->kernel_fd = p->initrd_fd = p->monitor_fd = p->log_fd = p->perf_map_fd = -1;
 	p->statistics_fd = -1;
 	p->jitdump_fd = p->guest_symbols_fd = p->code_from_fd = p->code_to_fd = -1;
+	p->kvm_fd = -1;
 	p->cmdline = "";
 	p->clock_offset = "utc";
 	p->on_poweroff = p->on_crash = "destroy";

@@ -25,6 +25,7 @@ struct plan {
 	json_t *root;
 	const char *name, *uuid, *machine;
 	const char *engine, *engine_why;
+	int kvm_fd; /* /dev/kvm, for the engine kvm */
 	u64 memory_bytes;
 	bool memory_shared;
 	u64 vcpus, sockets, cores, threads;

@@ -190,6 +190,11 @@ static int add_conditional(scmp_filter_ctx filter)
 
 int sandbox_seal(GError **error)
 {
+	return sandbox_seal_for(NULL, error);
+}
+
+int sandbox_seal_for(const unsigned long *requests, GError **error)
+{
 	scmp_filter_ctx filter;
 	int err = 0;
 
@@ -210,6 +215,8 @@ int sandbox_seal(GError **error)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
 	if (!err)
 		err = add_conditional(filter);
+	for (; requests && *requests && !err; requests++)
+		err = allow_ioctl(filter, *requests);
 	if (!err)
 		err = seccomp_load(filter);
 	seccomp_release(filter);

@@ -14,5 +14,7 @@ int sandbox_enter(GError **error);
 /* When every thread is started and no guest instruction has run: from here on all threads may make
  * only the system calls of a running machine. -errno with @error set. */
 int sandbox_seal(GError **error);
+/* The same, and these ioctl() requests, 0-terminated (NULL: none), on what is open. */
+int sandbox_seal_for(const unsigned long *requests, GError **error);
 
 #endif

@@ -14,6 +14,7 @@ struct accel_vcpu {
 	u8 sipi_vector;
 	s64 tsc_offset;
 	struct x86_state state;
+	struct x86_lapic lapic;
 	bool (*step)(struct vm *vm, unsigned cpu, void *opaque);
 	void *opaque;
 };
@@ -22,6 +23,7 @@ struct accel_vm {
 	struct accel_config config;
 	struct accel_vcpu *vcpus[256];
 	u64 written;
+	struct fake_message message, level[GSI_COUNT];
 };
 
 static int fake_probe(GError **error)
@@ -160,6 +162,27 @@ const struct accel fake_accel = {
 	.tsc_skip = fake_tsc_skip,
 };
 
+static void fake_get_lapic(struct accel_vcpu *vcpu, struct x86_lapic *lapic)
+{
+	*lapic = vcpu->lapic;
+}
+
+static int fake_set_lapic(struct accel_vcpu *vcpu, const struct x86_lapic *lapic)
+{
+	vcpu->lapic = *lapic;
+	return 0;
+}
+
+static void fake_msi(struct accel_vm *vm, u64 address, u32 data)
+{
+	vm->message = (struct fake_message){ address, data, vm->message.count + 1 };
+}
+
+static void fake_level_pin(struct accel_vm *vm, unsigned pin, u64 address, u32 data)
+{
+	vm->level[pin] = (struct fake_message){ address, data, vm->level[pin].count + 1 };
+}
+
 struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
 {
 	const struct vm_config config = {
@@ -180,9 +203,8 @@ struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
 	return vm;
 }
 
-struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes)
+static struct vm *build_board(struct vm *vm)
 {
-	struct vm *vm = test_vm_bare(vcpus, memory_bytes);
 	GError *error = NULL;
 
 	board_build(vm, boards[0], device_types, &error);
@@ -190,6 +212,26 @@ struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes)
 	vm_reset(vm, &error);
 	g_assert_no_error(error);
 	return vm;
+}
+
+struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes)
+{
+	return build_board(test_vm_bare(vcpus, memory_bytes));
+}
+
+struct vm *test_vm_new_with_lapics(unsigned vcpus, u64 memory_bytes)
+{
+	static struct accel accel;
+	struct vm *vm = test_vm_bare(vcpus, memory_bytes);
+
+	accel = fake_accel;
+	accel.has_lapic = true;
+	accel.get_lapic = fake_get_lapic;
+	accel.set_lapic = fake_set_lapic;
+	accel.msi = fake_msi;
+	accel.level_pin = fake_level_pin;
+	vm->accel = &accel;
+	return build_board(vm);
 }
 
 struct device *test_device_new(struct vm *vm, const char *type, const char *id)
@@ -291,6 +333,26 @@ void fake_program(struct vm *vm, unsigned cpu,
 {
 	vm->accel_vm->vcpus[cpu]->step = step;
 	vm->accel_vm->vcpus[cpu]->opaque = opaque;
+}
+
+struct x86_lapic *fake_lapic(struct vm *vm, unsigned cpu)
+{
+	return &vm->accel_vm->vcpus[cpu]->lapic;
+}
+
+struct fake_message fake_message(struct vm *vm)
+{
+	return vm->accel_vm->message;
+}
+
+struct fake_message fake_level(struct vm *vm, unsigned pin)
+{
+	return vm->accel_vm->level[pin];
+}
+
+void fake_eoi(struct vm *vm, u8 vector)
+{
+	bus(vm)->eoi(vm, vector);
 }
 
 u64 fake_written(struct vm *vm)

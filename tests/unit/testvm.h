@@ -15,6 +15,8 @@ extern const struct accel fake_accel;
 
 /* A q35 board with a stepped clock, devices reset, no threads. */
 struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes);
+/* The same on an engine that has local APICs itself. */
+struct vm *test_vm_new_with_lapics(unsigned vcpus, u64 memory_bytes);
 /* The same without any device. */
 struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes);
 /* Makes and realizes a device by type name; settings come between. */
@@ -40,6 +42,16 @@ u8 fake_sipi_vector(struct vm *vm, unsigned cpu);
  * halt. */
 void fake_program(struct vm *vm, unsigned cpu,
 		  bool (*step)(struct vm *vm, unsigned cpu, void *opaque), void *opaque);
+/* test_vm_new_with_lapics(): the registers of an engine's local APIC, the last message to all of
+ * them, what a pin of the I/O APIC was announced to send, and the end of a vector. */
+struct fake_message {
+	u64 address;
+	u32 data, count;
+};
+struct x86_lapic *fake_lapic(struct vm *vm, unsigned cpu);
+struct fake_message fake_message(struct vm *vm);
+struct fake_message fake_level(struct vm *vm, unsigned pin);
+void fake_eoi(struct vm *vm, u8 vector);
 /* Bytes that were reported as written, in total. */
 u64 fake_written(struct vm *vm);
 

@@ -35,21 +35,38 @@ struct ioapic {
 	u32 edges;  /* arrived while masked */
 };
 
+static struct irq_message message_of(u64 entry)
+{
+	return (struct irq_message){
+		.dest = entry >> 56,
+		.vector = entry & 0xff,
+		.mode = (entry >> 8) & 7,
+		.logical = entry & ENTRY_LOGICAL,
+		.level_triggered = entry & ENTRY_LEVEL,
+	};
+}
+
 static void send_locked(struct ioapic *io, unsigned pin)
 {
 	u64 e = io->entries[pin];
-	const struct irq_message m = {
-		.dest = e >> 56,
-		.vector = e & 0xff,
-		.mode = (e >> 8) & 7,
-		.logical = e & ENTRY_LOGICAL,
-		.level_triggered = e & ENTRY_LEVEL,
-	};
+	const struct irq_message m = message_of(e);
 
 	if (e & ENTRY_LEVEL)
 		io->entries[pin] |= ENTRY_REMOTE_IRR;
 	if (io->dev.vm->irq.lapic && m.mode != IRQ_EXTINT)
 		io->dev.vm->irq.lapic->deliver(io->dev.vm, &m);
+}
+
+/* Local APICs of the engine must know beforehand whose end is to be reported. What a masked entry
+ * says may still be in service, so that stays. */
+static void announce_locked(struct ioapic *io, unsigned pin)
+{
+	const struct lapic_ops *lapic = io->dev.vm->irq.lapic;
+	struct irq_message m = message_of(io->entries[pin]);
+
+	if (lapic && lapic->level_pin && m.level_triggered && m.vector >= 16 &&
+	    !(io->entries[pin] & ENTRY_MASKED))
+		lapic->level_pin(io->dev.vm, pin, &m);
 }
 
 /* Sends what the pin's state now calls for. */
@@ -121,6 +138,7 @@ static void write_entry_locked(struct ioapic *io, unsigned pin, bool high, u32 v
 		     (value & 0x1ffff & ~ENTRY_READ_ONLY);
 	if (!(*e & ENTRY_LEVEL))
 		*e &= ~ENTRY_REMOTE_IRR;
+	announce_locked(io, pin);
 	/* An edge from before the entry had any meaning is no interrupt. */
 	if ((*e & ENTRY_LEVEL) || !(old & 0xff))
 		io->edges &= ~BIT(pin);
@@ -170,6 +188,17 @@ static void ioapic_reset(struct device *dev)
 	pthread_mutex_unlock(&io->lock);
 }
 
+static int ioapic_post_load(struct device *dev)
+{
+	struct ioapic *io = container_of(dev, struct ioapic, dev);
+
+	pthread_mutex_lock(&io->lock);
+	for (unsigned pin = 0; pin < PINS; pin++)
+		announce_locked(io, pin);
+	pthread_mutex_unlock(&io->lock);
+	return 0;
+}
+
 static int ioapic_realize(struct device *dev, GError **error)
 {
 	struct ioapic *io = container_of(dev, struct ioapic, dev);
@@ -200,5 +229,6 @@ const struct device_type device_ioapic = {
 	.state = ioapic_state,
 	.realize = ioapic_realize,
 	.reset = ioapic_reset,
+	.post_load = ioapic_post_load,
 	.destroy = ioapic_destroy,
 };

@@ -9,99 +9,18 @@
  * vector; update_locked() restores that after every change. One lock for each APIC; it is never
  * held while another APIC, the I/O APIC or the PIC is called.
  *
+ * Where the engine has local APICs of its own, this file only keeps their registers while they are
+ * saved or loaded: lapic_engine.c.
+ *
  * The timer counts at LAPIC_HZ divided as programmed; in TSC-deadline mode it compares with the
  * guest's TSC. SMIs are dropped: there is no system-management mode.
  */
+#include "device/chipset/lapic.h"
+
 #include "base/log.h"
-#include "machine/vm.h"
 #include "state/state.h"
 
 #include <string.h>
-
-#define LAPIC_BASE_DEFAULT 0xfee00000ull
-
-/* Register offsets in the xAPIC page; x2APIC MSR 0x800 + offset / 16. SDM table 11-1 and 11-6. */
-enum {
-	REG_ID = 0x20,
-	REG_VERSION = 0x30,
-	REG_TPR = 0x80,
-	REG_APR = 0x90,
-	REG_PPR = 0xa0,
-	REG_EOI = 0xb0,
-	REG_LDR = 0xd0,
-	REG_DFR = 0xe0,
-	REG_SVR = 0xf0,
-	REG_ISR = 0x100,
-	REG_TMR = 0x180,
-	REG_IRR = 0x200,
-	REG_ESR = 0x280,
-	REG_CMCI = 0x2f0,
-	REG_ICR_LOW = 0x300,
-	REG_ICR_HIGH = 0x310,
-	REG_LVT_TIMER = 0x320,
-	REG_LVT_THERMAL = 0x330,
-	REG_LVT_PERF = 0x340,
-	REG_LVT_LINT0 = 0x350,
-	REG_LVT_LINT1 = 0x360,
-	REG_LVT_ERROR = 0x370,
-	REG_TIMER_INIT = 0x380,
-	REG_TIMER_CURRENT = 0x390,
-	REG_DIVIDE = 0x3e0,
-	REG_SELF_IPI = 0x3f0,
-};
-
-enum { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
-
-#define LVT_MASKED        BIT(16)
-#define LVT_TIMER_MODE(v) (((v) >> 17) & 3)
-#define TIMER_ONE_SHOT    0
-#define TIMER_PERIODIC    1
-#define TIMER_DEADLINE    2
-
-#define SVR_ENABLED BIT(8)
-
-#define BASE_BSP        BIT(8)
-#define BASE_X2APIC     BIT(10)
-#define BASE_ENABLE     BIT(11)
-#define BASE_ADDRESS(v) ((v)&0xffffff000ull)
-
-#define ESR_SEND_ILLEGAL    BIT(5)
-#define ESR_RECEIVE_ILLEGAL BIT(6)
-#define ESR_REGISTER        BIT(7)
-
-#define MSR_APIC_BASE    0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC       0x800
-
-struct lapic {
-	struct device dev;
-	u8 index; /* of the vCPU; also the initial APIC ID */
-
-	pthread_mutex_t lock;
-	struct vm_timer timer;
-	u64 base;
-	u32 id; /* xAPIC ID, 8 bits */
-	u32 tpr, ldr, dfr, svr, esr, esr_pending, divide;
-	u64 icr;
-	u32 lvt[LVT_COUNT];
-	u32 irr[8], isr[8], tmr[8];
-	u32 timer_initial;
-	u64 timer_start_ns; /* when the count was last at its initial value */
-	u64 tsc_deadline;   /* 0: disarmed */
-	bool timer_expired; /* a one-shot count has reached 0 and interrupted */
-	bool lint0;         /* level of the PIC's output */
-	bool intr_raised;   /* what the vCPU was last told */
-};
-
-static struct vcpu *lapic_vcpu(struct lapic *a)
-{
-	return a->dev.vm->vcpus[a->index];
-}
-
-static bool x2apic(const struct lapic *a)
-{
-	return (a->base & (BASE_ENABLE | BASE_X2APIC)) == (BASE_ENABLE | BASE_X2APIC);
-}
 
 /* Hardware-enabled by its base MSR and software-enabled by its spurious vector register. */
 static bool enabled(const struct lapic *a)
@@ -166,7 +85,7 @@ static void update_locked(struct lapic *a)
 {
 	bool raise = deliverable(a) >= 0 || extint_pending(a);
 
-	if (raise == a->intr_raised)
+	if (raise == a->intr_raised || a->engine)
 		return;
 	a->intr_raised = raise;
 	vcpu_set_interrupt(lapic_vcpu(a), raise);
@@ -212,7 +131,7 @@ static void error_locked(struct lapic *a, u32 bits)
 
 /* The timer. */
 
-static unsigned divider(const struct lapic *a)
+unsigned lapic_divider(const struct lapic *a)
 {
 	unsigned code = (a->divide & 3) | ((a->divide >> 1) & 4);
 
@@ -221,17 +140,17 @@ static unsigned divider(const struct lapic *a)
 
 static u64 period_ns(const struct lapic *a)
 {
-	return mul_div_u64((u64)a->timer_initial * divider(a), 1000000000, LAPIC_HZ);
+	return mul_div_u64((u64)a->timer_initial * lapic_divider(a), 1000000000, LAPIC_HZ);
 }
 
-static u32 timer_current(const struct lapic *a)
+u32 lapic_timer_current(const struct lapic *a)
 {
 	u64 elapsed, ticks;
 
 	if (!a->timer_initial || LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_DEADLINE)
 		return 0;
 	elapsed = vm_clock_now(&a->dev.vm->clock) - a->timer_start_ns;
-	ticks = mul_div_u64(elapsed, LAPIC_HZ, 1000000000) / divider(a);
+	ticks = mul_div_u64(elapsed, LAPIC_HZ, 1000000000) / lapic_divider(a);
 	if (LVT_TIMER_MODE(a->lvt[LVT_TIMER]) == TIMER_PERIODIC)
 		return a->timer_initial - ticks % a->timer_initial;
 	return ticks >= a->timer_initial ? 0 : a->timer_initial - ticks;
@@ -328,7 +247,7 @@ static void timer_fire(void *opaque)
 /* SDM 11.6.2. In x2APIC mode the logical ID is cluster (ID >> 4) and bit (ID & 15). */
 static bool matches_logical(const struct lapic *a, u32 dest)
 {
-	if (x2apic(a)) {
+	if (lapic_x2apic(a)) {
 		if (dest == UINT32_MAX || dest == 0xff)
 			return true;
 		return dest >> 16 == a->ldr >> 16 && (dest & a->ldr & 0xffff);
@@ -348,7 +267,7 @@ static bool matches(const struct lapic *a, const struct irq_message *m)
 	if (m->logical)
 		return matches_logical(a, m->dest);
 	return m->dest == UINT32_MAX || m->dest == 0xff ||
-	       m->dest == (x2apic(a) ? a->index : a->id);
+	       m->dest == (lapic_x2apic(a) ? a->index : a->id);
 }
 
 static void reset_locked(struct lapic *a);
@@ -405,7 +324,7 @@ static void send_ipi(struct lapic *a, u64 icr)
 {
 	struct vm *vm = a->dev.vm;
 	const struct irq_message m = {
-		.dest = x2apic(a) ? icr >> 32 : icr >> 56,
+		.dest = lapic_x2apic(a) ? icr >> 32 : icr >> 56,
 		.vector = icr & 0xff,
 		.mode = (icr >> 8) & 7,
 		.logical = icr & BIT(11),
@@ -451,7 +370,7 @@ static void eoi(struct lapic *a)
 
 /* Registers. */
 
-static u32 version(void)
+u32 lapic_version(void)
 {
 	return 0x14 | (LVT_COUNT - 1) << 16;
 }
@@ -459,8 +378,8 @@ static u32 version(void)
 static bool read_locked(struct lapic *a, u32 reg, u32 *value)
 {
 	switch (reg) {
-	case REG_ID: *value = x2apic(a) ? a->index : a->id << 24; break;
-	case REG_VERSION: *value = version(); break;
+	case REG_ID: *value = lapic_x2apic(a) ? a->index : a->id << 24; break;
+	case REG_VERSION: *value = lapic_version(); break;
 	case REG_TPR: *value = a->tpr; break;
 	case REG_APR: *value = 0; break;
 	case REG_PPR: *value = ppr(a); break;
@@ -475,7 +394,7 @@ static bool read_locked(struct lapic *a, u32 reg, u32 *value)
 	case REG_ICR_HIGH: *value = a->icr >> 32; break;
 	case REG_LVT_TIMER ... REG_LVT_ERROR: *value = a->lvt[(reg - REG_LVT_TIMER) / 16]; break;
 	case REG_TIMER_INIT: *value = a->timer_initial; break;
-	case REG_TIMER_CURRENT: *value = timer_current(a); break;
+	case REG_TIMER_CURRENT: *value = lapic_timer_current(a); break;
 	case REG_DIVIDE: *value = a->divide; break;
 	default: *value = 0; return false;
 	}
@@ -520,7 +439,7 @@ static bool write_locked(struct lapic *a, u32 reg, u32 value)
 {
 	switch (reg) {
 	case REG_ID:
-		if (x2apic(a))
+		if (lapic_x2apic(a))
 			return false;
 		a->id = value >> 24;
 		break;
@@ -529,12 +448,12 @@ static bool write_locked(struct lapic *a, u32 reg, u32 value)
 		update_locked(a);
 		break;
 	case REG_LDR:
-		if (x2apic(a))
+		if (lapic_x2apic(a))
 			return false;
 		a->ldr = value & 0xff000000;
 		break;
 	case REG_DFR:
-		if (x2apic(a))
+		if (lapic_x2apic(a))
 			return false;
 		a->dfr = value | 0x0fffffff;
 		break;
@@ -585,7 +504,7 @@ static bool write_register(struct lapic *a, u32 reg, u32 value)
 	}
 	pthread_mutex_lock(&a->lock);
 	ok = write_locked(a, reg, value);
-	if (!ok && !x2apic(a))
+	if (!ok && !lapic_x2apic(a))
 		error_locked(a, ESR_REGISTER);
 	pthread_mutex_unlock(&a->lock);
 	return ok;
@@ -598,7 +517,7 @@ static void lapic_mmio(struct device *dev, u32 offset, unsigned size, u64 *value
 	struct lapic *a = container_of(dev, struct lapic, dev);
 	u32 reg = offset & ~15u, word = 0;
 
-	if (x2apic(a)) {
+	if (lapic_x2apic(a)) {
 		if (!write)
 			*value = UINT64_MAX;
 		return;
@@ -633,7 +552,7 @@ static bool write_base(struct lapic *a, u64 value)
 	if (old && !modes)
 		reset_locked(a);
 	a->base = BASE_ADDRESS(value) | modes | (a->base & BASE_BSP);
-	if (x2apic(a) && !(old & BASE_X2APIC)) {
+	if (lapic_x2apic(a) && !(old & BASE_X2APIC)) {
 		a->ldr = (u32)(a->index >> 4) << 16 | 1u << (a->index & 15);
 		a->dfr = UINT32_MAX;
 	}
@@ -701,7 +620,7 @@ static bool lapic_msr(struct device *dev, u32 msr, u64 *value, bool write)
 	}
 	if (msr == MSR_TSC_DEADLINE)
 		return deadline_msr(a, value, write);
-	if (msr < MSR_X2APIC || msr >= MSR_X2APIC + 0x100 || !x2apic(a))
+	if (msr < MSR_X2APIC || msr >= MSR_X2APIC + 0x100 || !lapic_x2apic(a))
 		return false;
 	msr = (msr - MSR_X2APIC) << 4;
 	return write ? x2apic_write(a, msr, *value) : x2apic_read(a, msr, value);
@@ -800,7 +719,7 @@ static void reset_locked(struct lapic *a)
 	a->timer_expired = false;
 	a->tsc_deadline = 0;
 	vm_timer_disarm(&a->dev.vm->clock, &a->timer);
-	if (x2apic(a))
+	if (lapic_x2apic(a))
 		a->ldr = (u32)(a->index >> 4) << 16 | 1u << (a->index & 15);
 	update_locked(a);
 }
@@ -815,6 +734,18 @@ static void lapic_reset(struct device *dev)
 	a->lint0 = false;
 	reset_locked(a);
 	pthread_mutex_unlock(&a->lock);
+	if (a->engine)
+		lapic_engine_put(a);
+}
+
+/* Whoever has the registers while the machine runs: this file, or the engine. */
+static void attach(struct lapic *a)
+{
+	struct vm *vm = a->dev.vm;
+
+	a->engine = vm_engine_has_lapics(vm);
+	vm->irq.lapic = a->engine ? &lapic_engine_ops : &lapic_ops;
+	lapic_vcpu(a)->timer = a->engine ? NULL : &a->timer;
 }
 
 static int lapic_realize(struct device *dev, GError **error)
@@ -823,16 +754,26 @@ static int lapic_realize(struct device *dev, GError **error)
 
 	pthread_mutex_init(&a->lock, NULL);
 	vm_timer_init(&a->timer, timer_fire, a);
-	dev->vm->irq.lapic = &lapic_ops;
 	dev->vm->vcpus[a->index]->lapic = dev;
-	dev->vm->vcpus[a->index]->timer = &a->timer;
+	attach(a);
 	return 0;
+}
+
+static void lapic_pre_save(struct device *dev)
+{
+	struct lapic *a = container_of(dev, struct lapic, dev);
+
+	if (a->engine)
+		lapic_engine_get(a);
 }
 
 static int lapic_post_load(struct device *dev)
 {
 	struct lapic *a = container_of(dev, struct lapic, dev);
 
+	attach(a);
+	if (a->engine)
+		return lapic_engine_put(a);
 	pthread_mutex_lock(&a->lock);
 	a->intr_raised = false;
 	vcpu_set_interrupt(lapic_vcpu(a), false);
@@ -878,6 +819,7 @@ const struct device_type device_lapic = {
 	.state = lapic_state,
 	.realize = lapic_realize,
 	.reset = lapic_reset,
+	.pre_save = lapic_pre_save,
 	.post_load = lapic_post_load,
 	.destroy = lapic_destroy,
 };
