@@ -32,7 +32,8 @@
 
 static const struct command_option options[] = {
 	{ "--engine", VALUE_WORD, "auto|kvm|soft",
-	  "what runs the processors (default: auto; kvm is not in this version yet)" },
+	  "what runs the processors (default: auto, kvm where it works)" },
+	{ "--kvm-absent", VALUE_WORD, "soft|refuse", "what auto does without KVM (default: soft)" },
 	{ "--console", VALUE_TEXT, "WHERE",
 	  "the first serial port: stdio (default), none, pty, unix:PATH or file:PATH" },
 	{ "--no-reboot", VALUE_NONE, NULL, "end when the guest resets or crashes" },
@@ -281,6 +282,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 
 	*launch = (struct launch_options){
 		.engine = invocation_value(invocation, "--engine"),
+		.kvm_absent = invocation_value(invocation, "--kvm-absent"),
 		.vmm_path = invocation_value(invocation, "--vmm"),
 		.no_reboot = invocation_has(invocation, "--no-reboot"),
 		.die_with_caller = true,

@@ -178,7 +178,8 @@ static bool open_all(struct launch *launch, GError **error)
 	const struct domain *domain = p->domain;
 
 	p->features_off = cpu_features_off(domain, error);
-	return p->features_off && engine_choose(launch, p->options.engine, error) &&
+	return p->features_off &&
+	       engine_choose(launch, p->options.engine, p->options.kvm_absent, error) &&
 	       runtime_open(launch, error) &&
 	       open_boot_file(launch, "kernel", domain->kernel, &p->kernel, error) &&
 	       open_boot_file(launch, "initrd", domain->initrd, &p->initrd, error) &&

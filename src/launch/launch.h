@@ -42,7 +42,8 @@ enum launch_console {
 };
 
 struct launch_options {
-	const char *engine; /* "auto", "soft" or "kvm"; NULL is auto */
+	const char *engine;     /* "auto", "soft" or "kvm"; NULL is auto */
+	const char *kvm_absent; /* what auto does then: "soft" or "refuse"; NULL is soft */
 	enum launch_console console;
 	const char *console_path;
 	unsigned short console_columns, console_rows; /* of LAUNCH_CONSOLE_CALLER; 0: not known */

@@ -48,6 +48,15 @@ static json_t *plan_vcpus(const struct domain *domain)
 			 all ? domain->topology.threads : 1);
 }
 
+static json_t *plan_engine(const struct launch *launch)
+{
+	json_t *engine = json_pack("{s:s, s:s}", "name", launch->engine, "why", launch->engine_why);
+
+	if (launch->private->kvm)
+		json_object_set_new(engine, "fd", json_integer(launch->private->kvm));
+	return engine;
+}
+
 static json_t *plan_cpu(const struct launch_private *p)
 {
 	json_t *off = json_array(), *cpu;
@@ -321,9 +330,7 @@ json_t *plan_make(const struct launch *launch)
 
 	plan = json_pack("{s:i, s:s, s:s, s:s}", "version", PLAN_VERSION, "name", domain->name,
 			 "uuid", domain->uuid, "machine", domain->machine);
-	json_object_set_new(
-		plan, "engine",
-		json_pack("{s:s, s:s}", "name", launch->engine, "why", launch->engine_why));
+	json_object_set_new(plan, "engine", plan_engine(launch));
 	json_object_set_new(plan, "memory",
 			    json_pack("{s:I, s:b}", "bytes", (json_int_t)(domain->memory_kib * KIB),
 				      "shared", domain->memory_shared));

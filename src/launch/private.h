@@ -27,6 +27,7 @@ struct launch_private {
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
 	int statistics;                   /* the same; 0: none */
+	int kvm;                          /* the same; 0: none */
 	int perf_map, jitdump;            /* the same; 0: none */
 	int guest_symbols;
 	int code_from, code_to; /* saved translations: the old ones, the new ones; 0: none */
@@ -98,7 +99,11 @@ void code_close(struct launch *launch);
 void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* --- engine.c --- */
-bool engine_choose(struct launch *launch, const char *wanted, GError **error);
+bool engine_choose(struct launch *launch, const char *wanted, const char *absent, GError **error);
+
+/* --- kvm.c --- */
+/* /dev/kvm if it can run a guest; else -1, and *@why says why not. Caller frees. */
+int kvm_open(char **why);
 
 /* --- cpu.c --- */
 /* Linux's names of the CPU features that the guest must not see; caller unrefs. */

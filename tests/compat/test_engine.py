@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which engine a guest gets, and what is said about it, for every /dev/kvm there may be.
+
+    test_engine.py LODGE FAKE_KVM
+
+fake-kvm.c is the /dev/kvm; nothing runs, for --dry-run chooses the engine and prints the plan.
+"""
+import grp
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import tap
+
+LODGE, FAKE = sys.argv[1:3]
+
+ABSENT = ("there is no /dev/kvm: load kvm_amd or kvm_intel; where that fails, turn virtualization on "
+          "in this machine's firmware, or nested virtualization on its host")
+GONE = "nothing is behind /dev/kvm: load kvm_amd or kvm_intel"
+OWNER = "/dev/kvm: Permission denied: its owner alone may use it"
+OLD = "/dev/kvm is too old: it lacks KVM_CAP_IMMEDIATE_EXIT; Linux 4.11 and newer have it"
+BUSY = ("/dev/kvm is there, but the processor's virtualization is busy: another hypervisor "
+        "(VirtualBox, VMware) uses it; end its guests")
+FAILS = ("/dev/kvm is there, but it fails at its first run: it cannot run a kernel's instructions")
+REFUSES = "/dev/kvm is there, but it fails at its first run: the processor refuses the guest"
+WRONG = "/dev/kvm is there, but it fails at its first run: a wrong result"
+
+
+def run(kvm, *words, group=0):
+    with tempfile.TemporaryDirectory() as directory:
+        kernel = os.path.join(directory, "kernel")
+        with open(kernel, "w") as file:
+            file.write("a kernel\n")
+        return subprocess.run(
+            [LODGE, "run", "--dry-run", "--kernel", kernel, *words],
+            env={**os.environ, "LD_PRELOAD": FAKE, "FAKE_KVM": kvm, "FAKE_KVM_GROUP": str(group),
+                 "XDG_RUNTIME_DIR": directory, "XDG_STATE_HOME": directory},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def engine(kvm, *words, **settings):
+    done = run(kvm, *words, **settings)
+    assert done.returncode == 0, done
+    return json.loads(done.stdout)["engine"]
+
+
+def refusal(kvm, *words, status=1, **settings):
+    done = run(kvm, *words, **settings)
+    assert done.returncode == status and not done.stdout, done
+    return done.stderr
+
+
+def check(kvm, why, **settings):
+    """auto goes on without it and says why; who insists is refused, with the same reason."""
+    assert engine(kvm, **settings) == {"name": "soft", "why": why}
+    assert refusal(kvm, "--engine", "kvm", **settings) == \
+        f"lodge run: {why}; --engine auto runs the guest without it\n"
+    assert refusal(kvm, "--kvm-absent", "refuse", **settings) == \
+        f"lodge run: {why}; the guest shall not run without it (--kvm-absent refuse)\n"
+
+
+def test_absent():
+    check("absent", ABSENT)
+
+
+def test_driver_gone():
+    check("gone", GONE)
+
+
+def test_permission_denied_names_the_group():
+    group = next(g for g in grp.getgrall() if g.gr_gid)
+    text = refusal("denied", "--engine", "kvm", group=group.gr_gid)
+    assert f"/dev/kvm: Permission denied: the group {group.gr_name} may use it; join that " \
+           f"(usermod -aG {group.gr_name} " in text and "log in again" in text, text
+    assert f"the group {group.gr_name} may" in engine("denied", group=group.gr_gid)["why"]
+
+
+def test_permission_denied_to_all():
+    check("owner", OWNER)
+
+
+def test_too_old():
+    check("old", OLD)
+
+
+def test_busy():
+    check("busy", BUSY)
+
+
+def test_fails_at_first_run():
+    check("fails", FAILS)
+    check("refuses", REFUSES)
+    check("wrong", WRONG)
+
+
+def test_works():
+    chosen = engine("works")
+    assert chosen["name"] == "kvm" and chosen["why"] == "/dev/kvm works" and chosen["fd"] > 2, chosen
+    assert engine("works", "--engine", "kvm")["why"] == "asked for"
+    assert engine("works", "--engine", "soft") == {"name": "soft", "why": "asked for"}
+    assert engine("works", "--kvm-absent", "refuse")["name"] == "kvm"
+
+
+def test_switches_of_the_software_cpu_choose_it():
+    assert engine("works", "--cpu-step") == {"name": "soft", "why": "--cpu-step looks into it"}
+    text = refusal("works", "--cpu-step", "--engine", "kvm")
+    assert text == "lodge run: --cpu-step looks into the software CPU; use --engine soft\n", text
+
+
+def test_wrong_words():
+    assert "--engine is auto|kvm|soft, not 'warp'" in \
+        refusal("works", "--engine", "warp", status=2)
+    assert "--kvm-absent is soft|refuse, not 'cry'" in \
+        refusal("works", "--kvm-absent", "cry", status=2)
+
+
+tap.main(globals())
