@@ -63,7 +63,8 @@ class Boot:
         for kind in (".console", ".log"):
             if os.path.exists(self.stem + kind):
                 os.unlink(self.stem + kind)
-        self.vm = Vm(options.vmm, kernel, log_path=self.stem + ".log", **settings)
+        self.vm = Vm(options.vmm, kernel, log_path=self.stem + ".log",
+                     engine=getattr(options, "engine", "soft"), **settings)
 
     def __enter__(self):
         return self.vm

@@ -51,7 +51,7 @@ class Vm:
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  keeps=(), code=None, code_checked=False,
-                 rng=True, nets=(), ports=(), guard=True, cpu=None):
+                 rng=True, nets=(), ports=(), guard=True, cpu=None, engine="soft"):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
@@ -112,7 +112,7 @@ class Vm:
             boot["initrd"] = self.open(initrd, os.O_RDONLY)
         plan = {
             "version": 1, "name": "runvm", "uuid": str(uuid.uuid4()), "machine": "lodge-q35-1.0",
-            "engine": {"name": "soft", "why": "runvm.py asked for it"},
+            "engine": {"name": engine, "why": "runvm.py asked for it"},
             "memory": {"bytes": memory_mib << 20},
             "vcpus": {"count": vcpus, "sockets": vcpus, "cores": 1, "threads": 1},
             "cpu_debug": cpu_debug or {}, "boot": boot, "backends": backends,
@@ -120,6 +120,8 @@ class Vm:
             "lifecycle": lifecycle or {"poweroff": "destroy", "reboot": "destroy",
                                        "crash": "destroy"},
         }
+        if engine == "kvm":
+            plan["engine"]["fd"] = self.open("/dev/kvm", os.O_RDWR)
         self.code, self.code_checked, self.code_to = code, code_checked, None
         if cpu or code:
             plan["cpu"] = {"features_off": [], **(cpu or {}), **(self.saved_code() if code else {})}
@@ -307,10 +309,13 @@ def main():
     parser.add_argument("--timeout", type=float, default=1e9)
     parser.add_argument("--log", default="/dev/stderr")
     parser.add_argument("--step", action="store_true")
+    parser.add_argument("--engine", default="soft")
+    parser.add_argument("--stats", action="store_true")
     args = parser.parse_args()
     vm = Vm(args.vmm, args.kernel, args.initrd, args.append, args.disk, args.memory, args.cpus,
             classic=args.classic, kaslr=not args.nokaslr, log_path=args.log, rng=not args.no_rng,
-            snapshot=args.snapshot, cpu_debug={"step": args.step})
+            snapshot=args.snapshot, cpu_debug={"step": args.step, "stats": args.stats},
+            engine=args.engine)
     with vm:
         status = interactive(vm, args.timeout)
     print(f"runvm: status {status}, {time.monotonic() - vm.started:.2f} s", file=sys.stderr)

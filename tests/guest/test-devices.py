@@ -264,6 +264,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vmm", required=True)
     parser.add_argument("--logs", required=True)
+    parser.add_argument("--engine", default="soft")
     options = parser.parse_args()
     tap.main(globals())
 
