@@ -25,6 +25,24 @@ struct rpc_domain call_domain(struct rpc_call *call, const struct guest *guest)
 	return dom;
 }
 
+const struct launch_authority *call_authority(struct rpc_call *call)
+{
+	static const struct launch_authority nobody = { .uid = 65534, .gid = 65534 };
+	const struct rpc_identity *identity = rpc_client_identity(rpc_call_client(call));
+	struct launch_authority *authority;
+
+	if (authority_is_own(identity))
+		return NULL;
+	authority = rpc_arena_alloc(rpc_call_arena(call), sizeof(*authority));
+	if (!authority)
+		return &nobody; /* never more than it may, not even for want of memory */
+	authority->uid = identity->uid;
+	authority->gid = identity->gid;
+	authority->groups = (gid_t *)identity->groups;
+	authority->group_count = identity->group_count;
+	return authority;
+}
+
 char *call_text(struct rpc_call *call, char *text)
 {
 	char *copy = rpc_arena_strdup(rpc_call_arena(call), text);

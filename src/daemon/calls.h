@@ -12,6 +12,9 @@
 struct guest *call_guest(struct rpc_call *call, const struct rpc_domain *dom);
 /* @guest as clients are told of it; its name is the answer's. */
 struct rpc_domain call_domain(struct rpc_call *call, const struct guest *guest);
+/* As whom the client has files opened, until the call is answered; NULL: with lodged's own
+ * authority, as root and lodged's user have them (guest.h). */
+const struct launch_authority *call_authority(struct rpc_call *call);
 /* A string of the answer; frees @text. */
 char *call_text(struct rpc_call *call, char *text);
 /* False, and the call has been failed, when @flags has others than @known. */

@@ -19,7 +19,8 @@ static void define(struct rpc_call *call, const char *xml)
 	GError *error = NULL;
 	struct domain *domain = define_read(xml, &error);
 
-	if (!domain || !define_guest(rpc_call_opaque(call), domain, call_done_domain, call, &error))
+	if (!domain || !define_guest(rpc_call_opaque(call), domain, call_authority(call),
+				     call_done_domain, call, &error))
 		fail_call(call, error);
 }
 
@@ -53,8 +54,8 @@ static void create_xml(struct rpc_call *call, const struct rpc_domain_create_xml
 	}
 	if (args->flags & VIR_DOMAIN_START_AUTODESTROY)
 		guest->owner = rpc_call_client(call);
-	if (guest_start(guest, args->flags & VIR_DOMAIN_START_PAUSED, call_done_domain, call,
-			&error))
+	if (guest_start(guest, call_authority(call), args->flags & VIR_DOMAIN_START_PAUSED,
+			call_done_domain, call, &error))
 		return;
 	guest->owner = NULL;
 	define_give_up(guest);
@@ -110,7 +111,7 @@ static void set_autostart(struct rpc_call *call, const struct rpc_domain_set_aut
 			      "transient domain '%s'",
 			      guest->name);
 	else
-		define_autostart(guest, args->autostart, call_done, call);
+		define_autostart(guest, args->autostart, call_authority(call), call_done, call);
 }
 
 static void get_autostart(struct rpc_call *call, const struct rpc_domain_get_autostart_args *args)

@@ -11,7 +11,8 @@ static void create(struct rpc_call *call, const struct rpc_domain *dom, u32 flag
 
 	if (!guest)
 		return;
-	if (!guest_start(guest, flags & VIR_DOMAIN_START_PAUSED, done, call, &error))
+	if (!guest_start(guest, call_authority(call), flags & VIR_DOMAIN_START_PAUSED, done, call,
+			 &error))
 		fail_call(call, error);
 	else if (flags & VIR_DOMAIN_START_AUTODESTROY)
 		guest->owner = rpc_call_client(call);

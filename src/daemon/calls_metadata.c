@@ -219,7 +219,9 @@ static bool write_both(struct rpc_call *call, struct guest *guest, const struct 
 	*noted = (struct noted){ call, note->type, g_strdup(note->uri) };
 	if ((live && !(new_live = with_note(guest->live, note, error))) ||
 	    (config && !(new_config = with_note(guest->config, note, error))) ||
-	    (config && !define_guest(guest->daemon, new_config, done, noted, error))) {
+	    (config &&
+	     !define_guest(guest->daemon, new_config, define_whose(guest, call_authority(call)),
+			   done, noted, error))) {
 		domain_free(new_live);
 		g_free(noted->uri);
 		g_free(noted);

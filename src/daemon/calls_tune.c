@@ -39,7 +39,9 @@ static bool check_target(struct rpc_call *call, const struct guest *guest, u32 f
 /* Takes over @config, the definition with the change; NULL: it is none, as @error says. */
 static void keep(struct rpc_call *call, struct guest *guest, struct domain *config, GError *error)
 {
-	if (!config || !define_guest(guest->daemon, config, call_done, call, &error))
+	if (!config ||
+	    !define_guest(guest->daemon, config, define_whose(guest, call_authority(call)),
+			  call_done, call, &error))
 		fail_call(call, error);
 }
 
@@ -214,7 +216,8 @@ static void rename_domain(struct rpc_call *call, const struct rpc_domain_rename_
 	if (!args->new_name || !*args->new_name)
 		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
 			      "a domain needs a name of at least one letter");
-	else if (!define_rename(guest, args->new_name, done_rename, call, &error))
+	else if (!define_rename(guest, args->new_name, call_authority(call), done_rename, call,
+				&error))
 		fail_call(call, error);
 }
 

@@ -14,8 +14,10 @@
 
 struct change {
 	struct guest *guest;
-	struct domain *before; /* of a definition: what was defined, or NULL */
+	struct domain *before;              /* of a definition: what was defined, or NULL */
+	struct launch_authority *before_by; /* and by whom */
 	bool autostart;
+	struct launch_authority *by; /* who wants it to start by itself */
 	guest_done *done;
 	void *opaque;
 };
@@ -42,8 +44,61 @@ static void end(struct change *change, const GError *error)
 	if (change->done)
 		change->done(change->guest, error, change->opaque);
 	domain_free(change->before);
+	authority_free(change->by);
+	authority_free(change->before_by);
 	guest_unref(change->guest);
 	g_free(change);
+}
+
+/* --- in whose name ---
+ *
+ *   <domain>...</domain>
+ *   <!-- lodge-owner 1 UID GID GROUP... -->      unless lodged's own authority goes with it
+ */
+
+#define OWNER_BEGIN "<!-- "
+#define OWNER_END   " -->\n"
+
+char *definition_write(const struct domain *domain, const struct launch_authority *definer)
+{
+	g_autofree char *xml = domain_format(domain);
+	g_autofree char *owner = g_strchomp(authority_write(definer));
+
+	return *owner ? g_strconcat(xml, OWNER_BEGIN, owner, OWNER_END, NULL)
+		      : g_steal_pointer(&xml);
+}
+
+struct domain *definition_read(const char *path, struct launch_authority **definer, GError **error)
+{
+	g_autofree char *text = NULL, *owner = NULL;
+	gsize length;
+	char *line;
+
+	*definer = NULL;
+	if (!g_file_get_contents(path, &text, &length, error))
+		return NULL;
+	line = g_strrstr(text, "\n" OWNER_BEGIN);
+	if (line && g_str_has_suffix(line, OWNER_END)) {
+		owner = g_strndup(line + strlen("\n" OWNER_BEGIN),
+				  strlen(line) - strlen("\n" OWNER_BEGIN OWNER_END));
+		line[1] = '\0';
+		length = line + 1 - text;
+	}
+	if (owner) {
+		g_autofree char *written = g_strconcat(owner, "\n", NULL);
+
+		if (!authority_read(written, definer)) {
+			daemon_refuse(error, 0, "%s does not say in whose name it is", path);
+			return NULL;
+		}
+	}
+	return domain_parse(text, length, path, NULL, error);
+}
+
+const struct launch_authority *define_whose(const struct guest *guest,
+					    const struct launch_authority *by)
+{
+	return by ? by : guest->definer;
 }
 
 /* --- reading --- */
@@ -121,14 +176,17 @@ static void defined(const GError *error, void *opaque)
 		domain_free(guest->config);
 		guest->config = change->before;
 		change->before = NULL;
+		authority_free(guest->definer);
+		guest->definer = g_steal_pointer(&change->before_by);
 		if (!guest->config && !guest_is_active(guest))
 			guests_remove(guest->daemon->guests, guest);
 	}
 	end(change, error);
 }
 
-struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_done *done,
-			   void *opaque, GError **error)
+struct guest *define_guest(struct daemon *daemon, struct domain *domain,
+			   const struct launch_authority *by, guest_done *done, void *opaque,
+			   GError **error)
 {
 	struct guest *guest = find_or_make(daemon, domain, error);
 	g_autofree char *path = NULL;
@@ -144,10 +202,12 @@ struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_d
 		guests_add(daemon->guests, guest);
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
+	change->before_by = guest->definer;
 	guest->config = domain;
+	guest->definer = authority_copy(by);
 	guest->saving = true;
 	path = file_of(daemon->places.domains, guest, ".xml");
-	store_write(daemon->store, path, domain_format(domain), defined, change);
+	store_write(daemon->store, path, definition_write(domain, by), defined, change);
 	guest_unref(guest); /* the registry has it */
 	return guest;
 }
@@ -212,6 +272,8 @@ static void renamed(const GError *error, void *opaque)
 		domain_free(guest->config);
 		guest->config = change->before;
 		change->before = NULL;
+		authority_free(guest->definer);
+		guest->definer = g_steal_pointer(&change->before_by);
 		guests_rename(guest->daemon->guests, guest, g_strdup(guest->config->name));
 	} else {
 		events_lifecycle(guest, VIR_DOMAIN_EVENT_DEFINED, VIR_DOMAIN_EVENT_DEFINED_RENAMED);
@@ -235,8 +297,8 @@ static bool may_rename(const struct guest *guest, const char *name, GError **err
 	return may_change(guest, error);
 }
 
-bool define_rename(struct guest *guest, const char *name, guest_done *done, void *opaque,
-		   GError **error)
+bool define_rename(struct guest *guest, const char *name, const struct launch_authority *by,
+		   guest_done *done, void *opaque, GError **error)
 {
 	g_autofree char *path = file_of(guest->daemon->places.domains, guest, ".xml");
 	struct change *change;
@@ -256,10 +318,13 @@ bool define_rename(struct guest *guest, const char *name, guest_done *done, void
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_RENAMED);
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
+	change->before_by = guest->definer;
 	guest->config = copy;
+	guest->definer = authority_copy(define_whose(guest, by));
 	guest->saving = true;
 	guests_rename(guest->daemon->guests, guest, g_strdup(copy->name));
-	store_write(guest->daemon->store, path, domain_format(copy), renamed, change);
+	store_write(guest->daemon->store, path, definition_write(copy, guest->definer), renamed,
+		    change);
 	return true;
 }
 
@@ -309,19 +374,24 @@ static void marked(const GError *error, void *opaque)
 {
 	struct change *change = opaque;
 
-	if (!error)
+	if (!error) {
 		change->guest->autostart = change->autostart;
+		authority_free(change->guest->marked_by);
+		change->guest->marked_by = g_steal_pointer(&change->by);
+	}
 	end(change, error);
 }
 
-void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque)
+void define_autostart(struct guest *guest, bool autostart, const struct launch_authority *by,
+		      guest_done *done, void *opaque)
 {
 	g_autofree char *mark = file_of(guest->daemon->places.autostart, guest, "");
 	struct change *change = begin(guest, done, opaque);
 
 	change->autostart = autostart;
+	change->by = autostart ? authority_copy(by) : NULL;
 	if (autostart)
-		store_write(guest->daemon->store, mark, g_strdup(""), marked, change);
+		store_write(guest->daemon->store, mark, authority_write(by), marked, change);
 	else
 		store_remove(guest->daemon->store, mark, marked, change);
 }

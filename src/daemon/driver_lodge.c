@@ -17,6 +17,7 @@
 #include "base/statistics.h"
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
+#include "daemon/pools.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 #include "launch/launch.h"
@@ -59,8 +60,9 @@ struct run {
 	bool paused;           /* it is to start so */
 	bool started;          /* guest_started() was called */
 	bool stop_wanted;
-	int statistics_fd; /* what it publishes; negative: nothing */
-	pid_t *vcpus;      /* threads; 0 as long as one is not known */
+	int statistics_fd;                  /* what it publishes; negative: nothing */
+	struct launch_authority *authority; /* as whom its files were opened */
+	pid_t *vcpus;                       /* threads; 0 as long as one is not known */
 	unsigned vcpu_count;
 };
 
@@ -90,6 +92,7 @@ static void free_run(struct run *run)
 	if (run->statistics_fd >= 0)
 		close(run->statistics_fd);
 	g_free(run->vcpus);
+	authority_free(run->authority);
 	if (run->guest->run == run)
 		run->guest->run = NULL;
 	guest_unref(run->guest);
@@ -519,6 +522,7 @@ struct start {
 	struct run *run;
 	struct domain *live; /* the thread's own */
 	struct launch_options options;
+	char **pooled; /* disks that are volumes of active pools */
 	char *record;
 	int id;
 	struct launch *launch;
@@ -602,6 +606,7 @@ static gboolean on_start(gpointer opaque)
 		start_failed(start);
 	domain_free(start->live);
 	g_clear_error(&start->error);
+	g_strfreev(start->pooled);
 	g_free(start->record);
 	g_free(start);
 	return G_SOURCE_REMOVE;
@@ -627,6 +632,22 @@ GThreadPool *driver_lodge_threads(void)
 	return g_thread_pool_new(start_thread, NULL, THREADS, FALSE, NULL);
 }
 
+/* What an active pool has is opened with lodged's authority, as the pool is. */
+static char **find_pooled(const struct guest *guest)
+{
+	GPtrArray *found = g_ptr_array_new();
+
+	for (guint i = 0; i < guest->live->disks->len; i++) {
+		const struct domain_disk *disk = guest->live->disks->pdata[i];
+		const char *name;
+
+		if (disk->path && pool_of_path(guest->daemon->pools, disk->path, &name))
+			g_ptr_array_add(found, g_strdup(disk->path));
+	}
+	g_ptr_array_add(found, NULL);
+	return (char **)g_ptr_array_free(found, FALSE);
+}
+
 static void start(struct guest *guest, bool paused)
 {
 	const struct places *places = &guest->daemon->places;
@@ -638,10 +659,14 @@ static void start(struct guest *guest, bool paused)
 	start->live = domain_parse(xml, strlen(xml), guest->name, NULL, &start->error);
 	start->record = g_strdup(start->run->record);
 	start->id = guest->id;
+	start->pooled = find_pooled(guest);
+	start->run->authority = authority_copy(guest->starter);
 	start->options = (struct launch_options){
 		.engine = guest->daemon->engine,
 		.vmm_path = guest->daemon->vmm_path,
 		.paused = paused,
+		.authority = start->run->authority,
+		.pooled = (const char *const *)start->pooled,
 		.runtime_directory = places->guests,
 		.log_directory = places->log,
 		.state_directory = places->state,

@@ -75,6 +75,9 @@ void guest_unref(struct guest *guest)
 	domain_free(guest->config);
 	domain_free(guest->given);
 	domain_free(guest->live);
+	authority_free(guest->definer);
+	authority_free(guest->marked_by);
+	authority_free(guest->starter);
 	g_free(guest->failed_disk);
 	g_free(guest->left_out);
 	g_free(guest->uuid_text);
@@ -100,7 +103,8 @@ static void set_state(struct guest *guest, int state, int reason)
 
 /* --- what is asked --- */
 
-bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaque, GError **error)
+bool guest_start(struct guest *guest, const struct launch_authority *authority, bool paused,
+		 guest_done *done, void *opaque, GError **error)
 {
 	const struct domain *from = guest->given ? guest->given : guest->config;
 
@@ -115,6 +119,9 @@ bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaqu
 		return false;
 	guest->id = guests_next_id(guest->daemon->guests);
 	xml_set(xmlDocGetRootElement(guest->live->doc), "id", "%d", guest->id);
+	authority_free(guest->starter);
+	guest->starter = authority_copy(from == guest->config && guest->definer ? guest->definer
+										: authority);
 	guest->starting = true;
 	guest->stopping = false;
 	set_state(guest, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP);

@@ -15,6 +15,7 @@
 #ifndef LODGE_DAEMON_GUEST_H
 #define LODGE_DAEMON_GUEST_H
 
+#include "daemon/authority.h"
 #include "daemon/daemon.h"
 #include "daemon/driver.h"
 #include "domain/domain.h"
@@ -36,8 +37,11 @@ struct guest {
 	bool failed_space;     /* for want of space */
 	char *left_out;        /* what this start left out of the definition, or NULL */
 	bool autostart;
-	int id;            /* -1: it is inactive */
-	int state, reason; /* VIR_DOMAIN_* */
+	struct launch_authority *definer;   /* of the config; NULL: lodged's own authority */
+	struct launch_authority *marked_by; /* who wanted that; NULL: lodged's own authority */
+	struct launch_authority *starter;   /* the same for the start that is under way */
+	int id;                             /* -1: it is inactive */
+	int state, reason;                  /* VIR_DOMAIN_* */
 	bool starting, stopping;
 	bool tainted; /* a client has given its monitor commands by hand */
 	const struct driver *driver;
@@ -75,10 +79,12 @@ void guests_rename(struct guests *guests, struct guest *guest, char *name);
 
 /* Reads and completes XML of a client. */
 struct domain *define_read(const char *xml, GError **error);
-/* Gives a guest, which may be new, the definition @domain, which it takes over. NULL with @error
+/* Gives a guest, which may be new, the definition @domain, which it takes over, in the name of @by,
+ * which is copied (guest_start()). NULL with @error
  * set when that cannot be; else @done follows, when it is kept or not. */
-struct guest *define_guest(struct daemon *daemon, struct domain *domain, guest_done *done,
-			   void *opaque, GError **error);
+struct guest *define_guest(struct daemon *daemon, struct domain *domain,
+			   const struct launch_authority *by, guest_done *done, void *opaque,
+			   GError **error);
 /* A guest to be started at once as @domain, which it takes over; it need have no definition, and if
  * it has one, keeps it. */
 struct guest *define_transient(struct daemon *daemon, struct domain *domain, GError **error);
@@ -88,11 +94,20 @@ void define_give_up(struct guest *guest);
  * NULL with @error set if it is none any more. The caller, or define_guest(), frees it. */
 struct domain *define_copy(const struct domain *domain, GError **error);
 struct domain *define_again(struct domain *changed, GError **error);
+/* In whose name a part of its definition is changed by @by: whoever of both may less. */
+const struct launch_authority *define_whose(const struct guest *guest,
+					    const struct launch_authority *by);
 /* Gives an inactive guest another name; like define_guest(). */
-bool define_rename(struct guest *guest, const char *name, guest_done *done, void *opaque,
-		   GError **error);
+bool define_rename(struct guest *guest, const char *name, const struct launch_authority *by,
+		   guest_done *done, void *opaque, GError **error);
+/* What is kept of a definition, and back: NULL with @error set, it is none. The caller frees all.
+ */
+char *definition_write(const struct domain *domain, const struct launch_authority *definer);
+struct domain *definition_read(const char *path, struct launch_authority **definer, GError **error);
 bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error);
-void define_autostart(struct guest *guest, bool autostart, guest_done *done, void *opaque);
+/* It starts with @by's authority, which is copied. */
+void define_autostart(struct guest *guest, bool autostart, const struct launch_authority *by,
+		      guest_done *done, void *opaque);
 
 /* --- guest.c: one --- */
 
@@ -105,9 +120,12 @@ const struct domain *guest_domain(const struct guest *guest);
 /* Writes the uuid of @text; it is one, by its domain. */
 void guest_parse_uuid(const char *text, u8 uuid[UUID_BYTES]);
 
-/* @done, which may be NULL, is called when it runs or cannot. False with @error set, and no call:
- * it cannot even be tried. */
-bool guest_start(struct guest *guest, bool paused, guest_done *done, void *opaque, GError **error);
+/* Files are opened as who defined it, which cannot be more than the definer may: another user's
+ * guest is no way to root's files. What root defined, and what is started without a definition, has
+ * @authority, which is copied. @done, which may be NULL, is called when it runs or cannot. False
+ * with @error set, and no call: it cannot even be tried. */
+bool guest_start(struct guest *guest, const struct launch_authority *authority, bool paused,
+		 guest_done *done, void *opaque, GError **error);
 bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaque, GError **error);
 bool guest_command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque,
 		   GError **error);

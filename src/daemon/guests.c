@@ -143,16 +143,18 @@ static void load_definition(struct guests *guests, const char *file)
 {
 	g_autofree char *path = g_build_filename(guests->daemon->places.domains, file, NULL);
 	GError *error = NULL;
+	struct launch_authority *definer = NULL;
 	struct domain *domain;
 	struct guest *guest;
 
 	if (!g_str_has_suffix(file, ".xml"))
 		return; /* what a crash left of a write that nobody was told of */
-	domain = domain_parse_file(path, &error);
+	domain = definition_read(path, &definer, &error);
 	if (!domain || !domain_complete(domain, &error)) {
 		log_error("lodged", "a definition is left alone: %s", error->message);
 		g_error_free(error);
 		domain_free(domain);
+		authority_free(definer);
 		return;
 	}
 	guest = guest_new(guests->daemon, domain);
@@ -164,17 +166,26 @@ static void load_definition(struct guests *guests, const char *file)
 		g_free(domain->file);
 		domain->file = g_strdup(guest->name);
 		guest->config = domain;
+		guest->definer = g_steal_pointer(&definer);
 		guests_add(guests, guest);
 	}
+	authority_free(definer);
 	guest_unref(guest);
 }
 
 static void load_mark(struct guests *guests, const char *uuid)
 {
+	g_autofree char *path = g_build_filename(guests->daemon->places.autostart, uuid, NULL);
 	struct guest *guest = g_hash_table_lookup(guests->by_uuid, uuid);
+	g_autofree char *text = NULL;
 
-	if (guest)
-		guest->autostart = true;
+	if (!guest)
+		return;
+	guest->autostart = g_file_get_contents(path, &text, NULL, NULL) &&
+			   authority_read(text, &guest->marked_by);
+	if (!guest->autostart) /* not with an authority that nobody has given */
+		log_error("lodged", "guest %s does not start by itself: %s does not say for whom",
+			  guest->name, path);
 }
 
 /* The guest that @live is of: a known one, or a new one without a definition. NULL: it is neither.
@@ -312,7 +323,7 @@ void guests_autostart(struct guests *guests)
 		GError *error = NULL;
 
 		if (!guest->autostart || guest_is_active(guest) ||
-		    guest_start(guest, false, say_start_failed, NULL, &error))
+		    guest_start(guest, guest->marked_by, false, say_start_failed, NULL, &error))
 			continue;
 		say_start_failed(guest, error, NULL);
 		g_error_free(error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The program lodged: options, the order of starting and of ending. */
 #include "base/log.h"
+#include "daemon/authority.h"
 #include "daemon/guest.h"
 #include "daemon/networks.h"
 #include "daemon/pools.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <grp.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +31,7 @@ static const struct rpc_handlers *const all_calls[] = {
 /* --- options --- */
 
 struct options {
-	char *root, *engine, *vmm, *log;
+	char *root, *engine, *vmm, *log, *group;
 	gboolean system, session, verbose, version;
 };
 
@@ -58,6 +60,10 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 					 { "engine", 0, 0, G_OPTION_ARG_STRING, &options->engine,
 					   "what runs the processors: auto, kvm or soft",
 					   "ENGINE" },
+					 { "group", 0, 0, G_OPTION_ARG_STRING, &options->group,
+					   "who may have guests beside root: libvirt or lodge with "
+					   "--system, none otherwise",
+					   "GROUP" },
 					 { "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
 					   "write the log to FILE, not to standard error", "FILE" },
 					 { "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose,
@@ -99,10 +105,49 @@ static bool open_log(const struct options *options, GError **error)
 
 /* --- clients --- */
 
-/* Who may change guests may do what lodged's user may: that user, and root. */
+/* Lodged's user and root may do what lodged may; members of the group have guests, whose files are
+ * opened with their own authority. */
 static bool admit(const struct rpc_identity *identity, void *opaque)
 {
-	return identity->read_only || identity->uid == 0 || identity->uid == geteuid();
+	const struct daemon *daemon = opaque;
+
+	return identity->read_only || authority_is_own(identity) ||
+	       (daemon->group >= 0 && authority_is_member(identity, daemon->group));
+}
+
+/* What is done with lodged's own authority, in folders that are anybody's, is not a member's. */
+static bool permit(const struct rpc_client *client, const struct rpc_procedure *procedure,
+		   void *opaque)
+{
+	if (authority_is_own(rpc_client_identity(client)))
+		return true;
+	for (u32 i = 0; i < procedure->rule_count; i++) {
+		const struct rpc_rule *rule = &procedure->rules[i];
+
+		if (!rule->reads && g_str_has_prefix(rule->object, "storage_"))
+			return false;
+	}
+	return true;
+}
+
+/* Members of it are served by root's lodged alone, which can open files as others. */
+static bool find_group(struct daemon *daemon, const struct options *options, GError **error)
+{
+	static const char *const usual[] = { "libvirt", "lodge" };
+	const struct group *found = options->group ? getgrnam(options->group) : NULL;
+
+	daemon->group = -1;
+	if (options->group && !found)
+		return daemon_refuse(error, 0, "there is no group '%s'; create it (groupadd)",
+				     options->group);
+	if (options->group && geteuid())
+		return daemon_refuse(error, 0,
+				     "--group is for root, who can open files as other users");
+	for (unsigned i = 0; i < ARRAY_LEN(usual) && options->system && !geteuid() && !found; i++)
+		found = getgrnam(usual[i]);
+	if (found)
+		daemon->group = found->gr_gid;
+	return true;
 }
 
 static void come(struct rpc_client *client, void *opaque)
@@ -158,9 +203,12 @@ static void raise_limits(void)
 
 static bool start(struct daemon *daemon, const struct options *options, GError **error)
 {
-	const struct rpc_server_options server = {
-		.handlers = all_calls, .admit = admit, .come = come, .gone = go, .opaque = daemon
-	};
+	const struct rpc_server_options server = { .handlers = all_calls,
+						   .admit = admit,
+						   .permit = permit,
+						   .come = come,
+						   .gone = go,
+						   .opaque = daemon };
 	enum places_kind kind = options->system    ? PLACES_SYSTEM
 				: options->session ? PLACES_SESSION
 						   : PLACES_ROOT;
@@ -170,7 +218,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->vmm_path = options->vmm;
 	daemon->engine = options->engine;
 	daemon->clients = g_ptr_array_new();
-	if (!open_log(options, error) ||
+	if (!open_log(options, error) || !find_group(daemon, options, error) ||
 	    !places_open(&daemon->places, kind, options->root, error) ||
 	    !sockets_claim(daemon, error))
 		return false;
@@ -249,5 +297,6 @@ int main(int argc, char **argv)
 	g_free(options.engine);
 	g_free(options.vmm);
 	g_free(options.log);
+	g_free(options.group);
 	return status;
 }

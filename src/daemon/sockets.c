@@ -151,7 +151,7 @@ bool sockets_claim(struct daemon *daemon, GError **error)
 /* --- listening --- */
 
 /* The mode is there from the beginning: a socket that is open to all for a moment is open. */
-static int listen_at(const char *path, mode_t mode, GError **error)
+static int listen_at(const char *path, mode_t mode, s64 group, GError **error)
 {
 	struct sockaddr_un address;
 	mode_t old;
@@ -164,6 +164,8 @@ static int listen_at(const char *path, mode_t mode, GError **error)
 	old = umask(~mode & 0777);
 	bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(old);
+	if (!bound && group >= 0 && (chown(path, -1, group) || chmod(path, 0660)))
+		bound = -1;
 	if (!bound && !listen(fd, BACKLOG))
 		return fd;
 	fail(error, "cannot listen at %s: %s", path, g_strerror(errno));
@@ -175,14 +177,14 @@ static int listen_at(const char *path, mode_t mode, GError **error)
 bool sockets_listen(struct daemon *daemon, GError **error)
 {
 	const struct places *p = &daemon->places;
-	int fd = listen_at(p->socket, 0600, error);
+	int fd = listen_at(p->socket, 0600, daemon->group, error);
 
 	if (fd < 0)
 		return false;
 	rpc_server_listen(daemon->server, fd, false);
 	if (!p->socket_ro)
 		return true;
-	fd = listen_at(p->socket_ro, 0666, error);
+	fd = listen_at(p->socket_ro, 0666, -1, error);
 	if (fd < 0)
 		return false;
 	rpc_server_listen(daemon->server, fd, true);

@@ -77,10 +77,10 @@ static int open_pty(struct launch *launch, bool first, GError **error)
 	return fd;
 }
 
-static int open_file(const char *path, bool append, GError **error)
+static int open_file(const struct launch *launch, const char *path, bool append, GError **error)
 {
 	int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | (append ? 0 : O_TRUNC);
-	int fd = open(path, flags, 0600);
+	int fd = authority_open(&launch->private->options, path, flags, 0600);
 
 	return fd >= 0 ? fd : fail_errno(error, "open", path);
 }
@@ -90,7 +90,15 @@ static int open_socket(struct launch *launch, const struct domain_chardev *chard
 {
 	char *own = g_strdup_printf("%s/%s.sock", launch->private->directory, chardev->alias);
 	const char *path = wanted ? wanted : own;
-	int fd = runtime_listen(launch, path, error);
+	struct own_authority self = { 0 };
+	int fd = -1;
+
+	/* in the guest's directory it is ours */
+	if (wanted && !authority_take(&launch->private->options, &self))
+		fail_errno(error, "listen at", path);
+	else
+		fd = runtime_listen(launch, path, error);
+	authority_drop(&self);
 
 	if (fd >= 0 && first) {
 		g_free(launch->console_path);
@@ -101,18 +109,23 @@ static int open_socket(struct launch *launch, const struct domain_chardev *chard
 }
 
 /* Somebody else listens there, and must do so now: lodge-vmm makes no connections. */
-static int open_connection(const char *path, GError **error)
+static int open_connection(const struct launch *launch, const char *path, GError **error)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd;
+	struct own_authority self;
+	int fd, result;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		errno = ENAMETOOLONG;
 		return fail_errno(error, "connect to", path);
 	}
 	strcpy(address.sun_path, path);
+	if (!authority_take(&launch->private->options, &self))
+		return fail_errno(error, "connect to", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address)))
+	result = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&address, sizeof(address));
+	authority_drop(&self);
+	if (!result)
 		return fd;
 	fail_errno(error, "connect to", path);
 	if (fd >= 0)
@@ -143,11 +156,11 @@ static int open_ending(struct launch *launch, const struct domain_chardev *chard
 	case LAUNCH_CONSOLE_UNIX:
 		*driver = chardev->connect && !option ? "fd" : "listen";
 		if (chardev->connect && !option)
-			return open_connection(path, error);
+			return open_connection(launch, path, error);
 		return open_socket(launch, chardev, path, first, error);
 	case LAUNCH_CONSOLE_FILE:
 		*driver = "file";
-		return open_file(path, !option && chardev->append, error);
+		return open_file(launch, path, !option && chardev->append, error);
 	case LAUNCH_CONSOLE_CALLER: *driver = "fd"; return open_for_caller(launch, error);
 	default: *driver = "null"; return -1;
 	}

@@ -12,9 +12,9 @@
 
 /* Up to FILE_BYTES_MAX + 1 bytes of a file, so that a longer one is noticed; NULL with errno set.
  */
-static GByteArray *read_file(const char *path)
+static GByteArray *read_file(const struct launch_options *options, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = authority_open(options, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 	GByteArray *content = g_byte_array_new();
 	guint8 chunk[4096];
 	ssize_t n = fd < 0 ? -1 : 1;
@@ -46,7 +46,7 @@ static GByteArray *content_of(const struct launch_private *p, const struct domai
 		g_byte_array_append(content, (const guint8 *)entry->text, strlen(entry->text));
 		return content;
 	}
-	content = read_file(entry->path);
+	content = read_file(&p->options, entry->path);
 	if (!content)
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
 			    "%s:%u: <entry>: cannot read %s: %s", p->domain->file, entry->line,

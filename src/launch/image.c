@@ -236,11 +236,12 @@ static bool go_direct(const struct domain *domain, const struct domain_disk *dis
 	return false;
 }
 
-int image_open(const struct domain *domain, const struct domain_disk *disk, GError **error)
+int image_open(const struct domain *domain, const struct domain_disk *disk,
+	       const struct launch_options *options, GError **error)
 {
 	/* O_NONBLOCK: a named pipe must fail here, not hang */
 	int flags = (disk->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-	int fd = open(disk->path, flags);
+	int fd = authority_open_image(options, disk->path, flags);
 	char *text;
 
 	if (fd < 0) {

@@ -95,7 +95,7 @@ static bool open_boot_file(struct launch *launch, const char *element, const cha
 	if (!path)
 		return true;
 	/* without waiting for whoever writes to a pipe */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	fd = authority_open(&p->options, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 	if (fd < 0) {
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
 			    "%s:%u: <%s>: cannot open %s: %s; correct the path, or make the file "
@@ -146,7 +146,7 @@ static bool open_disks(struct launch *launch, GError **error)
 
 	for (unsigned i = 0; i < p->domain->disks->len; i++) {
 		struct opened_disk *opened;
-		int fd = image_open(p->domain, p->domain->disks->pdata[i], error);
+		int fd = image_open(p->domain, p->domain->disks->pdata[i], &p->options, error);
 
 		if (fd < 0)
 			return false;

@@ -41,6 +41,14 @@ enum launch_console {
 	LAUNCH_CONSOLE_FILE,   /* the file console_path, emptied first */
 };
 
+/* Somebody as whom files are opened. */
+struct launch_authority {
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups; /* beside that one */
+	unsigned group_count;
+};
+
 struct launch_options {
 	const char *engine;     /* "auto", "soft" or "kvm"; NULL is auto */
 	const char *kvm_absent; /* what auto does then: "soft" or "refuse"; NULL is soft */
@@ -59,6 +67,12 @@ struct launch_options {
 	bool classic_boot;         /* enter the kernel through its own decompressor */
 	bool no_kaslr;             /* do not move the kernel */
 	bool paused;               /* the guest waits for the monitor command "cont" */
+	/* As whom what the domain names is opened; NULL: as the launcher. It stays until
+	 * launch_free(). */
+	const struct launch_authority *authority;
+	/* Disks that are opened as the launcher all the same, as they are its own volumes; ends
+	 * with NULL, or is NULL. Only for launch_prepare(). */
+	const char *const *pooled;
 	/* Where the guest's directory, log, key and translations are kept; NULL: in the user's */
 	const char *runtime_directory, *log_directory, *state_directory, *cache_directory;
 };

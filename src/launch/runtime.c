@@ -245,12 +245,24 @@ bool runtime_open(struct launch *launch, GError **error)
 	return open_monitor(launch, error);
 }
 
+/* Where a user has it made, with that user's authority: who owns the directory may have made its
+ * path lead elsewhere meanwhile. */
+static void remove_socket(const struct launch_private *p, const char *path)
+{
+	struct own_authority own = { 0 };
+
+	if ((p->directory && g_str_has_prefix(path, p->directory)) ||
+	    authority_take(&p->options, &own))
+		unlink(path);
+	authority_drop(&own);
+}
+
 void runtime_close(struct launch *launch)
 {
 	struct launch_private *p = launch->private;
 
 	for (unsigned i = 0; i < p->sockets->len; i++)
-		unlink(p->sockets->pdata[i]);
+		remove_socket(p, p->sockets->pdata[i]);
 	if (p->directory) {
 		g_autofree char *lock = g_build_filename(p->directory, "lock", NULL);
 		g_autofree char *statistics = g_build_filename(p->directory, STATISTICS_FILE, NULL);

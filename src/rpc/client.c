@@ -35,6 +35,7 @@ void rpc_client_unref(struct rpc_client *client)
 	if (client->destroy)
 		client->destroy(client->data);
 	g_ptr_array_unref(client->streams);
+	g_free((gid_t *)client->identity.groups);
 	g_free(client);
 }
 
@@ -341,6 +342,8 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
 	client->server = server;
 	client->fd = fd;
 	client->identity = *identity;
+	client->identity.groups =
+		g_memdup2(identity->groups, identity->group_count * sizeof(gid_t));
 	client->read_only = identity->read_only;
 	g_queue_init(&client->out);
 	client->streams = g_ptr_array_new();

@@ -57,6 +57,21 @@ static bool identify(int fd, bool read_only, struct rpc_identity *identity)
 	return true;
 }
 
+/* The peer's groups when it connected, which the caller frees; NULL: it has no others. */
+static gid_t *peer_groups(int fd, unsigned *count)
+{
+	socklen_t size = 0;
+	gid_t *groups;
+
+	*count = 0;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) || errno != ERANGE)
+		return NULL;
+	groups = g_malloc0(size);
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+		*count = size / sizeof(gid_t);
+	return groups;
+}
+
 static bool is_too_many(const struct rpc_server *server, uid_t uid)
 {
 	unsigned same = 0;
@@ -72,11 +87,15 @@ static bool is_too_many(const struct rpc_server *server, uid_t uid)
 
 static void take_connection(struct rpc_server *server, int fd, bool read_only)
 {
+	g_autofree gid_t *groups = NULL;
 	struct rpc_identity identity;
 
 	if (!identify(fd, read_only, &identity)) {
 		close(fd);
-	} else if (is_too_many(server, identity.uid)) {
+		return;
+	}
+	identity.groups = groups = peer_groups(fd, &identity.group_count);
+	if (is_too_many(server, identity.uid)) {
 		log_warning("rpc", "user %u is refused: there are too many connections",
 			    identity.uid);
 		close(fd);

@@ -91,6 +91,8 @@ struct rpc_identity {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
+	const gid_t *groups; /* beside that one; as long as the client is there */
+	unsigned group_count;
 	bool read_only; /* by the socket it came to */
 };
 
@@ -99,6 +101,9 @@ struct rpc_server_options {
 	const struct rpc_handlers *const *handlers;
 	/* May this peer connect? NULL: all may. */
 	bool (*admit)(const struct rpc_identity *identity, void *opaque);
+	/* May the client, which is not a read-only one, call this? NULL: all may call all. */
+	bool (*permit)(const struct rpc_client *client, const struct rpc_procedure *procedure,
+		       void *opaque);
 	/* A client has come; NULL: nobody asks. */
 	void (*come)(struct rpc_client *client, void *opaque);
 	/* The client has gone; its data (below) is still there. NULL: nobody asks. */
