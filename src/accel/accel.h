@@ -41,6 +41,9 @@ struct accel_config {
 	int jitdump;                     /* descriptor for perf of the code itself; 0: none */
 	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
 	int kvm_fd;                      /* descriptor of /dev/kvm; 0: none */
+	bool movable;                    /* the guest may go on under another engine */
+	bool tsc_stable;                 /* the host's kernel keeps time by its TSC */
+	u64 tsc_hz;                      /* of the guest's counters; 0: the engine's choice */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	struct accel_bus bus;
 };
@@ -73,6 +76,8 @@ struct accel {
 			   u32 flags);
 	/* Any thread: guest RAM was written by somebody other than a vCPU. */
 	void (*memory_written)(struct accel_vm *vm, gpa_t gpa, u64 bytes);
+	/* While no vCPU executes: all of guest RAM may have been written. */
+	void (*memory_replaced)(struct accel_vm *vm);
 	/* Any thread: see cpu_vm_kernel_moved() in cpu/cpu.h. NULL: this engine needs not know. */
 	void (*kernel_moved)(struct accel_vm *vm, bool known, u64 by);
 	u64 (*tsc_hz)(struct accel_vm *vm);
@@ -103,6 +108,13 @@ struct accel {
 	/* While no vCPU executes: the machine stood for @ticks of the host's counter. All of the
 	 * guest's counters, and kvm-clock, go on as if they had not passed. */
 	void (*tsc_skip)(struct accel_vm *vm, u64 ticks);
+	/* Machines that are movable, while they stand at host counter @host_tsc: what kvm-clock
+	 * reads, in nanoseconds. */
+	u64 (*clock)(struct accel_vm *vm, u64 host_tsc);
+	void (*set_clock)(struct accel_vm *vm, u64 ns, u64 host_tsc);
+	/* Names of CPU features that the domain's contract has and this engine lacks, once there is
+	 * a vCPU; NULL-terminated, the engine's. NULL: it has all of them. */
+	const char *const *(*lacks)(struct accel_vm *vm);
 	/* Any thread: what the engine counted in a vCPU, or, with -1, in what they share: see
 	 * cpu_counters() in cpu/cpu.h. NULL: this engine counts nothing. */
 	void (*counters)(struct accel_vm *vm, int vcpu, accel_counter_fn *visit, void *opaque);

@@ -101,6 +101,7 @@ static void vm_destroy(struct accel_vm *accel_vm)
 		close(vm->fd);
 	pthread_mutex_destroy(&vm->routes_lock);
 	g_free(vm->cpuid);
+	g_ptr_array_free(vm->lacks, TRUE);
 	g_free(vm->cpus);
 	g_free(vm);
 }
@@ -113,6 +114,7 @@ static struct accel_vm *vm_create(const struct accel_config *config, GError **er
 	vm->kvm = config->kvm_fd;
 	vm->fd = -1;
 	vm->cpus = g_new0(struct kvm_cpu *, config->vcpus);
+	vm->lacks = g_ptr_array_new();
 	pthread_mutex_init(&vm->routes_lock, NULL);
 	kvm_install_kick();
 	if (check_device(vm, error) || create_vm(vm, error)) {
@@ -139,7 +141,12 @@ static int memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes,
 }
 
 /* KVM sees memory as it is. */
+
 static void memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
+{
+}
+
+static void memory_replaced(struct accel_vm *vm)
 {
 }
 
@@ -311,6 +318,7 @@ const struct accel accel_kvm = {
 	.vm_destroy = vm_destroy,
 	.memory_slot = memory_slot,
 	.memory_written = memory_written,
+	.memory_replaced = memory_replaced,
 	.tsc_hz = kvm_tsc_hz,
 	.vcpu_create = vcpu_create,
 	.vcpu_destroy = vcpu_destroy,
@@ -326,6 +334,9 @@ const struct accel accel_kvm = {
 	.set_tsc_offset = kvm_set_tsc_offset,
 	.time_stands = kvm_time_stands,
 	.tsc_skip = kvm_tsc_skip,
+	.clock = kvm_clock,
+	.set_clock = kvm_set_clock,
+	.lacks = kvm_cpuid_lacks,
 	.counters = kvm_counters,
 	.get_lapic = kvm_get_lapic,
 	.set_lapic = kvm_set_lapic,

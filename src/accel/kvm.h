@@ -59,6 +59,7 @@ struct kvm_machine {
 	size_t run_bytes; /* of struct kvm_run with what follows it */
 	struct kvm_cpu **cpus;
 	struct kvm_cpuid2 *cpuid; /* but for what differs between processors */
+	GPtrArray *lacks;         /* names of features; NULL-terminated once there is a vCPU */
 	u32 msrs[KVM_MSRS_MAX];   /* those of kvm_state.c's table that this KVM has */
 	unsigned msr_count;
 
@@ -105,11 +106,14 @@ s64 kvm_tsc_offset(struct accel_vcpu *vcpu);
 void kvm_set_tsc_offset(struct accel_vcpu *vcpu, s64 offset);
 void kvm_time_stands(struct accel_vm *vm);
 void kvm_tsc_skip(struct accel_vm *vm, u64 ticks);
+u64 kvm_clock(struct accel_vm *vm, u64 host_tsc);
+void kvm_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc);
 
 /* --- kvm_cpuid.c --- */
 
 /* The contract for all processors; g_free() it. */
-struct kvm_cpuid2 *kvm_cpuid_new(const struct kvm_machine *vm, GError **error);
+struct kvm_cpuid2 *kvm_cpuid_new(struct kvm_machine *vm, GError **error);
+const char *const *kvm_cpuid_lacks(struct accel_vm *vm);
 int kvm_cpuid_set(struct kvm_cpu *cpu);
 
 #endif

@@ -5,7 +5,8 @@
  * The contract is the software CPU's (cpu/cpuid.c), so that topology, caches and names are the same
  * whatever runs the guest. Of its features those are kept that KVM has as well; what says that the
  * processor is safe from some attack is thereby KVM's word about this host. Then come features that
- * only hardware can have: kvm_only[].
+ * only hardware can have: kvm_only[]. A guest that may be moved to the software CPU gets none of
+ * these, and the software CPU hides what KVM lacks.
  */
 #include "accel/kvm.h"
 #include "cpu/cpu.h"
@@ -41,7 +42,8 @@ static const struct feature_register {
 	{ 0x80000021, 0, ECX, 0 },
 };
 
-/* Names as /proc/cpuinfo has them. Linux Documentation/virt/kvm/x86/cpuid.rst for 0x40000001. */
+/* Names as /proc/cpuinfo has them, or as KVM's documentation; cpu/cpuid.c and launch/cpu.c know
+ * them. Linux Documentation/virt/kvm/x86/cpuid.rst for 0x40000001. */
 static const struct kvm_feature {
 	const char *name;
 	u32 leaf, subleaf;
@@ -56,8 +58,6 @@ static const struct kvm_feature {
 	{ "arch_capabilities", 7, 0, EDX, 29 },
 	{ "ssbd", 7, 0, EDX, 31 },
 	{ "xsavec", 0xd, 1, EAX, 1 },
-	{ "mmxext", 0x80000001, 0, EDX, 22 },
-	{ "fxsr_opt", 0x80000001, 0, EDX, 25 },
 	{ "ibpb", 0x80000008, 0, EBX, 12 },
 	{ "ibrs", 0x80000008, 0, EBX, 14 },
 	{ "stibp", 0x80000008, 0, EBX, 15 },
@@ -118,22 +118,32 @@ static struct kvm_cpuid2 *supported(const struct kvm_machine *vm, GError **error
 	return list;
 }
 
+/* The contract without features that are switched off, or that turned out to be lacking. */
 static struct kvm_cpuid2 *contract(const struct kvm_machine *vm, GError **error)
 {
 	const struct accel_config *config = &vm->config;
+	g_autoptr(GPtrArray) off = g_ptr_array_new();
 	const struct cpu_vm_config cpu = {
 		.cpus = config->vcpus,
 		.sockets = config->sockets,
 		.cores = config->cores,
 		.threads = config->threads,
-		.features_off = config->features_off,
+		.tsc_stable = config->tsc_stable,
 		.tsc_hz = vm->tsc_hz,
 		.lapic_hz = 1000000000,
 	};
-	size_t count;
-	struct cpu_cpuid *leaves = cpu_contract(&cpu, &count, error);
+	struct cpu_vm_config with_off = cpu;
+	struct cpu_cpuid *leaves;
 	struct kvm_cpuid2 *list;
+	size_t count;
 
+	for (const char *const *name = config->features_off; name && *name; name++)
+		g_ptr_array_add(off, (char *)*name);
+	for (guint i = 0; i < vm->lacks->len; i++)
+		g_ptr_array_add(off, vm->lacks->pdata[i]);
+	g_ptr_array_add(off, NULL);
+	with_off.features_off = (const char *const *)off->pdata;
+	leaves = cpu_contract(&with_off, &count, error);
 	if (!leaves)
 		return NULL;
 	list = new_list();
@@ -151,15 +161,30 @@ static struct kvm_cpuid2 *contract(const struct kvm_machine *vm, GError **error)
 	return list;
 }
 
-static void keep_supported(struct kvm_cpuid2 *list, struct kvm_cpuid2 *kvm)
+static void note_lacking(struct kvm_machine *vm, const struct feature_register *f, u32 bits)
+{
+	for (unsigned bit = 0; bit < 32; bit++) {
+		const char *name =
+			bits >> bit & 1 ? cpu_feature_name(f->leaf, f->subleaf, f->reg, bit) : NULL;
+
+		if (name && !g_ptr_array_find(vm->lacks, name, NULL))
+			g_ptr_array_add(vm->lacks, (char *)name);
+	}
+}
+
+static void keep_supported(struct kvm_machine *vm, struct kvm_cpuid2 *list, struct kvm_cpuid2 *kvm)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(feature_registers); i++) {
 		const struct feature_register *f = &feature_registers[i];
 		struct kvm_cpuid_entry2 *mine = find(list, f->leaf, f->subleaf);
 		struct kvm_cpuid_entry2 *theirs = find(kvm, f->leaf, f->subleaf);
 
-		if (mine)
-			*reg_of(mine, f->reg) &= (theirs ? *reg_of(theirs, f->reg) : 0) | f->ours;
+		u32 keep = (theirs ? *reg_of(theirs, f->reg) : 0) | f->ours;
+
+		if (!mine)
+			continue;
+		note_lacking(vm, f, *reg_of(mine, f->reg) & ~keep);
+		*reg_of(mine, f->reg) &= keep;
 	}
 }
 
@@ -196,18 +221,31 @@ static void limit_addresses(struct kvm_cpuid2 *list, struct kvm_cpuid2 *kvm)
 		mine->eax = (mine->eax & ~0xffu) | (theirs->eax & 0xff);
 }
 
-struct kvm_cpuid2 *kvm_cpuid_new(const struct kvm_machine *vm, GError **error)
+/* Features that need one that KVM lacks go with it: a second round leaves them out. */
+struct kvm_cpuid2 *kvm_cpuid_new(struct kvm_machine *vm, GError **error)
 {
 	struct kvm_cpuid2 *kvm = supported(vm, error);
 	struct kvm_cpuid2 *list = kvm ? contract(vm, error) : NULL;
 
 	if (list) {
-		keep_supported(list, kvm);
-		add_hardware_features(vm, list, kvm);
+		keep_supported(vm, list, kvm);
+		g_free(list);
+		list = contract(vm, error);
+	}
+	if (list) {
+		keep_supported(vm, list, kvm);
+		if (!vm->config.movable)
+			add_hardware_features(vm, list, kvm);
 		limit_addresses(list, kvm);
 	}
+	g_ptr_array_add(vm->lacks, NULL);
 	g_free(kvm);
 	return list;
+}
+
+const char *const *kvm_cpuid_lacks(struct accel_vm *vm)
+{
+	return (const char *const *)((struct kvm_machine *)vm)->lacks->pdata;
 }
 
 /* What differs between processors is their number. */

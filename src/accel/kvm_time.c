@@ -86,6 +86,19 @@ void kvm_time_stands(struct accel_vm *accel_vm)
 	}
 }
 
+u64 kvm_clock(struct accel_vm *vm, u64 host_tsc)
+{
+	return ((struct kvm_machine *)vm)->stood_clock;
+}
+
+void kvm_set_clock(struct accel_vm *accel_vm, u64 ns, u64 host_tsc)
+{
+	struct kvm_machine *vm = (struct kvm_machine *)accel_vm;
+
+	vm->stood_clock = ns;
+	vm->tsc_base = host_tsc - (unsigned __int128)ns * vm->tsc_hz / 1000000000;
+}
+
 void kvm_tsc_skip(struct accel_vm *accel_vm, u64 ticks)
 {
 	struct kvm_machine *vm = (struct kvm_machine *)accel_vm;

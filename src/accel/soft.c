@@ -31,6 +31,8 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.guest_symbols = config->guest_symbols,
 		.features_off = config->features_off,
 		.lapic_hz = 1000000000,
+		.tsc_hz = config->tsc_hz,
+		.tsc_stable = config->tsc_stable,
 		.bus = { .opaque = config->bus.opaque,
 			 .mmio = config->bus.mmio,
 			 .pio = config->bus.pio,
@@ -57,6 +59,11 @@ static int soft_memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 b
 static void soft_memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
 {
 	cpu_vm_memory_written((struct cpu_vm *)vm, gpa, bytes);
+}
+
+static void soft_memory_replaced(struct accel_vm *vm)
+{
+	cpu_vm_memory_replaced((struct cpu_vm *)vm);
 }
 
 static s64 soft_save_code(struct accel_vm *vm, int fd)
@@ -159,6 +166,16 @@ static void soft_tsc_skip(struct accel_vm *accel_vm, u64 ticks)
 					 __ATOMIC_RELAXED);
 }
 
+static u64 soft_clock(struct accel_vm *vm, u64 host_tsc)
+{
+	return cpu_vm_clock((struct cpu_vm *)vm, host_tsc);
+}
+
+static void soft_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc)
+{
+	cpu_vm_set_clock((struct cpu_vm *)vm, ns, host_tsc);
+}
+
 static void soft_counters(struct accel_vm *accel_vm, int vcpu, accel_counter_fn *visit,
 			  void *opaque)
 {
@@ -178,6 +195,7 @@ const struct accel accel_soft = {
 	.vm_destroy = soft_vm_destroy,
 	.memory_slot = soft_memory_slot,
 	.memory_written = soft_memory_written,
+	.memory_replaced = soft_memory_replaced,
 	.kernel_moved = soft_kernel_moved,
 	.save_code = soft_save_code,
 	.check_code = cpu_check_saved_code,
@@ -195,5 +213,7 @@ const struct accel accel_soft = {
 	.tsc_offset = soft_tsc_offset,
 	.set_tsc_offset = soft_set_tsc_offset,
 	.tsc_skip = soft_tsc_skip,
+	.clock = soft_clock,
+	.set_clock = soft_set_clock,
 	.counters = soft_counters,
 };

@@ -62,18 +62,19 @@ struct cpu_vm_config {
 	/* What translated code may take, and what its tables may take; 0: 64 MiB. A full cache is
 	 * emptied. */
 	size_t code_cache_bytes;
-	bool step;                       /* one instruction a block, no chaining, exact flags */
-	bool check_blocks;               /* debug: compare a block's guest bytes at every entry */
-	bool verify_blocks;              /* debug: take new blocks apart again (x86/verify.c) */
-	unsigned plain;                  /* debug: enum cpu_plain */
-	bool save_code;                  /* cpu_vm_save_code() will be called */
-	int saved_code;                  /* descriptor of what it wrote, sealed; 0: none */
-	bool saved_code_checked;         /* all its blocks came out of cpu_check_saved_code() */
-	int perf_map;                    /* descriptor that perf_map.c writes to; 0: none */
-	int jitdump;                     /* the same for jitdump.c, open for reading too */
-	int guest_symbols;               /* ... and of symbols.c's file for it; 0: none */
-	u64 tsc_hz;                      /* 0: measure the host's */
-	u64 lapic_hz;                    /* frequency of the local APIC timer's input, for CPUID */
+	bool step;               /* one instruction a block, no chaining, exact flags */
+	bool check_blocks;       /* debug: compare a block's guest bytes at every entry */
+	bool verify_blocks;      /* debug: take new blocks apart again (x86/verify.c) */
+	unsigned plain;          /* debug: enum cpu_plain */
+	bool save_code;          /* cpu_vm_save_code() will be called */
+	int saved_code;          /* descriptor of what it wrote, sealed; 0: none */
+	bool saved_code_checked; /* all its blocks came out of cpu_check_saved_code() */
+	int perf_map;            /* descriptor that perf_map.c writes to; 0: none */
+	int jitdump;             /* the same for jitdump.c, open for reading too */
+	int guest_symbols;       /* ... and of symbols.c's file for it; 0: none */
+	bool tsc_stable; /* the host's kernel keeps time by its TSC, whatever CPUID says of that */
+	u64 tsc_hz;      /* 0: measure the host's */
+	u64 lapic_hz;    /* frequency of the local APIC timer's input, for CPUID */
 	const char *const *features_off; /* NULL-terminated Linux names of CPUID bits to hide */
 	struct cpu_bus bus;
 };
@@ -91,6 +92,9 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 /* Any thread: somebody other than a processor (DMA, debugger, balloon) wrote guest RAM.
  * Must be called after the bytes are there and before the guest is told. */
 void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes);
+
+/* While no processor runs: all of guest RAM may have been written. */
+void cpu_vm_memory_replaced(struct cpu_vm *vm);
 
 /* Any thread: the kernel runs @by above where it was linked; its symbols move along. !@known:
  * nobody knows where, and they are not used. */
@@ -114,6 +118,11 @@ const struct cpu_cpuid *cpu_vm_cpuid(const struct cpu_vm *vm, size_t *count);
 
 /* The same for a computer that is not made: g_free() it. NULL with @error set. */
 struct cpu_cpuid *cpu_contract(const struct cpu_vm_config *config, size_t *count, GError **error);
+/* The feature with this bit, as features_off names it; NULL: no guest has it here. */
+const char *cpu_feature_name(u32 leaf, u32 subleaf, unsigned reg, unsigned bit);
+/* While no processor runs, at host counter @host_tsc: what kvm-clock reads, in nanoseconds. */
+u64 cpu_vm_clock(const struct cpu_vm *vm, u64 host_tsc);
+void cpu_vm_set_clock(struct cpu_vm *vm, u64 ns, u64 host_tsc);
 
 struct cpu *cpu_new(struct cpu_vm *vm, unsigned index, GError **error);
 void cpu_free(struct cpu *cpu);

@@ -124,16 +124,51 @@ static bool switched_off(const struct cpu_vm *vm, const char *name)
 	return false;
 }
 
+/* What no software gives: known, so that a domain can hide them whatever runs it. */
+static const char *const hardware_only[] = {
+	"pku",
+	"la57",
+	"md_clear",
+	"serialize",
+	"spec_ctrl",
+	"intel_stibp",
+	"arch_capabilities",
+	"ssbd",
+	"xsavec",
+	"ibpb",
+	"ibrs",
+	"stibp",
+	"ibrs_always_on",
+	"stibp_always_on",
+	"amd_ssbd",
+	"virt_ssbd",
+	"kvm_nopiodelay",
+	"kvm_steal_time",
+	"kvm_pv_eoi",
+	"kvm_pv_unhalt",
+	"kvm_pv_tlb_flush",
+	"kvm_pv_send_ipi",
+	"kvm_poll_control",
+	"kvm_pv_sched_yield",
+};
+
+static bool known_name(const char *name)
+{
+	for (unsigned i = 0; i < FEATURE_COUNT; i++)
+		if (!strcmp(name, features[i].name))
+			return true;
+	for (unsigned i = 0; i < ARRAY_LEN(hardware_only); i++)
+		if (!strcmp(name, hardware_only[i]))
+			return true;
+	return false;
+}
+
 static int check_names(const struct cpu_vm *vm, GError **error)
 {
 	const char *const *off = vm->config.features_off;
 
 	for (; off && *off; off++) {
-		bool known = false;
-
-		for (unsigned i = 0; i < FEATURE_COUNT; i++)
-			known |= !strcmp(*off, features[i].name);
-		if (!known) {
+		if (!known_name(*off)) {
 			g_set_error(
 				error, g_quark_from_static_string("lodge-cpu"), EINVAL,
 				"CPU feature '%s' is not known: use a name from the flags line of "
@@ -143,6 +178,12 @@ static int check_names(const struct cpu_vm *vm, GError **error)
 		}
 	}
 	return 0;
+}
+
+/* A clock needs a counter that does not stop: CPUID says so, or the host's kernel trusts it. */
+static bool needed_is_there(const struct cpu_vm *vm, enum cpu_feature feature)
+{
+	return vm_has(vm, feature) || (feature == FEAT_NONSTOP_TSC && vm->config.tsc_stable);
 }
 
 static void choose_features(struct cpu_vm *vm)
@@ -155,7 +196,7 @@ static void choose_features(struct cpu_vm *vm)
 
 		if (!offered(vm, &host, f) || state_missing(i, xcr0) || switched_off(vm, f->name))
 			continue;
-		if (f->needs != i && !vm_has(vm, f->needs))
+		if (f->needs != i && !needed_is_there(vm, f->needs))
 			continue;
 		vm->features[i / 64] |= BIT(i % 64);
 	}
@@ -443,6 +484,17 @@ int cpuid_init(struct cpu_vm *vm, GError **error)
 	vm->cpuid_count = l.all->len;
 	vm->cpuid = (struct cpu_cpuid *)g_array_free(l.all, FALSE);
 	return 0;
+}
+
+const char *cpu_feature_name(u32 leaf, u32 subleaf, unsigned reg, unsigned bit)
+{
+	for (unsigned i = 0; i < FEATURE_COUNT; i++) {
+		const struct feature_row *f = &features[i];
+
+		if (f->leaf == leaf && f->subleaf == subleaf && f->reg == reg && f->bit == bit)
+			return f->name;
+	}
+	return NULL;
 }
 
 struct cpu_cpuid *cpu_contract(const struct cpu_vm_config *config, size_t *count, GError **error)

@@ -143,6 +143,20 @@ static void write_system_time(struct cpu *cpu, u64 value)
 	guest_write(cpu, value & ~1ull, &t, sizeof(t));
 }
 
+u64 cpu_vm_clock(const struct cpu_vm *vm, u64 host_tsc)
+{
+	return ticks_to_ns(host_tsc - vm->tsc_base, vm->tsc_hz);
+}
+
+/* What guests read is written when they ask for it: those that have asked get it anew. */
+void cpu_vm_set_clock(struct cpu_vm *vm, u64 ns, u64 host_tsc)
+{
+	vm->tsc_base = host_tsc - (unsigned __int128)ns * vm->tsc_hz / 1000000000;
+	for (unsigned i = 0; i < vm->config.cpus; i++)
+		if (vm->cpus[i])
+			write_system_time(vm->cpus[i], vm->cpus[i]->msr.kvm_system_time);
+}
+
 /* Wall clock at the moment kvm-clock read zero. */
 static void write_wall_clock(struct cpu *cpu, u64 value)
 {

@@ -201,6 +201,11 @@ void cpu_vm_free(struct cpu_vm *vm)
 	g_free(vm);
 }
 
+void cpu_vm_memory_replaced(struct cpu_vm *vm)
+{
+	code_flush(vm, NULL);
+}
+
 void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes)
 {
 	/* the bytes must be seen by whoever sets PAGE_HAS_CODE after we looked: translate.c */

@@ -63,6 +63,8 @@ struct device_type {
 	void (*reset)(struct device *dev);                  /* power-on state */
 	void (*quiesce)(struct device *dev); /* optional: finish or hold all requests in flight */
 	void (*resume)(struct device *dev);  /* optional: the opposite */
+	/* optional: the machine, which stands, has another engine now; pre_save() was called */
+	void (*engine_changed)(struct device *dev);
 	/* optional: brings what the engine holds of its state into the struct, to be saved */
 	void (*pre_save)(struct device *dev);
 	int (*post_load)(

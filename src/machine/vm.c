@@ -7,6 +7,7 @@
 
 #include "accel/accel.h"
 #include "base/log.h"
+#include "machine/engine.h"
 #include "machine/fault.h"
 
 #include <errno.h>
@@ -76,9 +77,9 @@ static void bus_eoi(void *opaque, u8 vector)
 
 /* Making and ending. */
 
-static int create_engine(struct vm *vm, const struct vm_config *config, GError **error)
+struct accel_config vm_accel_config(struct vm *vm, const struct vm_config *config)
 {
-	const struct accel_config accel = {
+	return (struct accel_config){
 		.vcpus = config->vcpus,
 		.sockets = config->sockets,
 		.cores = config->cores,
@@ -93,6 +94,8 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
 		.kvm_fd = config->kvm_fd,
+		.movable = config->other,
+		.tsc_stable = config->tsc_stable,
 		.features_off = config->features_off,
 		.bus = { .opaque = vm,
 			 .mmio = bus_mmio,
@@ -102,6 +105,11 @@ static int create_engine(struct vm *vm, const struct vm_config *config, GError *
 			 .cr8 = bus_cr8,
 			 .eoi = bus_eoi },
 	};
+}
+
+static int create_engine(struct vm *vm, const struct vm_config *config, GError **error)
+{
+	const struct accel_config accel = vm_accel_config(vm, config);
 
 	if (!config->vcpus || config->vcpus > VM_VCPUS_MAX ||
 	    (u64)config->sockets * config->cores * config->threads != config->vcpus) {
@@ -132,7 +140,8 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 
 	vm->name = g_strdup(config->name);
 	memcpy(vm->uuid, config->uuid, sizeof(vm->uuid));
-	vm->accel = config->accel;
+	/* of two engines the one with local APICs, KVM, is made first: engine.h */
+	vm->accel = config->other && config->other->has_lapic ? config->other : config->accel;
 	vm->rtc_localtime = config->rtc_localtime;
 	vm->control = pthread_self();
 	vm->quiesced = true; /* devices are told of the first start as of every other */
@@ -153,7 +162,8 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 			      config->limits, error) ||
 	    fault_register(vm, error) ||
 	    guest_memory_attach(&vm->memory, vm->accel, vm->accel_vm, error) ||
-	    create_vcpus(vm, config->vcpus, error)) {
+	    create_vcpus(vm, config->vcpus, error) ||
+	    (config->other && engine_add_other(vm, config, error))) {
 		vm_free(vm);
 		return NULL;
 	}
@@ -193,6 +203,7 @@ void vm_free(struct vm *vm)
 	vm->vcpu_count = 0;
 	vm_clock_destroy(&vm->clock);
 	free_devices(vm);
+	engine_free_other(vm);
 	if (vm->accel_vm)
 		vm->accel->vm_destroy(vm->accel_vm);
 	fault_unregister(vm);
@@ -521,7 +532,7 @@ static enum vm_request take_request_locked(struct vm *vm)
 		VM_REQUEST_CRASH,        VM_REQUEST_POWEROFF,  VM_REQUEST_STARVED,
 		VM_REQUEST_CRASH_LOADED, VM_REQUEST_WATCHDOG,  VM_REQUEST_RESET,
 		VM_REQUEST_IO_ERROR,     VM_REQUEST_POWERDOWN, VM_REQUEST_REBOOT,
-		VM_REQUEST_PAUSE,        VM_REQUEST_RESUME,
+		VM_REQUEST_ENGINE,       VM_REQUEST_PAUSE,     VM_REQUEST_RESUME,
 	};
 	unsigned requests = vm->requests & ~(vm->starving ? BIT(VM_REQUEST_RESET) : 0);
 

@@ -54,6 +54,7 @@ enum vm_request {
 	VM_REQUEST_REBOOT,    /* the same, and start over when the guest powers off */
 	VM_REQUEST_STARVED,   /* the host has no memory for the guest: vm_starve() */
 	VM_REQUEST_IO_ERROR,  /* the host failed a disk, whose request waits: vm_io_error() */
+	VM_REQUEST_ENGINE,    /* move to the other engine; value: enum vm_engine */
 	VM_REQUEST_PAUSE,
 	VM_REQUEST_RESUME,
 	VM_REQUEST_CRASH_LOADED, /* the guest panicked and saves its memory by itself */
@@ -75,6 +76,10 @@ struct vm_config {
 	const char *name; /* copied */
 	u8 uuid[16];      /* in the order it is written */
 	const struct accel *accel;
+	/* One that the machine can be moved to while it runs: engine.h. NULL: none. One of the two
+	 * is KVM. */
+	const struct accel *other;
+	bool tsc_stable; /* see struct accel_config */
 	u64 memory_bytes;
 	bool memory_shared; /* other processes can map it */
 	unsigned vcpus, sockets, cores, threads;
@@ -95,6 +100,7 @@ struct vm {
 	const char *machine; /* the board's name; NULL: it has none */
 	const struct accel *accel;
 	struct accel_vm *accel_vm;
+	struct engine *other; /* where it can be moved to, or NULL */
 	struct guest_memory memory;
 	struct region_map pio, mmio;
 	struct vm_clock clock;
@@ -121,6 +127,7 @@ struct vm {
 	enum vm_state state;
 	unsigned requests; /* BIT(enum vm_request) */
 	int exit_value, reset_value, crash_value;
+	unsigned moves;           /* to another engine that were tried */
 	const char *pause_reason; /* a static text, NULL: it was asked for */
 	bool needs_reset;         /* its processors cannot go on, */
 	bool reset_asked;         /* ... but will: the reset is on its way */

@@ -283,6 +283,10 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 		.jitdump = MAX(plan->jitdump_fd, 0),
 		.guest_symbols = MAX(plan->guest_symbols_fd, 0),
 		.kvm_fd = MAX(plan->kvm_fd, 0),
+		.tsc_stable = plan->tsc_stable,
+		.other = !plan->movable        ? NULL
+			 : accel == &accel_kvm ? &accel_soft
+					       : &accel_kvm,
 		.features_off = (const char *const *)plan->features_off,
 		.rtc_localtime = !strcmp(plan->clock_offset, "localtime"),
 	};

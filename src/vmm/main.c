@@ -9,6 +9,7 @@
  */
 #include "accel/accel.h"
 #include "base/log.h"
+#include "machine/engine.h"
 #include "machine/limit.h"
 #include "machine/vm.h"
 #include "vmm/assemble.h"
@@ -267,6 +268,16 @@ static void io_failed(struct vmm *vmm)
 	g_free(e.disk);
 }
 
+static void move(struct vmm *vmm)
+{
+	GError *error = NULL;
+
+	if (vm_move(vmm->vm, &error)) {
+		log_warning("vmm", "the guest stays where it is: %s", error->message);
+		g_error_free(error);
+	}
+}
+
 static int handle(struct vmm *vmm, enum vm_request request, int value)
 {
 	const struct plan *plan = vmm->plan;
@@ -303,6 +314,7 @@ static int handle(struct vmm *vmm, enum vm_request request, int value)
 		return -1;
 	case VM_REQUEST_STARVED: starve(vmm); return -1;
 	case VM_REQUEST_IO_ERROR: io_failed(vmm); return -1;
+	case VM_REQUEST_ENGINE: move(vmm); return -1;
 	case VM_REQUEST_PAUSE:
 		vm_pause(vmm->vm);
 		monitor_event(vmm->monitor, "STOP", NULL);
@@ -352,7 +364,7 @@ static int run(struct vmm *vmm)
 		return EXIT_ERROR;
 	}
 	start_signal_thread(vmm->vm);
-	if (sandbox_seal_for(vmm->vm->accel->requests, &error)) {
+	if (sandbox_seal_for(vm_engine_requests(vmm->vm), &error)) {
 		report(error, "cannot start the guest");
 		return EXIT_ERROR;
 	}

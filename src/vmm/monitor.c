@@ -4,8 +4,8 @@
  */
 #include "vmm/monitor.h"
 
-#include "accel/accel.h"
 #include "base/thread.h"
+#include "machine/engine.h"
 #include "machine/vm.h"
 #include "vmm/counters.h"
 
@@ -197,7 +197,25 @@ static json_t *run_query_cpu_stats(struct monitor *m, struct client *c, json_t *
 /* Not QEMU's: what runs the guest's processors. */
 static json_t *run_query_engine(struct monitor *m, struct client *c, json_t *args, const char **why)
 {
-	return json_pack("{s:s}", "name", m->vm->accel->name);
+	return json_pack("{s:s,s:b}", "name", vm_engine_name(m->vm), "movable",
+			 m->vm->other != NULL);
+}
+
+static json_t *run_move_engine(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	const char *name = json_string_value(json_object_get(args, "to"));
+
+	*why = !name || (strcmp(name, "kvm") && strcmp(name, "soft")) ? "'to' must be kvm or soft"
+	       : !m->vm->other
+		       ? "the guest was not made to be moved: start it with --movable, where KVM "
+			 "works"
+		       : NULL;
+	if (*why)
+		return NULL;
+	if (!strcmp(name, vm_engine_name(m->vm)) || vm_move_asked(m->vm, STOP_WAIT_MS))
+		return json_object();
+	*why = "the guest stays where it is; its log says why";
+	return NULL;
 }
 
 static json_t *run_commands(struct monitor *m, struct client *c, json_t *args, const char **why);
@@ -206,6 +224,7 @@ static const struct monitor_command commands[] = {
 	{ "balloon", false, run_balloon },
 	{ "console-resize", false, run_console_resize },
 	{ "cont", false, run_cont },
+	{ "move-engine", false, run_move_engine },
 	{ "qmp_capabilities", true, run_capabilities },
 	{ "query-balloon", false, run_query_balloon },
 	{ "query-commands", false, run_commands },

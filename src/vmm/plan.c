@@ -150,6 +150,7 @@ static const struct member engine_members[] = {
 	P("name", STRING, true, engine),
 	P("why", STRING, true, engine_why),
 	P("fd", FD, false, kvm_fd),
+	P("movable", BOOLEAN, false, movable),
 	END,
 };
 static const struct member memory_members[] = {
@@ -169,6 +170,7 @@ static const struct member cpu_members[] = {
 	P("code_from", FD, false, code_from_fd),
 	P("code_to", FD, false, code_to_fd),
 	P("code_checked", BOOLEAN, false, code_checked),
+	P("tsc_stable", BOOLEAN, false, tsc_stable),
 	END,
 };
 static const struct member cpu_lists[] = { S(features_off, ARRAY, false), END };
@@ -361,7 +363,7 @@ static int check_perf_map(const struct plan *plan, GError **error)
 
 static int check_engine(const struct plan *plan, GError **error)
 {
-	bool kvm = !strcmp(plan->engine, "kvm");
+	bool kvm = !strcmp(plan->engine, "kvm") || plan->movable;
 
 	if (kvm && plan->kvm_fd < 0)
 		return fail(error, "engine", "fd", "is missing: kvm needs /dev/kvm");

@@ -25,7 +25,9 @@ struct plan {
 	json_t *root;
 	const char *name, *uuid, *machine;
 	const char *engine, *engine_why;
-	int kvm_fd; /* /dev/kvm, for the engine kvm */
+	int kvm_fd;   /* /dev/kvm, for the engine kvm */
+	bool movable; /* to the other engine, and back */
+	bool tsc_stable;
 	u64 memory_bytes;
 	bool memory_shared;
 	u64 vcpus, sockets, cores, threads;

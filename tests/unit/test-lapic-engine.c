@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Local APICs that the engine emulates: what reaches them, and that their saved state is that of
- * ours, in both directions.
+ * Local APICs that the engine emulates: what reaches them, that their saved state is that of ours,
+ * in both directions, and that a machine can be moved between an engine with and one without.
  */
+#include "machine/engine.h"
 #include "state/state.h"
 #include "testvm.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define LAPIC  0xfee00000ull
@@ -176,6 +178,70 @@ static void test_saved_state(void)
 	vm_free(to);
 }
 
+static void test_move(void)
+{
+	struct vm *vm = test_vm_new_movable(2, 4 * MIB);
+	struct x86_lapic before;
+	struct irq_line line;
+
+	g_assert_cmpstr(vm_engine_name(vm), ==, "fake");
+	cpu_mmio_write(vm, 1, LAPIC + 0xf0, 0x1ff);
+	vm_msi(vm, LAPIC | 1 << 12, 0x41);
+	irq_line_init(&line, vm, 17);
+	ioapic_write(vm, 0x10 + 2 * 17, 0x8035);
+	fake_state(vm, 1)->rip = 0x1234;
+	vm->accel->set_tsc_offset(vm->vcpus[1]->accel, 77);
+	*fake_kvm_clock(vm) = 55;
+
+	g_assert_cmpint(vm_move(vm, NULL), ==, 0);
+	g_assert_cmpstr(vm_engine_name(vm), ==, "fake-lapics");
+	g_assert_cmphex(fake_state(vm, 1)->rip, ==, 0x1234);
+	g_assert_cmpint(vm->accel->tsc_offset(vm->vcpus[1]->accel), ==, 77);
+	g_assert_cmpuint(*fake_kvm_clock(vm), ==, 55);
+	g_assert_cmpuint(fake_replaced(vm), ==, 1);
+	g_assert_cmphex(fake_lapic(vm, 1)->regs[REG(0x220)], ==, 1 << 1);
+	assert_message(fake_level(vm, 17), LAPIC, 0xc035, 1);
+	vm_msi(vm, LAPIC | 1 << 12, 0x42);
+	assert_message(fake_message(vm), LAPIC | 1 << 12, 0x42, 1);
+
+	fill(fake_lapic(vm, 1));
+	before = *fake_lapic(vm, 1);
+	*fake_kvm_clock(vm) = 66;
+	g_assert_cmpint(vm_move(vm, NULL), ==, 0);
+	g_assert_cmpstr(vm_engine_name(vm), ==, "fake");
+	g_assert_cmpuint(*fake_kvm_clock(vm), ==, 66);
+	g_assert_cmpuint(fake_replaced(vm), ==, 1);
+	assert_registers(vm, &before);
+	g_assert_true(fake_events(vm, 1) & ACCEL_EVENT_INTR);
+	g_assert_cmpint(interrupt_ack(vm, 1), ==, 0x61);
+	vm_free(vm);
+}
+
+/* A state that the other engine does not take: the guest stays, with its interrupts. */
+static void test_move_refused(void)
+{
+	struct vm *vm = test_vm_new_movable(2, 4 * MIB), *single = test_vm_new(1, 4 * MIB);
+	GError *error = NULL;
+
+	cpu_mmio_write(vm, 0, LAPIC + 0xf0, 0x1ff);
+	vm_msi(vm, LAPIC, 0x41);
+	fake_state(vm, 1)->rip = FAKE_BAD_RIP;
+	g_assert_cmpint(vm_move(vm, &error), ==, -EINVAL);
+	g_assert_cmpstr(error->message, ==,
+			"the fake-lapics engine refuses the guest's state: Invalid argument");
+	g_clear_error(&error);
+	g_assert_cmpstr(vm_engine_name(vm), ==, "fake");
+	g_assert_cmpint(interrupt_ack(vm, 0), ==, 0x41);
+	fake_state(vm, 1)->rip = 0;
+	g_assert_cmpint(vm_move(vm, NULL), ==, 0);
+
+	g_assert_cmpint(vm_move(single, &error), ==, -ENOTSUP);
+	g_assert_cmpstr(error->message, ==, "it has one engine only");
+	g_error_free(error);
+	vm_free(vm);
+	vm_free(single);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -184,5 +250,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/lapic-engine/level", test_level);
 	g_test_add_func("/lapic-engine/pic and NMI", test_pic_and_nmi);
 	g_test_add_func("/lapic-engine/saved state", test_saved_state);
+	g_test_add_func("/lapic-engine/move", test_move);
+	g_test_add_func("/lapic-engine/move refused", test_move_refused);
 	return g_test_run();
 }

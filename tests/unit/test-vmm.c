@@ -119,6 +119,8 @@ static void test_plan_refused(void)
 		{ "\"name\": \"soft\"", "\"name\": \"kvm\"", "engine.fd is missing" },
 		{ "\"name\": \"soft\"", "\"fd\": 9, \"name\": \"soft\"",
 		  "engine.fd is for kvm alone" },
+		{ "\"name\": \"soft\"", "\"movable\": true, \"name\": \"soft\"",
+		  "engine.fd is missing" },
 		{ "\"name\": \"soft\"", "\"fd\": 1, \"name\": \"kvm\"",
 		  "engine.fd must not be a standard stream" },
 		{ "\"name\": \"soft\"", "\"fd\": \"9\", \"name\": \"kvm\"",

@@ -22,7 +22,8 @@ struct accel_vcpu {
 struct accel_vm {
 	struct accel_config config;
 	struct accel_vcpu *vcpus[256];
-	u64 written;
+	u64 written, clock;
+	unsigned replaced;
 	struct fake_message message, level[GSI_COUNT];
 };
 
@@ -53,6 +54,11 @@ static int fake_memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 b
 static void fake_memory_written(struct accel_vm *vm, gpa_t gpa, u64 bytes)
 {
 	__atomic_add_fetch(&vm->written, bytes, __ATOMIC_RELAXED);
+}
+
+static void fake_memory_replaced(struct accel_vm *vm)
+{
+	vm->replaced++;
 }
 
 static u64 fake_tsc_hz(struct accel_vm *vm)
@@ -99,6 +105,8 @@ static void fake_get_state(struct accel_vcpu *vcpu, struct x86_state *state)
 
 static int fake_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
 {
+	if (state->rip == FAKE_BAD_RIP)
+		return -EINVAL;
 	vcpu->state = *state;
 	return 0;
 }
@@ -139,6 +147,16 @@ static void fake_tsc_skip(struct accel_vm *vm, u64 ticks)
 		vm->vcpus[i]->tsc_offset -= ticks;
 }
 
+static u64 fake_clock(struct accel_vm *vm, u64 host_tsc)
+{
+	return vm->clock;
+}
+
+static void fake_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc)
+{
+	vm->clock = ns;
+}
+
 const struct accel fake_accel = {
 	.name = "fake",
 	.probe = fake_probe,
@@ -146,6 +164,7 @@ const struct accel fake_accel = {
 	.vm_destroy = fake_vm_destroy,
 	.memory_slot = fake_memory_slot,
 	.memory_written = fake_memory_written,
+	.memory_replaced = fake_memory_replaced,
 	.tsc_hz = fake_tsc_hz,
 	.vcpu_create = fake_vcpu_create,
 	.vcpu_destroy = fake_vcpu_destroy,
@@ -160,6 +179,8 @@ const struct accel fake_accel = {
 	.tsc_offset = fake_tsc_offset,
 	.set_tsc_offset = fake_set_tsc_offset,
 	.tsc_skip = fake_tsc_skip,
+	.clock = fake_clock,
+	.set_clock = fake_set_clock,
 };
 
 static void fake_get_lapic(struct accel_vcpu *vcpu, struct x86_lapic *lapic)
@@ -183,11 +204,27 @@ static void fake_level_pin(struct accel_vm *vm, unsigned pin, u64 address, u32 d
 	vm->level[pin] = (struct fake_message){ address, data, vm->level[pin].count + 1 };
 }
 
-struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
+static const struct accel *accel_with_lapics(void)
+{
+	static struct accel accel;
+
+	accel = fake_accel;
+	accel.name = "fake-lapics";
+	accel.has_lapic = true;
+	accel.get_lapic = fake_get_lapic;
+	accel.set_lapic = fake_set_lapic;
+	accel.msi = fake_msi;
+	accel.level_pin = fake_level_pin;
+	return &accel;
+}
+
+static struct vm *new_vm(const struct accel *accel, const struct accel *other, unsigned vcpus,
+			 u64 memory_bytes)
 {
 	const struct vm_config config = {
 		.name = "test",
-		.accel = &fake_accel,
+		.accel = accel,
+		.other = other,
 		.memory_bytes = memory_bytes,
 		.memory_shared = true, /* as a file it can be cut short: test-starve.c */
 		.vcpus = vcpus,
@@ -201,6 +238,11 @@ struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
 
 	g_assert_no_error(error);
 	return vm;
+}
+
+struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes)
+{
+	return new_vm(&fake_accel, NULL, vcpus, memory_bytes);
 }
 
 static struct vm *build_board(struct vm *vm)
@@ -221,17 +263,12 @@ struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes)
 
 struct vm *test_vm_new_with_lapics(unsigned vcpus, u64 memory_bytes)
 {
-	static struct accel accel;
-	struct vm *vm = test_vm_bare(vcpus, memory_bytes);
+	return build_board(new_vm(accel_with_lapics(), NULL, vcpus, memory_bytes));
+}
 
-	accel = fake_accel;
-	accel.has_lapic = true;
-	accel.get_lapic = fake_get_lapic;
-	accel.set_lapic = fake_set_lapic;
-	accel.msi = fake_msi;
-	accel.level_pin = fake_level_pin;
-	vm->accel = &accel;
-	return build_board(vm);
+struct vm *test_vm_new_movable(unsigned vcpus, u64 memory_bytes)
+{
+	return build_board(new_vm(&fake_accel, accel_with_lapics(), vcpus, memory_bytes));
 }
 
 struct device *test_device_new(struct vm *vm, const char *type, const char *id)
@@ -353,6 +390,21 @@ struct fake_message fake_level(struct vm *vm, unsigned pin)
 void fake_eoi(struct vm *vm, u8 vector)
 {
 	bus(vm)->eoi(vm, vector);
+}
+
+struct x86_state *fake_state(struct vm *vm, unsigned cpu)
+{
+	return &vm->accel_vm->vcpus[cpu]->state;
+}
+
+unsigned fake_replaced(struct vm *vm)
+{
+	return vm->accel_vm->replaced;
+}
+
+u64 *fake_kvm_clock(struct vm *vm)
+{
+	return &vm->accel_vm->clock;
 }
 
 u64 fake_written(struct vm *vm)

@@ -17,6 +17,8 @@ extern const struct accel fake_accel;
 struct vm *test_vm_new(unsigned vcpus, u64 memory_bytes);
 /* The same on an engine that has local APICs itself. */
 struct vm *test_vm_new_with_lapics(unsigned vcpus, u64 memory_bytes);
+/* The same on one without, which can be moved to one with (machine/engine.h). */
+struct vm *test_vm_new_movable(unsigned vcpus, u64 memory_bytes);
 /* The same without any device. */
 struct vm *test_vm_bare(unsigned vcpus, u64 memory_bytes);
 /* Makes and realizes a device by type name; settings come between. */
@@ -52,6 +54,11 @@ struct x86_lapic *fake_lapic(struct vm *vm, unsigned cpu);
 struct fake_message fake_message(struct vm *vm);
 struct fake_message fake_level(struct vm *vm, unsigned pin);
 void fake_eoi(struct vm *vm, u8 vector);
+/* What the engine that runs holds; it refuses a state with this RIP. */
+#define FAKE_BAD_RIP 0xbad
+struct x86_state *fake_state(struct vm *vm, unsigned cpu);
+u64 *fake_kvm_clock(struct vm *vm);
+unsigned fake_replaced(struct vm *vm); /* how often all of its memory was */
 /* Bytes that were reported as written, in total. */
 u64 fake_written(struct vm *vm);
 

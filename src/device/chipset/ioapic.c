@@ -188,7 +188,7 @@ static void ioapic_reset(struct device *dev)
 	pthread_mutex_unlock(&io->lock);
 }
 
-static int ioapic_post_load(struct device *dev)
+static void ioapic_engine_changed(struct device *dev)
 {
 	struct ioapic *io = container_of(dev, struct ioapic, dev);
 
@@ -196,6 +196,11 @@ static int ioapic_post_load(struct device *dev)
 	for (unsigned pin = 0; pin < PINS; pin++)
 		announce_locked(io, pin);
 	pthread_mutex_unlock(&io->lock);
+}
+
+static int ioapic_post_load(struct device *dev)
+{
+	ioapic_engine_changed(dev);
 	return 0;
 }
 
@@ -229,6 +234,7 @@ const struct device_type device_ioapic = {
 	.state = ioapic_state,
 	.realize = ioapic_realize,
 	.reset = ioapic_reset,
+	.engine_changed = ioapic_engine_changed,
 	.post_load = ioapic_post_load,
 	.destroy = ioapic_destroy,
 };

@@ -746,6 +746,8 @@ static void attach(struct lapic *a)
 	a->engine = vm_engine_has_lapics(vm);
 	vm->irq.lapic = a->engine ? &lapic_engine_ops : &lapic_ops;
 	lapic_vcpu(a)->timer = a->engine ? NULL : &a->timer;
+	if (a->engine)
+		vm_timer_disarm(&vm->clock, &a->timer);
 }
 
 static int lapic_realize(struct device *dev, GError **error)
@@ -781,6 +783,11 @@ static int lapic_post_load(struct device *dev)
 	arm_locked(a);
 	pthread_mutex_unlock(&a->lock);
 	return 0;
+}
+
+static void lapic_engine_changed(struct device *dev)
+{
+	lapic_post_load(dev);
 }
 
 static void lapic_destroy(struct device *dev)
@@ -820,6 +827,7 @@ const struct device_type device_lapic = {
 	.realize = lapic_realize,
 	.reset = lapic_reset,
 	.pre_save = lapic_pre_save,
+	.engine_changed = lapic_engine_changed,
 	.post_load = lapic_post_load,
 	.destroy = lapic_destroy,
 };
