@@ -34,6 +34,8 @@ static const struct command_option options[] = {
 	{ "--engine", VALUE_WORD, "auto|kvm|soft",
 	  "what runs the processors (default: auto, kvm where it works)" },
 	{ "--kvm-absent", VALUE_WORD, "soft|refuse", "what auto does without KVM (default: soft)" },
+	{ "--movable", VALUE_NONE, NULL,
+	  "under KVM: let the monitor move the guest to the software CPU and back" },
 	{ "--console", VALUE_TEXT, "WHERE",
 	  "the first serial port: stdio (default), none, pty, unix:PATH or file:PATH" },
 	{ "--no-reboot", VALUE_NONE, NULL, "end when the guest resets or crashes" },
@@ -283,6 +285,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 	*launch = (struct launch_options){
 		.engine = invocation_value(invocation, "--engine"),
 		.kvm_absent = invocation_value(invocation, "--kvm-absent"),
+		.movable = invocation_has(invocation, "--movable"),
 		.vmm_path = invocation_value(invocation, "--vmm"),
 		.no_reboot = invocation_has(invocation, "--no-reboot"),
 		.die_with_caller = true,

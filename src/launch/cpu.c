@@ -84,6 +84,34 @@ static const char *const common[] = {
 	"nonstop_tsc",
 };
 
+/* What KVM gives besides, where the host has it: no named model has any. */
+static const char *const hardware[] = {
+	"pku",
+	"la57",
+	"md_clear",
+	"serialize",
+	"spec_ctrl",
+	"intel_stibp",
+	"arch_capabilities",
+	"ssbd",
+	"xsavec",
+	"ibpb",
+	"ibrs",
+	"stibp",
+	"ibrs_always_on",
+	"stibp_always_on",
+	"amd_ssbd",
+	"virt_ssbd",
+	"kvm_nopiodelay",
+	"kvm_steal_time",
+	"kvm_pv_eoi",
+	"kvm_pv_unhalt",
+	"kvm_pv_tlb_flush",
+	"kvm_pv_send_ipi",
+	"kvm_poll_control",
+	"kvm_pv_sched_yield",
+};
+
 struct cpu_model {
 	const char *name, *parent, *added;
 };
@@ -278,6 +306,14 @@ static bool hide_beyond_model(const struct domain *domain, GPtrArray *off, GPtrA
 		if (!model_has(model, optional[i]) && !contains(required, optional[i]))
 			hide(off, optional[i]);
 	return true;
+}
+
+void cpu_hide_hardware(const struct domain *domain, GPtrArray *off)
+{
+	if (!domain->cpu.mode || strcmp(domain->cpu.mode, "custom"))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(hardware); i++)
+		hide(off, hardware[i]);
 }
 
 GPtrArray *cpu_features_off(const struct domain *domain, GError **error)

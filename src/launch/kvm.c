@@ -193,6 +193,16 @@ static char *try_out(int kvm)
 	return why;
 }
 
+bool kvm_tsc_is_stable(void)
+{
+	g_autofree char *name = NULL;
+
+	return g_file_get_contents(
+		       "/sys/devices/system/clocksource/clocksource0/current_clocksource", &name,
+		       NULL, NULL) &&
+	       !strcmp(g_strchomp(name), "tsc");
+}
+
 /* --- opening --- */
 
 static char *why_denied(int err)

@@ -55,6 +55,7 @@ struct launch_options {
 	enum launch_console console;
 	const char *console_path;
 	unsigned short console_columns, console_rows; /* of LAUNCH_CONSOLE_CALLER; 0: not known */
+	bool movable;         /* under KVM: to the software CPU and back, by the monitor */
 	const char *vmm_path; /* another lodge-vmm than the one that belongs to this program */
 	bool no_reboot;       /* a guest that resets ends */
 	bool die_with_caller; /* the guest is killed when the calling thread ends */

@@ -54,6 +54,8 @@ static json_t *plan_engine(const struct launch *launch)
 
 	if (launch->private->kvm)
 		json_object_set_new(engine, "fd", json_integer(launch->private->kvm));
+	if (launch->private->kvm && launch->private->options.movable)
+		json_object_set_new(engine, "movable", json_true());
 	return engine;
 }
 
@@ -61,9 +63,13 @@ static json_t *plan_cpu(const struct launch_private *p)
 {
 	json_t *off = json_array(), *cpu;
 
+	if (p->kvm)
+		cpu_hide_hardware(p->domain, p->features_off);
 	for (unsigned i = 0; i < p->features_off->len; i++)
 		json_array_append_new(off, json_string(p->features_off->pdata[i]));
 	cpu = json_pack("{s:o}", "features_off", off);
+	if (p->kvm && p->options.movable && kvm_tsc_is_stable())
+		json_object_set_new(cpu, "tsc_stable", json_true());
 	if (p->domain->code_cache_kib)
 		json_object_set_new(cpu, "code_cache_bytes",
 				    json_integer(p->domain->code_cache_kib * KIB));

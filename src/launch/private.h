@@ -121,10 +121,14 @@ bool engine_choose(struct launch *launch, const char *wanted, const char *absent
 /* --- kvm.c --- */
 /* /dev/kvm if it can run a guest; else -1, and *@why says why not. Caller frees. */
 int kvm_open(char **why);
+/* Does the host's kernel keep time by its TSC? */
+bool kvm_tsc_is_stable(void);
 
 /* --- cpu.c --- */
 /* Linux's names of the CPU features that the guest must not see; caller unrefs. */
 GPtrArray *cpu_features_off(const struct domain *domain, GError **error);
+/* Under KVM: a named model has no more than it has on the software CPU. */
+void cpu_hide_hardware(const struct domain *domain, GPtrArray *off);
 
 /* --- image.c --- */
 /* Opens a disk's image and locks it; -1 with @error set. */

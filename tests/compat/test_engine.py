@@ -103,10 +103,40 @@ def test_works():
     assert engine("works", "--kvm-absent", "refuse")["name"] == "kvm"
 
 
+def test_movable():
+    assert engine("works", "--movable")["movable"] is True
+    assert "movable" not in engine("works")
+    assert "movable" not in engine("absent", "--movable")
+    assert "movable" not in engine("works", "--movable", "--engine", "soft")
+
+
 def test_switches_of_the_software_cpu_choose_it():
     assert engine("works", "--cpu-step") == {"name": "soft", "why": "--cpu-step looks into it"}
     text = refusal("works", "--cpu-step", "--engine", "kvm")
     assert text == "lodge run: --cpu-step looks into the software CPU; use --engine soft\n", text
+
+
+XML = """<domain type='kvm'><name>named</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64'>hvm</type><kernel>{kernel}</kernel></os>
+<cpu mode='custom'><model>EPYC</model></cpu></domain>"""
+
+
+def test_a_named_model_has_nothing_of_hardware_alone():
+    with tempfile.TemporaryDirectory() as directory:
+        for name, content in (("kernel", "a kernel\n"),
+                              ("guest.xml", XML.format(kernel=os.path.join(directory, "kernel")))):
+            with open(os.path.join(directory, name), "w") as file:
+                file.write(content)
+        hidden = {}
+        for kvm in ("works", "absent"):
+            done = subprocess.run(
+                [LODGE, "run", "--dry-run", os.path.join(directory, "guest.xml")],
+                env={**os.environ, "LD_PRELOAD": FAKE, "FAKE_KVM": kvm, "XDG_RUNTIME_DIR": directory,
+                     "XDG_STATE_HOME": directory}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            assert done.returncode == 0, done
+            hidden[kvm] = set(json.loads(done.stdout)["cpu"]["features_off"])
+    assert {"ibpb", "pku", "kvm_steal_time"} <= hidden["works"] - hidden["absent"], hidden
 
 
 def test_wrong_words():

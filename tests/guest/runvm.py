@@ -51,7 +51,8 @@ class Vm:
                  classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  keeps=(), code=None, code_checked=False,
-                 rng=True, nets=(), ports=(), guard=True, cpu=None, engine="soft"):
+                 rng=True, nets=(), ports=(), guard=True, cpu=None, engine="soft",
+                 movable=False):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
@@ -120,7 +121,10 @@ class Vm:
             "lifecycle": lifecycle or {"poweroff": "destroy", "reboot": "destroy",
                                        "crash": "destroy"},
         }
-        if engine == "kvm":
+        if movable:
+            plan["engine"]["movable"] = True
+            plan.setdefault("cpu", {"features_off": []})["tsc_stable"] = True
+        if engine == "kvm" or movable:
             plan["engine"]["fd"] = self.open("/dev/kvm", os.O_RDWR)
         self.code, self.code_checked, self.code_to = code, code_checked, None
         if cpu or code:
