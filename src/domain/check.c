@@ -37,20 +37,21 @@ static bool fail_value(struct check *check, const xmlNode *node, const char *att
 static bool check_number(struct check *check, const struct element *row, const xmlNode *node,
 			 const char *attribute, const char *value)
 {
-	char **range = g_strsplit(row->values, " ", 2);
-	u64 low = g_ascii_strtoull(range[0], NULL, 10), high = g_ascii_strtoull(range[1], NULL, 10);
+	char *second;
+	u64 low = g_ascii_strtoull(row->values, &second, 10);
+	u64 high = g_ascii_strtoull(second, NULL, 10);
 	bool hexadecimal = g_str_has_prefix(value, "0x");
 	u64 number;
 	bool good = g_ascii_string_to_unsigned(value + (hexadecimal ? 2 : 0), hexadecimal ? 16 : 10,
 					       low, high, &number, NULL);
 
 	if (!good) {
-		char *expected = g_strdup_printf("a number from %s to %s", range[0], range[1]);
+		char *expected = g_strdup_printf(
+			"a number from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT, low, high);
 
 		fail_value(check, node, attribute, value, expected);
 		g_free(expected);
 	}
-	g_strfreev(range);
 	return good;
 }
 
@@ -238,7 +239,7 @@ static bool check_attributes(struct check *check, xmlNode *node, const char *pat
 
 	for (xmlAttr *attr = node->properties; attr && good; attr = attr->next) {
 		const char *name = (const char *)attr->name;
-		char *full = g_strdup_printf("%s@%s", path, name);
+		char *full = g_strconcat(path, "@", name, NULL);
 		const struct element *row = elements_find(check->index, full);
 
 		if (row) {

@@ -478,13 +478,20 @@ const struct element *elements_all(size_t *count)
 	return elements;
 }
 
+/* Of a table that never changes there is one index, which never changes either. */
 GHashTable *elements_index(void)
 {
-	GHashTable *index = g_hash_table_new(g_str_hash, g_str_equal);
+	static GHashTable *once;
 
-	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
-		g_hash_table_insert(index, (gpointer)elements[i].path, (gpointer)&elements[i]);
-	return index;
+	if (g_once_init_enter(&once)) {
+		GHashTable *index = g_hash_table_new(g_str_hash, g_str_equal);
+
+		for (size_t i = 0; i < ARRAY_LEN(elements); i++)
+			g_hash_table_insert(index, (gpointer)elements[i].path,
+					    (gpointer)&elements[i]);
+		g_once_init_leave(&once, index);
+	}
+	return g_hash_table_ref(once);
 }
 
 const struct element *elements_find(GHashTable *index, const char *path)

@@ -76,7 +76,7 @@ static enum verdict judge_attributes(struct filter *filter, const xmlNode *node,
 	for (const xmlAttr *attr = node->properties; attr && verdict == VERDICT_KEEP;
 	     attr = attr->next) {
 		const char *name = (const char *)attr->name;
-		char *full = g_strdup_printf("%s@%s", path, name);
+		char *full = g_strconcat(path, "@", name, NULL);
 		const struct element *row = attr->ns ? NULL : elements_find(filter->index, full);
 
 		if (row)

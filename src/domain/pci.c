@@ -38,7 +38,7 @@ struct pci_map {
 	struct domain *domain;
 	xmlNode *devices;
 	enum bus_kind kind[BUSES];
-	const xmlNode *owner[BUSES][SLOTS][FUNCTIONS];
+	const xmlNode *(*owner[BUSES])[FUNCTIONS]; /* by slot; NULL: nobody is on the bus */
 	bool owner_named_ports;
 	bool added_ports;
 };
@@ -125,10 +125,30 @@ static bool wants_port(const xmlNode *node)
 
 /* --- taking places --- */
 
+static const xmlNode *owner_of(const struct pci_map *map, unsigned bus, unsigned slot,
+			       unsigned function)
+{
+	return map->owner[bus] ? map->owner[bus][slot][function] : NULL;
+}
+
+static void set_owner(struct pci_map *map, struct domain_address at, const xmlNode *device)
+{
+	if (!map->owner[at.bus])
+		map->owner[at.bus] = g_malloc0_n(SLOTS, sizeof(*map->owner[at.bus]));
+	map->owner[at.bus][at.slot][at.function] = device;
+}
+
+static void free_map(struct pci_map *map)
+{
+	for (unsigned i = 0; i < BUSES; i++)
+		g_free(map->owner[i]);
+	g_free(map);
+}
+
 static bool fail_taken(struct pci_map *map, const xmlNode *device, struct domain_address at,
 		       GError **error)
 {
-	const xmlNode *other = map->owner[at.bus][at.slot][at.function];
+	const xmlNode *other = owner_of(map, at.bus, at.slot, at.function);
 	char *label = domain_element_label(other);
 
 	domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, device,
@@ -150,7 +170,7 @@ static void take(struct pci_map *map, xmlNode *device, struct domain_address at)
 {
 	xmlNode *address = xml_ensure(device, "address");
 
-	map->owner[at.bus][at.slot][at.function] = device;
+	set_owner(map, at, device);
 	xml_set(address, "type", "pci");
 	xml_set(address, "domain", "0x0000");
 	xml_set(address, "bus", "0x%02x", at.bus);
@@ -181,7 +201,7 @@ static bool take_given(struct pci_map *map, xmlNode *device, GError **error)
 			"leave the <address> out",
 			xml_attr(address, "slot") ? xml_attr(address, "slot") : "0", at.bus,
 			kind == BUS_PORT ? "0 only" : "1 to 31");
-	if (map->owner[at.bus][at.slot][at.function])
+	if (owner_of(map, at.bus, at.slot, at.function))
 		return fail_taken(map, device, at, error);
 	take(map, device, at);
 	return true;
@@ -190,7 +210,7 @@ static bool take_given(struct pci_map *map, xmlNode *device, GError **error)
 static bool slot_is_empty(const struct pci_map *map, unsigned bus, unsigned slot)
 {
 	for (unsigned function = 0; function < FUNCTIONS; function++)
-		if (map->owner[bus][slot][function])
+		if (owner_of(map, bus, slot, function))
 			return false;
 	return true;
 }
@@ -199,7 +219,7 @@ static bool slot_is_empty(const struct pci_map *map, unsigned bus, unsigned slot
 static bool slot_takes_ports(const struct pci_map *map, unsigned slot)
 {
 	for (unsigned function = 0; function < FUNCTIONS; function++) {
-		const xmlNode *owner = map->owner[0][slot][function];
+		const xmlNode *owner = owner_of(map, 0, slot, function);
 
 		if (owner && !is_root_port(owner))
 			return false;
@@ -214,7 +234,7 @@ static bool place_port(struct pci_map *map, xmlNode *port, GError **error)
 		if (!slot_takes_ports(map, slot))
 			continue;
 		for (unsigned function = 0; function < FUNCTIONS; function++) {
-			if (map->owner[0][slot][function])
+			if (owner_of(map, 0, slot, function))
 				continue;
 			take(map, port, (struct domain_address){ true, 0, slot, function });
 			return true;
@@ -374,7 +394,7 @@ static void place_fixed(struct pci_map *map)
 		value = xml_attr(fixed[i].child ? xml_child(device, fixed[i].child) : device,
 				 fixed[i].attribute);
 		if (!g_strcmp0(value, "none") ||
-		    map->owner[0][fixed[i].at.slot][fixed[i].at.function])
+		    owner_of(map, 0, fixed[i].at.slot, fixed[i].at.function))
 			continue;
 		take(map, device, fixed[i].at);
 	}
@@ -474,10 +494,10 @@ static bool keep_one_free(struct pci_map *map, GError **error)
 
 static bool mark_multifunction(struct pci_map *map, unsigned bus, unsigned slot, GError **error)
 {
-	const xmlNode *first = map->owner[bus][slot][0], *other = NULL;
+	const xmlNode *first = owner_of(map, bus, slot, 0), *other = NULL;
 
 	for (unsigned function = 1; function < FUNCTIONS && !other; function++)
-		other = map->owner[bus][slot][function];
+		other = owner_of(map, bus, slot, function);
 	if (!other || (bus == 0 && slot == 0x1f))
 		return true;
 	if (!first)
@@ -525,6 +545,6 @@ bool domain_assign_pci(struct domain *domain, GError **error)
 	good = good && place_ports(map, error) && add_named_buses(map, error) &&
 	       place_devices(map, error) && keep_one_free(map, error) &&
 	       place_conventional(map, error) && finish(map, error);
-	g_free(map);
+	free_map(map);
 	return good;
 }

@@ -52,8 +52,13 @@ static void append_attribute(GString *out, const xmlAttr *attr)
 {
 	bool prefixed = attr->ns && attr->ns->prefix;
 
-	g_string_append_printf(out, " %s%s%s='", prefixed ? (const char *)attr->ns->prefix : "",
-			       prefixed ? ":" : "", attr->name);
+	g_string_append_c(out, ' ');
+	if (prefixed) {
+		g_string_append(out, (const char *)attr->ns->prefix);
+		g_string_append_c(out, ':');
+	}
+	g_string_append(out, (const char *)attr->name);
+	g_string_append(out, "='");
 	if (attr->children && attr->children->content)
 		append_escaped(out, (const char *)attr->children->content, true);
 	g_string_append_c(out, '\'');
@@ -80,7 +85,7 @@ static void append_attributes(struct writer *w, const xmlNode *node, const char 
 		g_string_append_c(w->out, '\'');
 	}
 	for (const xmlAttr *attr = node->properties; attr; attr = attr->next) {
-		char *full = g_strdup_printf("%s@%s", path, attr->name);
+		char *full = g_strconcat(path, "@", (const char *)attr->name, NULL);
 		const struct element *row = elements_find(w->index, full);
 		struct ranked entry = { attr, row ? row - w->first : rank, order->len };
 
@@ -190,6 +195,13 @@ static void write_children(struct writer *w, const xmlNode *node, const char *pa
 	g_array_free(order, TRUE);
 }
 
+static void append_end(GString *out, const char *name)
+{
+	g_string_append(out, "</");
+	g_string_append(out, name);
+	g_string_append(out, ">\n");
+}
+
 static void write_element(struct writer *w, const xmlNode *node, const char *path, unsigned depth)
 {
 	const char *text = xml_text(node);
@@ -201,17 +213,18 @@ static void write_element(struct writer *w, const xmlNode *node, const char *pat
 		return;
 	}
 	name = xml_name(node);
-	g_string_append_printf(w->out, "<%s", name);
+	g_string_append_c(w->out, '<');
+	g_string_append(w->out, name);
 	append_attributes(w, node, path);
 	if (has_children(node)) {
 		g_string_append(w->out, ">\n");
 		write_children(w, node, path, depth + 1);
 		append_indent(w->out, depth);
-		g_string_append_printf(w->out, "</%s>\n", name);
+		append_end(w->out, name);
 	} else if (text[strspn(text, " \t\r\n")]) {
 		g_string_append_c(w->out, '>');
 		append_escaped(w->out, text, false);
-		g_string_append_printf(w->out, "</%s>\n", name);
+		append_end(w->out, name);
 	} else {
 		g_string_append(w->out, "/>\n");
 	}
