@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Calls that change amounts in a domain's definition, and its name: memory, processors. A running
- * guest keeps what it has; giving it more or less is not in this version.
+ * guest gives back memory by its balloon, and keeps the processors it has.
  */
 #include "daemon/calls.h"
 #include "domain/xml.h"
@@ -70,14 +70,68 @@ static struct domain *with_memory(const struct guest *guest, u64 kib, bool maxim
 	return define_again(copy, error);
 }
 
-static void set_memory(struct rpc_call *call, const struct rpc_domain *dom, u64 kib, u32 flags)
+/* A change of the definition that is followed by one of the running guest. */
+struct both {
+	struct rpc_call *call;
+	u64 kib;
+};
+
+static void set_live(struct rpc_call *call, struct guest *guest, u64 kib)
 {
-	struct guest *guest = call_guest(call, dom);
-	bool maximum = flags & VIR_DOMAIN_MEM_MAXIMUM;
+	GError *error = NULL;
+
+	if (!guest_set_memory(guest, kib, call_done, call, &error))
+		fail_call(call, error);
+}
+
+static void config_done(struct guest *guest, const GError *error, void *opaque)
+{
+	struct both *both = opaque;
+
+	if (error)
+		fail_call(both->call, g_error_copy(error));
+	else
+		set_live(both->call, guest, both->kib);
+	g_free(both);
+}
+
+static void set_config(struct rpc_call *call, struct guest *guest, u64 kib, bool maximum, bool live)
+{
+	struct both *both = g_new(struct both, 1);
 	GError *error = NULL;
 	struct domain *config;
 
-	if (!guest || !check_target(call, guest, flags, "memory"))
+	*both = (struct both){ call, kib };
+	config = with_memory(guest, kib, maximum, &error);
+	if (config &&
+	    define_guest(guest->daemon, config, define_whose(guest, call_authority(call)),
+			 live ? config_done : call_done, live ? (void *)both : call, &error)) {
+		if (!live)
+			g_free(both);
+		return;
+	}
+	g_free(both);
+	fail_call(call, error);
+}
+
+static void set_memory(struct rpc_call *call, const struct rpc_domain *dom, u64 kib, u32 flags)
+{
+	struct guest *guest = call_guest(call, dom);
+	bool maximum = flags & VIR_DOMAIN_MEM_MAXIMUM, live, config;
+
+	if (!guest)
+		return;
+	live = (flags & VIR_DOMAIN_AFFECT_LIVE) ||
+	       (!(flags & VIR_DOMAIN_AFFECT_CONFIG) && guest_is_active(guest));
+	config = (flags & VIR_DOMAIN_AFFECT_CONFIG) || !live;
+	if (live && !maximum && !config) {
+		set_live(call, guest, kib);
+		return;
+	}
+	if (!check_target(call, guest,
+			  maximum ? flags
+				  : (flags & ~VIR_DOMAIN_AFFECT_LIVE) | VIR_DOMAIN_AFFECT_CONFIG,
+			  "maximum memory"))
 		return;
 	if (!kib || kib > G_MAXINT64 / KIB || (!maximum && kib > guest->config->memory_kib)) {
 		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
@@ -87,8 +141,10 @@ static void set_memory(struct rpc_call *call, const struct rpc_domain *dom, u64 
 			      kib, guest->name, guest->config->memory_kib);
 		return;
 	}
-	config = with_memory(guest, kib, maximum, &error);
-	keep(call, guest, config, error);
+	if (live && !guest_is_active(guest))
+		check_target(call, guest, VIR_DOMAIN_AFFECT_LIVE, ""); /* says so */
+	else
+		set_config(call, guest, kib, maximum, live);
 }
 
 static void set_memory_flags(struct rpc_call *call,

@@ -52,6 +52,8 @@ struct driver {
 	void (*stop)(struct guest *guest, bool graceful);
 	void (*command)(struct guest *guest, enum guest_command command, guest_done *done,
 			void *opaque);
+	/* Has its balloon leave it that much; guest_balloon() tells what it comes to. */
+	void (*balloon)(struct guest *guest, u64 kib, guest_done *done, void *opaque);
 	/* Has a client's own command run by its monitor. */
 	void (*pass)(struct guest *guest, const struct json_t *command, guest_passed *done,
 		     void *opaque);

@@ -53,6 +53,9 @@ struct run {
 	pid_t pid; /* 0: there is none yet */
 	int pidfd;
 	guint pid_source, messages_source, deadline, helpers, asking;
+	guint balloon_source;   /* it is looked what the balloon has come to */
+	unsigned balloon_looks; /* that are left */
+	u64 balloon_kib;        /* what it is to leave */
 	struct monitor *monitor;
 	GString *messages;     /* the end of what it said on standard error */
 	char *shutdown_reason; /* of its last SHUTDOWN event */
@@ -82,6 +85,8 @@ static void free_run(struct run *run)
 		g_source_remove(run->helpers);
 	if (run->asking)
 		g_source_remove(run->asking);
+	if (run->balloon_source)
+		g_source_remove(run->balloon_source);
 	if (run->pid_source)
 		g_source_remove(run->pid_source);
 	if (run->messages_source)
@@ -383,6 +388,79 @@ static void command(struct guest *guest, enum guest_command command, guest_done 
 	*asked = (struct asked){ guest_ref(guest), command, done, opaque };
 	monitor_execute(run->monitor, names[command], on_answer, asked);
 }
+
+/* --- the balloon: a guest gives back memory when it likes to --- */
+
+#define BALLOON_LOOK_MS 200
+#define BALLOON_LOOKS   150
+
+static gboolean look_at_balloon(gpointer opaque);
+
+static void on_balloon(json_t *value, const GError *error, void *opaque)
+{
+	struct run *run = opaque;
+	json_t *actual = json_object_get(value, "actual");
+
+	if (error || !json_is_integer(actual) || json_integer_value(actual) < 0)
+		return; /* it has ended, or waits for memory: then so be it */
+	guest_balloon(run->guest, json_integer_value(actual) / KIB);
+	if (run->guest->live->current_kib != run->balloon_kib && run->balloon_looks &&
+	    !run->balloon_source)
+		run->balloon_source = g_timeout_add(BALLOON_LOOK_MS, look_at_balloon, run);
+}
+
+static gboolean look_at_balloon(gpointer opaque)
+{
+	struct run *run = opaque;
+
+	run->balloon_source = 0;
+	run->balloon_looks--;
+	if (run->monitor)
+		monitor_execute(run->monitor, "query-balloon", on_balloon, run);
+	return G_SOURCE_REMOVE;
+}
+
+static void on_balloon_set(json_t *value, const GError *error, void *opaque)
+{
+	struct asked *asked = opaque;
+	struct run *run = asked->guest->run;
+	GError *ours = NULL;
+
+	if (error)
+		ours = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED, "domain '%s': %s",
+				   asked->guest->name, error->message);
+	else if (run && !run->balloon_source)
+		run->balloon_source = g_timeout_add(BALLOON_LOOK_MS, look_at_balloon, run);
+	asked->done(asked->guest, ours, asked->opaque);
+	g_clear_error(&ours);
+	guest_unref(asked->guest);
+	g_free(asked);
+}
+
+static void balloon(struct guest *guest, u64 kib, guest_done *done, void *opaque)
+{
+	struct run *run = guest->run;
+	struct asked *asked;
+	GError *error;
+
+	if (!run->monitor) {
+		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
+				    "domain '%s' cannot be told anything: its monitor is gone",
+				    guest->name);
+		done(guest, error, opaque);
+		g_error_free(error);
+		return;
+	}
+	run->balloon_kib = kib;
+	run->balloon_looks = BALLOON_LOOKS;
+	asked = g_new0(struct asked, 1);
+	*asked = (struct asked){ .guest = guest_ref(guest), .done = done, .opaque = opaque };
+	monitor_execute_with(run->monitor, "balloon",
+			     json_pack("{s:I}", "value", (json_int_t)(kib * KIB)), on_balloon_set,
+			     asked);
+}
+
+/* --- what is passed on --- */
 
 struct passing {
 	struct guest *guest;
@@ -852,6 +930,7 @@ const struct driver driver_lodge = {
 	.adopt = adopt,
 	.stop = stop,
 	.command = command,
+	.balloon = balloon,
 	.pass = pass,
 	.statistics = statistics,
 	.vcpu = vcpu,

@@ -64,6 +64,7 @@ struct event {
 	int type, detail; /* of a lifecycle event; the type of what was noted; the action */
 	char *path, *alias, *reason; /* of a disk's failure */
 	char *uri;                   /* of what was noted, or NULL */
+	u64 kib;                     /* of a balloon */
 	int usage;                   /* of a secret, whose id is its name */
 };
 
@@ -153,6 +154,20 @@ static void send_metadata_change(struct rpc_client *client, const struct registr
 		rpc_event_domain_event_callback_metadata_change(client, &args);
 }
 
+static void send_balloon(struct rpc_client *client, const struct registration *r,
+			 const struct event *event)
+{
+	const struct rpc_domain_event_balloon_change_args old = { event->dom, event->kib };
+	const struct rpc_domain_event_callback_balloon_change_args args = {
+		.callbackID = r->id, .msg = { event->dom, event->kib }
+	};
+
+	if (r->old)
+		rpc_event_domain_event_balloon_change(client, &old);
+	else
+		rpc_event_domain_event_callback_balloon_change(client, &args);
+}
+
 static void send_network(struct rpc_client *client, const struct registration *r,
 			 const struct event *event)
 {
@@ -222,6 +237,7 @@ static void send_domain(struct rpc_client *client, const struct registration *r,
 		[VIR_DOMAIN_EVENT_ID_WATCHDOG] = send_watchdog,
 		[VIR_DOMAIN_EVENT_ID_IO_ERROR] = send_io_error,
 		[VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON] = send_io_error_reason,
+		[VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE] = send_balloon,
 		[VIR_DOMAIN_EVENT_ID_METADATA_CHANGE] = send_metadata_change,
 	};
 
@@ -289,6 +305,13 @@ void events_lifecycle(struct guest *guest, int type, int detail)
 void events_reboot(struct guest *guest)
 {
 	struct event event = { .event = VIR_DOMAIN_EVENT_ID_REBOOT };
+
+	send_of_guest(guest, &event);
+}
+
+void events_balloon(struct guest *guest, u64 kib)
+{
+	struct event event = { .event = VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, .kib = kib };
 
 	send_of_guest(guest, &event);
 }

@@ -3,6 +3,7 @@
 #include "daemon/guest.h"
 
 #include "base/log.h"
+#include "daemon/store.h"
 #include "domain/xml.h"
 #include "rpc_constants.h"
 
@@ -167,6 +168,30 @@ bool guest_command(struct guest *guest, enum guest_command command, guest_done *
 	return true;
 }
 
+bool guest_set_memory(struct guest *guest, u64 kib, guest_done *done, void *opaque, GError **error)
+{
+	if (!need_active(guest, error))
+		return false;
+	if (guest->starting)
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain '%s' is just starting",
+			guest->name);
+	if (!guest->live->memballoon)
+		return daemon_refuse(
+			error, VIR_ERR_OPERATION_INVALID,
+			"Requested operation is not valid: domain '%s' has no balloon, "
+			"which is what gives memory back",
+			guest->name);
+	if (!kib || kib > guest->live->memory_kib)
+		return daemon_refuse(error, VIR_ERR_INVALID_ARG,
+				     "domain '%s' was started with %" G_GUINT64_FORMAT
+				     " KiB, and can have that at most",
+				     guest->name, guest->live->memory_kib);
+	guest->driver->balloon(guest, kib, done, opaque);
+	return true;
+}
+
 /* --- what the driver tells --- */
 
 void guest_started(struct guest *guest, bool paused)
@@ -284,6 +309,20 @@ void guest_disk_failed(struct guest *guest, const char *target, bool space)
 		guest->failed_space = space;
 		events_io_error(guest, disk, VIR_DOMAIN_EVENT_IO_ERROR_PAUSE, space);
 	}
+}
+
+void guest_balloon(struct guest *guest, u64 kib)
+{
+	g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, kib);
+	g_autofree char *path = NULL;
+
+	if (!guest->live || guest->live->current_kib == kib || kib > guest->live->memory_kib)
+		return;
+	guest->live->current_kib = kib;
+	xml_set_text(xml_ensure(xmlDocGetRootElement(guest->live->doc), "currentMemory"), text);
+	path = running_path(guest);
+	store_write(guest->daemon->store, path, running_text(guest->id, guest->live), NULL, NULL);
+	events_balloon(guest, kib);
 }
 
 void guest_watchdog(struct guest *guest, const char *action)

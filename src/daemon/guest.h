@@ -127,6 +127,8 @@ void guest_parse_uuid(const char *text, u8 uuid[UUID_BYTES]);
 bool guest_start(struct guest *guest, const struct launch_authority *authority, bool paused,
 		 guest_done *done, void *opaque, GError **error);
 bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaque, GError **error);
+/* Has it give back memory, down to @kib, or take it again. */
+bool guest_set_memory(struct guest *guest, u64 kib, guest_done *done, void *opaque, GError **error);
 bool guest_command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque,
 		   GError **error);
 
@@ -144,6 +146,8 @@ void guest_crashed(struct guest *guest);
 /* The disk with that target has failed, and it will stand still. */
 void guest_disk_failed(struct guest *guest, const char *target, bool space);
 void guest_watchdog(struct guest *guest, const char *action);
+/* What its balloon leaves it. */
+void guest_balloon(struct guest *guest, u64 kib);
 
 /* --- running.c: the records of what runs --- */
 
@@ -160,6 +164,7 @@ struct domain *running_read(const char *path, int *id, GError **error);
 void events_join(struct rpc_client *client);
 void events_lifecycle(struct guest *guest, int event, int detail);
 void events_reboot(struct guest *guest);
+void events_balloon(struct guest *guest, u64 kib);
 /* VIR_DOMAIN_EVENT_WATCHDOG_*. */
 void events_watchdog(struct guest *guest, int action);
 /* A disk has failed, for want of space or otherwise; VIR_DOMAIN_EVENT_IO_ERROR_*. */

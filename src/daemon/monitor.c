@@ -99,6 +99,15 @@ void monitor_execute(struct monitor *monitor, const char *name, monitor_answer *
 	json_decref(message);
 }
 
+void monitor_execute_with(struct monitor *monitor, const char *name, json_t *arguments,
+			  monitor_answer *answer, void *opaque)
+{
+	json_t *message = json_pack("{s:s, s:o}", "execute", name, "arguments", arguments);
+
+	execute(monitor, message, false, answer, opaque);
+	json_decref(message);
+}
+
 void monitor_pass(struct monitor *monitor, const json_t *command, monitor_answer *answer,
 		  void *opaque)
 {

@@ -33,6 +33,9 @@ void monitor_pass(struct monitor *monitor, const json_t *command, monitor_answer
 /* @answer, which may be NULL, is called once, at the latest after MONITOR_TIMEOUT_MS. */
 void monitor_execute(struct monitor *monitor, const char *command, monitor_answer *answer,
 		     void *opaque);
+/* The same with arguments, which it takes over. */
+void monitor_execute_with(struct monitor *monitor, const char *command, json_t *arguments,
+			  monitor_answer *answer, void *opaque);
 /* Takes in what the other side has sent, for the last time: it has ended. */
 void monitor_drain(struct monitor *monitor);
 /* Commands without an answer get an error now. No callback is called. NULL is ignored. */

@@ -59,9 +59,19 @@ def resize(number, plan):
         print('{"return": {}}', file=client, flush=True)
 
 
+actual = [0]  # what the balloon leaves, now and when it is asked again
+
+
 def answer(command):
     if command["execute"] == "query-status":
         return {"return": {"status": "running", "running": True}}
+    if command["execute"] == "query-balloon":
+        return {"return": {"actual": actual.pop(0) if len(actual) > 1 else actual[0]}}
+    if command["execute"] == "balloon":
+        # a guest comes to what is wanted in steps
+        wanted = command["arguments"]["value"]
+        actual[:] = [(actual[-1] + wanted) // 2, wanted]
+        return {"return": {}}
     if command["execute"] == "complain":
         return {"error": {"class": "GenericError", "desc": "as it was told"}}
     return {"return": command.get("arguments", {})}
@@ -70,6 +80,7 @@ def answer(command):
 def monitor(plan, path):
     listener = socket.socket(fileno=plan["monitor"]["fd"])
     clients, terms, sent = {}, [], 0
+    actual[0] = plan["memory"]["bytes"]
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: terms.append(1))
     while len(terms) < 2:

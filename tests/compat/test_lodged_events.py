@@ -17,15 +17,18 @@ FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_vmm.py")
 EVENTS = {procedure.number: procedure for procedure in rpc.PROCEDURES.values() if procedure.kind == "event"}
 
 
-def start(daemon, name="g"):
+def start(daemon, name="g", extra=""):
     """A guest of ours with a disk; what it says goes into the file whose path is returned."""
     says, disk, xml = (f"{daemon.root}/{name}.{end}" for end in ("says", "img", "xml"))
     for path, content in ((says, ""), (disk, "x" * 4096)):
         with open(path, "w") as out:
             out.write(content)
-    extra = f"<disk type='file'><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"
+    extra += f"<disk type='file'><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"
     with open(xml, "w") as out:
-        out.write(guest_xml(name, IMAGE, extra=extra).replace("</os>", f"<cmdline>do=monitor:{says}</cmdline></os>"))
+        text = guest_xml(name, IMAGE, extra=extra)
+        if "model='virtio'/>" in extra:
+            text = text.replace("<memballoon model='none'/>", "")
+        out.write(text.replace("</os>", f"<cmdline>do=monitor:{says}</cmdline></os>"))
     daemon.virsh("define", xml)
     daemon.virsh("start", name)
     return says
@@ -85,6 +88,28 @@ def test_watchdogs():
             [("domain_event_callback_watchdog", number, n) for n in range(len(actions))], found
         assert [(name, event["action"]) for name, event in collect(old, len(actions))] == \
             [("domain_event_watchdog", n) for n in range(len(actions))]
+
+
+def test_balloons():
+    with lodged(LODGED, "--vmm", FAKE) as daemon, daemon.client() as client:
+        start(daemon, extra="<memballoon model='virtio'/>")
+        number = client.call("connect_domain_event_callback_register_any", eventID=13)["callbackID"]
+        daemon.virsh("setmem", "g", "8M")
+        found = [(name, event["callbackID"], event["msg"]["actual"]) for name, event in collect(client, 2)]
+        assert found == [("domain_event_callback_balloon_change", number, kib) for kib in (12288, 8192)], found
+        assert "Used memory:    8192 KiB" in daemon.virsh("dominfo", "g")
+        assert "<currentMemory unit='KiB'>8192<" in daemon.virsh("dumpxml", "g")
+        assert "<currentMemory unit='KiB'>16384<" in daemon.virsh("dumpxml", "g", "--inactive")
+        daemon.virsh("setmem", "g", "12M", "--live", "--config")
+        assert collect(client, 2)[-1][1]["msg"]["actual"] == 12288
+        assert "<currentMemory unit='KiB'>12288<" in daemon.virsh("dumpxml", "g", "--inactive")
+        daemon.restart()
+        assert "<currentMemory unit='KiB'>12288<" in daemon.virsh("dumpxml", "g")
+        for words in (["17M"], ["0"], ["17M", "--config"]):
+            daemon.virsh("setmem", "g", *words, status=1)
+        daemon.virsh("destroy", "g")
+        assert "not running" in daemon.virsh("setmem", "g", "8M", "--live", status=1)
+        assert "<currentMemory unit='KiB'>12288<" in daemon.virsh("dumpxml", "g")
 
 
 def test_notes():

@@ -76,6 +76,11 @@ def test_statistics_are_the_guests_own():
         stats = daemon.virsh("domstats", "--vcpu", "--balloon", "g")
         assert int(re.search(r"vcpu.0.time=(\d+)", stats).group(1)) > 10**8, stats
         assert int(re.search(r"balloon.rss=(\d+)", stats).group(1)) > 30000, stats
+        daemon.virsh("resume", "g")
+        daemon.virsh("setmem", "g", "200M", "--live")
+        until("the guest has given memory back", lambda: "Used memory:    204800 KiB" in daemon.virsh("dominfo", "g"))
+        daemon.virsh("setmem", "g", "256M", "--live")
+        until("it has taken it again", lambda: "Used memory:    262144 KiB" in daemon.virsh("dominfo", "g"))
 
 
 tap.main(globals())
