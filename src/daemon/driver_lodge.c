@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -600,7 +601,8 @@ struct start {
 	struct run *run;
 	struct domain *live; /* the thread's own */
 	struct launch_options options;
-	char **pooled; /* disks that are volumes of active pools */
+	GPtrArray *others; /* struct other: disks of guests that run */
+	char **pooled;     /* disks that are volumes of active pools */
 	char *record;
 	int id;
 	struct launch *launch;
@@ -684,10 +686,74 @@ static gboolean on_start(gpointer opaque)
 		start_failed(start);
 	domain_free(start->live);
 	g_clear_error(&start->error);
+	g_ptr_array_unref(start->others);
 	g_strfreev(start->pooled);
 	g_free(start->record);
 	g_free(start);
 	return G_SOURCE_REMOVE;
+}
+
+/* A disk that a guest has. */
+struct other {
+	char *name, *path;
+};
+
+static void free_other(gpointer opaque)
+{
+	struct other *other = opaque;
+
+	g_free(other->name);
+	g_free(other->path);
+	g_free(other);
+}
+
+static GPtrArray *disks_of_others(const struct guest *guest)
+{
+	GPtrArray *found = g_ptr_array_new_with_free_func(free_other);
+	GPtrArray *all = guests_all(guest->daemon->guests);
+
+	for (guint i = 0; i < all->len; i++) {
+		const struct guest *each = all->pdata[i];
+
+		for (guint j = 0; each != guest && each->live && j < each->live->disks->len; j++) {
+			const struct domain_disk *disk = each->live->disks->pdata[j];
+			struct other *other = g_new0(struct other, 1);
+
+			other->name = g_strdup(each->name);
+			other->path = g_strdup(disk->path);
+			g_ptr_array_add(found, other);
+		}
+	}
+	g_ptr_array_unref(all);
+	return found;
+}
+
+static bool is_same_file(const char *one, const char *two)
+{
+	struct stat a, b;
+
+	return one && two && !stat(one, &a) && !stat(two, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* The lock of an image is lodged's own, whoever's guest holds it: which guest that is, is known
+ * here.
+ */
+static void name_holder(struct start *start)
+{
+	for (guint i = 0; i < start->live->disks->len; i++) {
+		const struct domain_disk *disk = start->live->disks->pdata[i];
+
+		for (guint j = 0; j < start->others->len; j++) {
+			const struct other *other = start->others->pdata[j];
+
+			if (!is_same_file(disk->path, other->path))
+				continue;
+			g_prefix_error(&start->error, "guest '%s' has %s: ", other->name,
+				       disk->path);
+			return;
+		}
+	}
 }
 
 static void start_thread(gpointer data, gpointer nothing)
@@ -702,6 +768,8 @@ static void start_thread(gpointer data, gpointer nothing)
 		start->done = store_write_now(start->record, text, &start->error) &&
 			      launch_start(start->launch, &start->error);
 	}
+	if (g_error_matches(start->error, LAUNCH_ERROR, LAUNCH_ERROR_BUSY))
+		name_holder(start);
 	g_idle_add_full(G_PRIORITY_DEFAULT, on_start, start, NULL);
 }
 
@@ -738,6 +806,7 @@ static void start(struct guest *guest, bool paused)
 	start->record = g_strdup(start->run->record);
 	start->id = guest->id;
 	start->pooled = find_pooled(guest);
+	start->others = disks_of_others(guest);
 	start->run->authority = authority_copy(guest->starter);
 	start->options = (struct launch_options){
 		.engine = guest->daemon->engine,

@@ -225,6 +225,11 @@ def test_a_disk_in_use_is_not_written():
         assert "in use" in refused(BUSY, client.call, "storage_vol_wipe", vol=vol)
         client.call("storage_vol_download", vol=vol)
         assert b"".join(down(client)) == bytes(MIB)
+        os.link(path, f"{daemon.root}/another-name")
+        daemon.virsh("define", put(f"{daemon.root}/h.xml", guest_xml("h", IMAGE, extra=disk.replace(
+            path, f"{daemon.root}/another-name")).encode()))
+        said = daemon.virsh("start", "h", status=1)
+        assert f"guest 'g' has {daemon.root}/another-name: " in said and "is in use" in said, said
         daemon.virsh("destroy", "g")
         client.call("storage_vol_wipe", vol=vol)
         client.call("storage_vol_upload", vol=vol)
