@@ -45,6 +45,7 @@ struct accel_config {
 	bool tsc_stable;                 /* the host's kernel keeps time by its TSC */
 	u64 tsc_hz;                      /* of the guest's counters; 0: the engine's choice */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
+	const char *const *features_required; /* ... and without which nothing is made */
 	struct accel_bus bus;
 };
 

@@ -248,10 +248,10 @@ static void level_pin(struct accel_vm *accel_vm, unsigned pin, u64 address, u32 
 		.address_hi = address >> 32,
 		.data = data,
 	};
-	struct {
-		struct kvm_irq_routing head;
+	struct { /* struct kvm_irq_routing with room for entries */
+		u32 nr, flags;
 		struct kvm_irq_routing_entry entries[KVM_IOAPIC_PINS];
-	} table = { .head.nr = 0 };
+	} table = { .nr = 0 };
 
 	pthread_mutex_lock(&vm->routes_lock);
 	if (!(vm->routed & BIT(pin)) || memcmp(&vm->routes[pin], &route, sizeof(route))) {
@@ -259,7 +259,7 @@ static void level_pin(struct accel_vm *accel_vm, unsigned pin, u64 address, u32 
 		vm->routes[pin] = route;
 		for (unsigned i = 0; i < KVM_IOAPIC_PINS; i++)
 			if (vm->routed & BIT(i))
-				table.entries[table.head.nr++] =
+				table.entries[table.nr++] =
 					(struct kvm_irq_routing_entry){ .gsi = i,
 									.type = KVM_IRQ_ROUTING_MSI,
 									.u.msi = vm->routes[i] };

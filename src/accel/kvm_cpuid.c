@@ -128,6 +128,7 @@ static struct kvm_cpuid2 *contract(const struct kvm_machine *vm, GError **error)
 		.sockets = config->sockets,
 		.cores = config->cores,
 		.threads = config->threads,
+		.features_required = config->features_required,
 		.tsc_stable = config->tsc_stable,
 		.tsc_hz = vm->tsc_hz,
 		.lapic_hz = 1000000000,
@@ -188,6 +189,22 @@ static void keep_supported(struct kvm_machine *vm, struct kvm_cpuid2 *list, stru
 	}
 }
 
+static int check_required(const struct kvm_machine *vm, GError **error)
+{
+	const char *const *name = vm->config.features_required;
+
+	for (; name && *name; name++) {
+		if (!g_ptr_array_find_with_equal_func(vm->lacks, *name, g_str_equal, NULL))
+			continue;
+		g_set_error(error, g_quark_from_static_string("lodge-kvm"), ENOTSUP,
+			    "the domain requires the CPU feature '%s', which KVM does not have on "
+			    "this host; remove it, or make its policy 'optional'",
+			    *name);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
 static bool switched_off(const struct kvm_machine *vm, const char *name)
 {
 	const char *const *off = vm->config.features_off;
@@ -230,7 +247,7 @@ struct kvm_cpuid2 *kvm_cpuid_new(struct kvm_machine *vm, GError **error)
 	if (list) {
 		keep_supported(vm, list, kvm);
 		g_free(list);
-		list = contract(vm, error);
+		list = check_required(vm, error) ? NULL : contract(vm, error);
 	}
 	if (list) {
 		keep_supported(vm, list, kvm);

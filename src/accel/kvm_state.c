@@ -91,21 +91,22 @@ static const struct msr_row msr_rows[] = {
 };
 _Static_assert(ARRAY_LEN(msr_rows) <= KVM_MSRS_MAX, "kvm_machine.msrs is too short");
 
+/* struct kvm_msrs with room for entries. */
 struct msr_batch {
-	struct kvm_msrs head;
+	u32 nmsrs, pad;
 	struct kvm_msr_entry entries[KVM_MSRS_MAX];
 };
 
 u64 kvm_get_msr(struct kvm_cpu *cpu, u32 msr)
 {
-	struct msr_batch batch = { .head.nmsrs = 1, .entries[0].index = msr };
+	struct msr_batch batch = { .nmsrs = 1, .entries[0].index = msr };
 
 	return kvm_call(cpu->fd, KVM_GET_MSRS, &batch) == 1 ? batch.entries[0].data : 0;
 }
 
 int kvm_set_msr(struct kvm_cpu *cpu, u32 msr, u64 value)
 {
-	struct msr_batch batch = { .head.nmsrs = 1, .entries[0] = { .index = msr, .data = value } };
+	struct msr_batch batch = { .nmsrs = 1, .entries[0] = { .index = msr, .data = value } };
 	int done = kvm_call(cpu->fd, KVM_SET_MSRS, &batch);
 
 	return done == 1 ? 0 : done < 0 ? done : -EINVAL;
@@ -126,14 +127,14 @@ static void set_up_mce(struct kvm_machine *vm, struct kvm_cpu *cpu)
 
 void kvm_find_msrs(struct kvm_machine *vm, struct kvm_cpu *cpu)
 {
-	struct msr_batch batch;
+	struct msr_batch batch = { .nmsrs = 0 };
 
 	set_up_mce(vm, cpu);
 	if (cpu->index)
 		return;
 	vm->msr_count = 0;
 	for (unsigned i = 0; i < ARRAY_LEN(msr_rows); i++) {
-		batch.head = (struct kvm_msrs){ .nmsrs = 1 };
+		batch.nmsrs = 1;
 		batch.entries[0] = (struct kvm_msr_entry){ .index = msr_rows[i].msr };
 		if (kvm_call(cpu->fd, KVM_GET_MSRS, &batch) == 1)
 			vm->msrs[vm->msr_count++] = i;
@@ -148,7 +149,7 @@ static u64 *msr_member(struct x86_state *s, const struct msr_row *row)
 static void get_msrs(struct kvm_cpu *cpu, struct x86_state *s)
 {
 	const struct kvm_machine *vm = cpu->vm;
-	struct msr_batch batch = { .head.nmsrs = vm->msr_count };
+	struct msr_batch batch = { .nmsrs = vm->msr_count };
 	int done;
 
 	for (unsigned i = 0; i < vm->msr_count; i++)
@@ -168,7 +169,7 @@ static void set_msrs(struct kvm_cpu *cpu, const struct x86_state *s)
 	unsigned from = 0;
 
 	while (from < vm->msr_count) {
-		struct msr_batch batch = { .head.nmsrs = vm->msr_count - from };
+		struct msr_batch batch = { .nmsrs = vm->msr_count - from };
 		int done;
 
 		for (unsigned i = from; i < vm->msr_count; i++) {

@@ -30,6 +30,7 @@ static struct accel_vm *soft_vm_create(const struct accel_config *config, GError
 		.jitdump = config->jitdump,
 		.guest_symbols = config->guest_symbols,
 		.features_off = config->features_off,
+		.features_required = config->features_required,
 		.lapic_hz = 1000000000,
 		.tsc_hz = config->tsc_hz,
 		.tsc_stable = config->tsc_stable,

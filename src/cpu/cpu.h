@@ -76,6 +76,7 @@ struct cpu_vm_config {
 	u64 tsc_hz;      /* 0: measure the host's */
 	u64 lapic_hz;    /* frequency of the local APIC timer's input, for CPUID */
 	const char *const *features_off; /* NULL-terminated Linux names of CPUID bits to hide */
+	const char *const *features_required; /* ... of those without which there is no computer */
 	struct cpu_bus bus;
 };
 

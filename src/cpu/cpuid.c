@@ -186,6 +186,30 @@ static bool needed_is_there(const struct cpu_vm *vm, enum cpu_feature feature)
 	return vm_has(vm, feature) || (feature == FEAT_NONSTOP_TSC && vm->config.tsc_stable);
 }
 
+static bool has_name(const struct cpu_vm *vm, const char *name)
+{
+	for (unsigned i = 0; i < FEATURE_COUNT; i++)
+		if (!strcmp(name, features[i].name))
+			return vm_has(vm, i);
+	return false;
+}
+
+static int check_required(const struct cpu_vm *vm, GError **error)
+{
+	const char *const *name = vm->config.features_required;
+
+	for (; name && *name; name++) {
+		if (has_name(vm, *name))
+			continue;
+		g_set_error(error, g_quark_from_static_string("lodge-cpu"), ENOTSUP,
+			    "the domain requires the CPU feature '%s', which this host's processor "
+			    "cannot give its guest; remove it, or make its policy 'optional'",
+			    *name);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
 static void choose_features(struct cpu_vm *vm)
 {
 	struct host_leaves host = { .count = 0 };
@@ -468,6 +492,8 @@ int cpuid_init(struct cpu_vm *vm, GError **error)
 	vm->arch_caps = BIT(0) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) |
 			BIT(14) | BIT(15);
 	choose_features(vm);
+	if (check_required(vm, error))
+		return -ENOTSUP;
 
 	l.all = g_array_new(FALSE, TRUE, sizeof(struct cpu_cpuid));
 	add_basic(&l);

@@ -336,6 +336,11 @@ GPtrArray *cpu_features_off(const struct domain *domain, GError **error)
 	return off;
 }
 
+GPtrArray *cpu_features_required(const struct domain *domain)
+{
+	return translate(domain->cpu.require);
+}
+
 const char **launch_cpu_models(void)
 {
 	const char **names = g_new0(const char *, ARRAY_LEN(models) + 1);

@@ -61,6 +61,7 @@ static json_t *plan_engine(const struct launch *launch)
 
 static json_t *plan_cpu(const struct launch_private *p)
 {
+	g_autoptr(GPtrArray) required = cpu_features_required(p->domain);
 	json_t *off = json_array(), *cpu;
 
 	if (p->kvm)
@@ -68,6 +69,13 @@ static json_t *plan_cpu(const struct launch_private *p)
 	for (unsigned i = 0; i < p->features_off->len; i++)
 		json_array_append_new(off, json_string(p->features_off->pdata[i]));
 	cpu = json_pack("{s:o}", "features_off", off);
+	if (required->len) {
+		json_t *list = json_array();
+
+		for (unsigned i = 0; i < required->len; i++)
+			json_array_append_new(list, json_string(required->pdata[i]));
+		json_object_set_new(cpu, "features_required", list);
+	}
 	if (p->kvm && p->options.movable && kvm_tsc_is_stable())
 		json_object_set_new(cpu, "tsc_stable", json_true());
 	if (p->domain->code_cache_kib)

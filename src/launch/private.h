@@ -127,6 +127,8 @@ bool kvm_tsc_is_stable(void);
 /* --- cpu.c --- */
 /* Linux's names of the CPU features that the guest must not see; caller unrefs. */
 GPtrArray *cpu_features_off(const struct domain *domain, GError **error);
+/* The same of those without which the guest must not start. */
+GPtrArray *cpu_features_required(const struct domain *domain);
 /* Under KVM: a named model has no more than it has on the software CPU. */
 void cpu_hide_hardware(const struct domain *domain, GPtrArray *off);
 

@@ -97,6 +97,7 @@ struct accel_config vm_accel_config(struct vm *vm, const struct vm_config *confi
 		.movable = config->other,
 		.tsc_stable = config->tsc_stable,
 		.features_off = config->features_off,
+		.features_required = config->features_required,
 		.bus = { .opaque = vm,
 			 .mmio = bus_mmio,
 			 .pio = bus_pio,

@@ -88,7 +88,7 @@ struct vm_config {
 	u64 code_cache_bytes;
 	/* of struct accel_config, all of these */
 	int saved_code, perf_map, jitdump, guest_symbols, kvm_fd;
-	const char *const *features_off;
+	const char *const *features_off, *const *features_required;
 	const struct memory_limits *limits; /* NULL: none; outlives the machine */
 	bool manual_clock;                  /* tests */
 	bool rtc_localtime;                 /* the real-time clock shows local time */

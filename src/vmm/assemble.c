@@ -288,6 +288,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 			 : accel == &accel_kvm ? &accel_soft
 					       : &accel_kvm,
 		.features_off = (const char *const *)plan->features_off,
+		.features_required = (const char *const *)plan->features_required,
 		.rtc_localtime = !strcmp(plan->clock_offset, "localtime"),
 	};
 	const struct board *board = board_find(plan->machine);

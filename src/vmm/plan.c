@@ -114,7 +114,7 @@ struct sections {
 	u64 version;
 	json_t *engine, *memory, *vcpus, *cpu, *cpu_debug, *clock, *lifecycle, *boot, *backends,
 		*devices, *monitor, *log, *statistics;
-	json_t *features_off;
+	json_t *features_off, *features_required;
 	const char *log_level;
 };
 
@@ -173,7 +173,8 @@ static const struct member cpu_members[] = {
 	P("tsc_stable", BOOLEAN, false, tsc_stable),
 	END,
 };
-static const struct member cpu_lists[] = { S(features_off, ARRAY, false), END };
+static const struct member cpu_lists[] = { S(features_off, ARRAY, false),
+					   S(features_required, ARRAY, false), END };
 static const struct member cpu_debug_members[] = {
 	P("step", BOOLEAN, false, cpu_step),
 	P("check_blocks", BOOLEAN, false, cpu_check_blocks),
@@ -302,16 +303,16 @@ static int parse_devices(struct plan *plan, json_t *array, GError **error)
 	return 0;
 }
 
-static int parse_features(struct plan *plan, json_t *array, GError **error)
+static int parse_features(const char ***list, json_t *array, const char *name, GError **error)
 {
 	json_t *value;
 	size_t i, n = 0;
 
-	plan->features_off = g_new0(const char *, json_array_size(array) + 1);
+	*list = g_new0(const char *, json_array_size(array) + 1);
 	json_array_foreach (array, i, value) {
 		if (!json_is_string(value))
-			return fail(error, "cpu", "features_off", "must hold strings");
-		plan->features_off[n++] = json_string_value(value);
+			return fail(error, "cpu", name, "must hold strings");
+		(*list)[n++] = json_string_value(value);
 	}
 	return 0;
 }
@@ -408,8 +409,10 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 		return -EINVAL;
 	if (s->log && parse_split(s->log, "log", log_members, p, log_level_members, s, error))
 		return -EINVAL;
-	if (parse_features(p, s->features_off, error) || parse_backends(p, s->backends, error) ||
-	    parse_devices(p, s->devices, error))
+	if (parse_features(&p->features_off, s->features_off, "features_off", error) ||
+	    parse_features(&p->features_required, s->features_required, "features_required",
+			   error) ||
+	    parse_backends(p, s->backends, error) || parse_devices(p, s->devices, error))
 		return -EINVAL;
 	return check_words(p, s, error);
 }
@@ -479,6 +482,7 @@ void plan_free(struct plan *plan)
 		return;
 	json_decref(plan->root);
 	g_free(plan->features_off);
+	g_free(plan->features_required);
 	g_free(plan->backends);
 	g_free(plan->devices);
 	g_free(plan);

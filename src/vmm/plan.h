@@ -31,8 +31,8 @@ struct plan {
 	u64 memory_bytes;
 	bool memory_shared;
 	u64 vcpus, sockets, cores, threads;
-	const char **features_off; /* NULL-terminated */
-	u64 code_cache_bytes;      /* 0: the default */
+	const char **features_off, **features_required; /* NULL-terminated */
+	u64 code_cache_bytes;                           /* 0: the default */
 	bool cpu_step, cpu_check_blocks, cpu_stats;
 	int perf_map_fd, jitdump_fd, guest_symbols_fd;
 	bool code_checked;

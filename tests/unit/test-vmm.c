@@ -116,6 +116,8 @@ static void test_plan_refused(void)
 		  "log.level must be" },
 		{ "\"devices\": []", "\"devices\": [], \"log\": {\"level\": \"info\"}",
 		  "log.fd is missing" },
+		{ "\"devices\": []", "\"devices\": [], \"cpu\": {\"features_required\": [7]}",
+		  "cpu.features_required must hold strings" },
 		{ "\"name\": \"soft\"", "\"name\": \"kvm\"", "engine.fd is missing" },
 		{ "\"name\": \"soft\"", "\"fd\": 9, \"name\": \"soft\"",
 		  "engine.fd is for kvm alone" },
