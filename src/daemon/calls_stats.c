@@ -200,6 +200,13 @@ static void get_block_info(struct rpc_call *call, const struct rpc_domain_get_bl
 
 	if (!call_flags(call, args->flags, 0) || !(guest = call_guest(call, &args->dom)))
 		return;
+	/* lodged looks with its own authority: only at what was opened with the definer's */
+	if (!guest_is_active(guest) && define_whose(guest, call_authority(call))) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "Requested operation is not valid: domain '%s' is not running",
+			      guest->name);
+		return;
+	}
 	number = find_disk(guest_domain(guest), args->path);
 	if (number < 0) {
 		refuse_disk(call, guest, args->path);

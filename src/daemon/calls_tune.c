@@ -250,6 +250,47 @@ static void get_vcpu_pin_info(struct rpc_call *call,
 	rpc_reply_domain_get_vcpu_pin_info(call, &ret);
 }
 
+/* --- what becomes of it when it ends --- */
+
+static void set_lifecycle_action(struct rpc_call *call,
+				 const struct rpc_domain_set_lifecycle_action_args *args)
+{
+	static const char *const elements[] = {
+		[VIR_DOMAIN_LIFECYCLE_POWEROFF] = "on_poweroff",
+		[VIR_DOMAIN_LIFECYCLE_REBOOT] = "on_reboot",
+		[VIR_DOMAIN_LIFECYCLE_CRASH] = "on_crash",
+	};
+	static const char *const actions[] = {
+		[VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY] = "destroy",
+		[VIR_DOMAIN_LIFECYCLE_ACTION_RESTART] = "restart",
+		[VIR_DOMAIN_LIFECYCLE_ACTION_RESTART_RENAME] = "rename-restart",
+		[VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE] = "preserve",
+		[VIR_DOMAIN_LIFECYCLE_ACTION_COREDUMP_DESTROY] = "coredump-destroy",
+		[VIR_DOMAIN_LIFECYCLE_ACTION_COREDUMP_RESTART] = "coredump-restart",
+	};
+	struct guest *guest;
+	GError *error = NULL;
+	struct domain *copy;
+
+	if (!call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
+	    !(guest = call_guest(call, &args->dom)) ||
+	    !check_target(call, guest, args->flags, "end"))
+		return;
+	if (args->type >= ARRAY_LEN(elements) || args->action >= ARRAY_LEN(actions)) {
+		rpc_call_fail(
+			call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+			"there is no such end of a domain, or nothing that could become of it");
+		return;
+	}
+	copy = define_copy(guest->config, &error);
+	if (copy) {
+		xml_set_text(xml_ensure(xmlDocGetRootElement(copy->doc), elements[args->type]),
+			     actions[args->action]);
+		copy = define_again(copy, &error);
+	}
+	keep(call, guest, copy, error);
+}
+
 /* --- the name --- */
 
 static void done_rename(struct guest *guest, const GError *error, void *call)
@@ -284,5 +325,6 @@ const struct rpc_handlers calls_tune = {
 	.domain_set_vcpus_flags = set_vcpus_flags,
 	.domain_set_vcpus = set_vcpus_live,
 	.domain_get_vcpu_pin_info = get_vcpu_pin_info,
+	.domain_set_lifecycle_action = set_lifecycle_action,
 	.domain_rename = rename_domain,
 };

@@ -122,6 +122,13 @@ def test_files_of_homes():
         assert "Permission denied" in virsh(daemon, BERT, "start", "b", status=1)
         define(daemon, BERT, "s", disk("/etc/shadow"))
         assert "Permission denied" in virsh(daemon, BERT, "start", "s", status=1)
+        for user in (BERT, 0):  # not even how large it is, nor whether it is there
+            for path in ("/etc/shadow", "/root/nothing"):
+                define(daemon, BERT, "s", text=guest_xml("s", kernel(daemon), extra=disk(path)).replace(
+                    "<memory", f"<uuid>{daemon.virsh('domuuid', 's')}</uuid><memory"))
+                said = (virsh(daemon, user, "domblkinfo", "s", "vda", status=1) if user
+                        else daemon.virsh("domblkinfo", "s", "vda", status=1))
+                assert "is not running" in said, said
         shared = file_of(f"{daemon.root}/shared.img", 0, 0o660, group=GID)  # by a group that is not the first
         define(daemon, BERT, "c", disk(shared))
         virsh(daemon, BERT, "start", "c")

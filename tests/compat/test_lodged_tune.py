@@ -87,6 +87,19 @@ def test_running_guests_keep_what_they_have():
         assert info(daemon, "g", "CPU.s.") == "2"
 
 
+def test_what_becomes_of_a_guest():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        define(daemon)
+        for end, action in (("poweroff", "restart"), ("reboot", "destroy"), ("crash", "preserve")):
+            daemon.virsh("set-lifecycle-action", "g", end, action, "--config")
+            assert f"<on_{end}>{action}</on_{end}>" in daemon.virsh("dumpxml", "g")
+        dom = client.call("domain_lookup_by_name", name="g")["dom"]
+        for kind, action in ((3, 0), (0, 6), (1 << 31, 1)):
+            refused(WRONG, client.call, "domain_set_lifecycle_action", dom=dom, type=kind, action=action, flags=2)
+        daemon.virsh("start", "g")
+        assert "not in this version; --config" in daemon.virsh("set-lifecycle-action", "g", "crash", "destroy", status=1)
+
+
 def test_names():
     with lodged(LODGED) as daemon, daemon.client() as client:
         define(daemon)
