@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The walker over the protocol's types, in both directions, and its arena. See codec.h. */
 #include "rpc/codec.h"
 

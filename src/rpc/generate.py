@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes C of the protocol's tables: generate.py TYPES PROCEDURES CONSTANTS OUT.h OUT.c CONSTANTS.h
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Makes C of the protocol's tables:
+generate.py TYPES PROCEDURES CONSTANTS TYPES.h SERVER.h CALLER.h OUT.c CONSTANTS.h
 
-The header gets a struct for every type, for the arguments and for the result of every call, the
-table of handlers (struct rpc_handlers) and a typed way to answer each call; the C file gets the
-descriptions that codec.c and dispatch.c walk. A table that makes no sense stops the build.
+The first header gets a struct for every type, for the arguments and for the result of every call;
+the second the table of handlers (struct rpc_handlers) and a typed way to answer each call; the
+third a typed way to make it. The C file gets the descriptions that codec.c, dispatch.c and caller.c
+walk. A table that makes no sense stops the build.
 """
 import re
 import sys
@@ -202,6 +204,15 @@ class Procedure:
         return (f"static inline void rpc_reply_{self.name}(struct rpc_call *call{argument})\n"
                 f"{{\n\trpc_call_answer(call, {row}, {value});\n}}\n")
 
+    def ask(self, index):
+        """How a client makes the call."""
+        ret = f", struct rpc_{self.ret.name} *ret" if self.ret.fields else ""
+        args, value = "args" if self.args.fields else "NULL", "ret" if ret else "NULL"
+        return (f"static inline bool rpc_ask_{self.name}(struct rpc_caller *caller{self.argument_c()}"
+                f", struct rpc_arena *arena{ret}, struct rpc_failure *failure)\n{{\n"
+                f"\treturn rpc_caller_ask(caller, &rpc_procedures[{index}], {args}, arena, {value}, "
+                f"failure);\n}}\n")
+
     def run(self):
         argument = ", args" if self.args.fields else ""
         return (f"static bool run_{self.name}(const struct rpc_handlers *handlers, "
@@ -256,9 +267,13 @@ def write_constants(path, constants):
         out.write("\n#endif\n")
 
 
-def write_header(path, structs, limits, procedures):
-    out = [HEAD + "#ifndef RPC_PROTOCOL_H\n#define RPC_PROTOCOL_H\n",
-           '#include "rpc/codec.h"\n#include "rpc/server.h"\n']
+def write_file(path, lines):
+    with open(path, "w") as file:
+        file.write("\n".join(lines))
+
+
+def write_types(path, structs, limits, procedures):
+    out = [HEAD + "#ifndef RPC_TYPES_H\n#define RPC_TYPES_H\n", '#include "rpc/procedure.h"\n']
     out += [f"#define {name} {value}" for name, value in limits]
     out += ["", "enum rpc_procedure_number {"]
     out += [f"\tRPC_PROC_{p.name.upper()} = {p.number}," for p in procedures]
@@ -269,14 +284,24 @@ def write_header(path, structs, limits, procedures):
     for procedure in procedures:
         procedure.declare(out)
     out += [f"#define RPC_PROCEDURES {len(procedures)}",
-            "extern const struct rpc_procedure rpc_procedures[RPC_PROCEDURES];\n",
-            "struct rpc_handlers {"]
+            "extern const struct rpc_procedure rpc_procedures[RPC_PROCEDURES];\n", "#endif\n"]
+    write_file(path, out)
+
+
+def write_server(path, types, procedures):
+    out = [HEAD + "#ifndef RPC_PROTOCOL_H\n#define RPC_PROTOCOL_H\n",
+           f'#include "{types}"\n#include "rpc/server.h"\n', "struct rpc_handlers {"]
     out += [p.handler() for p in procedures if not p.event]
     out.append("};\n")
     out += [p.answer(index) for index, p in enumerate(procedures)]
-    out.append("#endif\n")
-    with open(path, "w") as file:
-        file.write("\n".join(out))
+    write_file(path, out + ["#endif\n"])
+
+
+def write_caller(path, types, procedures):
+    out = [HEAD + "#ifndef RPC_ASK_H\n#define RPC_ASK_H\n",
+           f'#include "{types}"\n#include "rpc/caller.h"\n']
+    out += [p.ask(index) for index, p in enumerate(procedures) if not p.event]
+    write_file(path, out + ["#endif\n"])
 
 
 def write_source(path, header, structs, procedures):
@@ -295,18 +320,24 @@ def write_source(path, header, structs, procedures):
     out.append("const struct rpc_procedure rpc_procedures[RPC_PROCEDURES] = {")
     out += [p.row() for p in procedures]
     out.append("};\n")
-    with open(path, "w") as file:
-        file.write("\n".join(out))
+    write_file(path, out)
+
+
+def base(path):
+    return path.rsplit("/", 1)[-1]
 
 
 def main():
-    types, procedure_table, constant_table, header, source, constant_header = sys.argv[1:]
+    types, procedure_table, constant_table, type_header, server, caller, source, constants_header = \
+        sys.argv[1:]
     structs, limits = read_types(types)
     constants = read_constants(constant_table)
     procedures = read_procedures(procedure_table, structs, constants)
-    write_constants(constant_header, constants)
-    write_header(header, structs, limits, procedures)
-    write_source(source, header.rsplit("/", 1)[-1], structs, procedures)
+    write_constants(constants_header, constants)
+    write_types(type_header, structs, limits, procedures)
+    write_server(server, base(type_header), procedures)
+    write_caller(caller, base(type_header), procedures)
+    write_source(source, base(server), structs, procedures)
 
 
 main()

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A message of libvirt's protocol: a length word, a header of six words, a payload.
  *
@@ -10,6 +10,7 @@
 
 #include "rpc/codec.h"
 
+#define RPC_VERSION      1 /* of each program */
 #define RPC_LENGTH_BYTES 4
 #define RPC_HEADER_BYTES 24
 #define RPC_FDS_MAX      32

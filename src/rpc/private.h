@@ -6,7 +6,6 @@
 #include "rpc/message.h"
 #include "rpc/server.h"
 
-#define RPC_VERSION    1
 #define RPC_READ_BYTES 65536
 
 struct rpc_server {

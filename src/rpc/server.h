@@ -25,7 +25,7 @@
 #ifndef LODGE_RPC_SERVER_H
 #define LODGE_RPC_SERVER_H
 
-#include "rpc/codec.h"
+#include "rpc/procedure.h"
 
 #include <sys/types.h>
 
@@ -44,37 +44,6 @@ struct rpc_handlers;
 struct rpc_server;
 struct rpc_client;
 struct rpc_call;
-
-/* --- what the tables say of a procedure --- */
-
-enum rpc_condition {
-	RPC_ALWAYS,
-	RPC_IF_ANY,   /* one of the flags is set in the argument */
-	RPC_IF_NONE,  /* none is */
-	RPC_IF_EQUAL, /* the argument is this value */
-};
-
-/* The caller needs @permission on an @object, as "write" on a "domain". */
-struct rpc_rule {
-	const char *object, *permission;
-	enum rpc_condition condition;
-	bool reads; /* a permission that read-only clients have */
-	u32 offset; /* of the 32-bit argument */
-	u32 flags;
-};
-
-struct rpc_procedure {
-	const char *name;
-	u32 program;
-	s32 number;
-	bool event, stream;
-	bool high; /* is answered without waiting for guests */
-	const struct rpc_type *args, *ret;
-	const struct rpc_rule *rules;
-	u32 rule_count;
-	/* False: @handlers has none for it. Without @call it only looks. */
-	bool (*run)(const struct rpc_handlers *handlers, struct rpc_call *call, const void *args);
-};
 
 /* --- dispatch.c --- */
 

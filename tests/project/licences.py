@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every source file says its licence in one of its first three lines."""
+"""Every source file says its licence in one of its first three lines: the public library, its headers and
+what is linked into it theirs, all others the project's."""
 import os
 import sys
 
 TREE = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 NEEDED = (".c", ".h", ".S", ".py", ".sh", ".asl", "meson.build", "Makefile")
-LINE = "SPDX-License-Identifier: GPL-2.0-or-later"
+LINE, LIBRARY_LINE = "SPDX-License-Identifier: GPL-2.0-or-later", "SPDX-License-Identifier: LGPL-2.1-or-later"
+LIBRARY_FOLDERS = ("include/", "src/lib/")
+LIBRARY_FILES = {"src/base/types.h", "src/rpc/caller.c", "src/rpc/caller.h", "src/rpc/codec.c", "src/rpc/codec.h",
+                 "src/rpc/generate.py", "src/rpc/message.c", "src/rpc/message.h", "src/rpc/procedure.h",
+                 "src/rpc/constants.tsv", "src/rpc/procedures.tsv", "src/rpc/types.tsv", "examples/watch.c"}
+
+
+def line_of(path):
+    return LIBRARY_LINE if path.startswith(LIBRARY_FOLDERS) or path in LIBRARY_FILES else LINE
 
 
 def main():
@@ -13,15 +22,16 @@ def main():
     for folder, dirs, names in os.walk(TREE):
         dirs[:] = [d for d in dirs if not d.startswith((".git", "build", "__pycache__"))]
         for name in names:
-            if not name.endswith(NEEDED):
-                continue
             path = os.path.join(folder, name)
+            place = os.path.relpath(path, TREE)
+            if not name.endswith(NEEDED) and place not in LIBRARY_FILES:
+                continue
             with open(path, errors="replace") as text:
                 head = "".join(text.readline() for _ in range(3))
             count += 1
-            if LINE not in head:
+            if line_of(place) not in head:
                 bad += 1
-                print(f"{os.path.relpath(path, TREE)}:1: no line '{LINE}'")
+                print(f"{place}:1: no line '{line_of(place)}'")
     print(f"{count} files looked at, {bad} without the line")
     return 1 if bad else 0
 

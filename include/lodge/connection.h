@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A connection to lodged, or to anything else that serves libvirt's protocol on a UNIX socket.
+ *
+ * Any number of threads may use one connection, and the objects that come from it, at once; the
+ * exceptions are said where they are. Objects hold their connection: it ends when the last of them
+ * has been freed. After a fork() only the parent may go on using it.
+ *
+ * Functions return NULL or -1 when they fail: lodge_last_error() says why. Strings that they return
+ * as char * are the caller's: free() them. Flags that have no names yet must be 0.
+ */
+#ifndef LODGE_CONNECTION_H
+#define LODGE_CONNECTION_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LODGE_UUID_BYTES 16
+#define LODGE_UUID_CHARS 37 /* "8-4-4-4-12" and the zero byte */
+
+struct lodge_connection;
+
+enum lodge_open_flags {
+	LODGE_OPEN_READ_ONLY = 1 << 0, /* for listing and watching; no root needed */
+};
+
+/*
+ * Connects. @uri is one of
+ *   lodge:///system, qemu:///system        the system's daemon (/run/libvirt/libvirt-sock)
+ *   lodge:///session, qemu:///session      this user's own
+ *   lodge+unix:///?socket=PATH             the daemon that listens there; also qemu+unix://...
+ *   /PATH                                  the same
+ * and with NULL what $LODGE_URI says, else the system's daemon for root and the session's for
+ * everybody else. Free with lodge_connection_free().
+ */
+struct lodge_connection *lodge_connection_open(const char *uri, unsigned flags);
+/* What holds the connection ends: this is one of them, each object another. NULL is fine. */
+void lodge_connection_free(struct lodge_connection *connection);
+
+/* Has the connection been lost? Everything asked of it fails then; open another. */
+int lodge_connection_is_lost(struct lodge_connection *connection);
+/* "qemu:///system", as the daemon calls itself. */
+char *lodge_connection_uri(struct lodge_connection *connection, unsigned flags);
+char *lodge_connection_hostname(struct lodge_connection *connection, unsigned flags);
+/* XML: what the host can do, and what a guest on it can have. */
+char *lodge_connection_capabilities(struct lodge_connection *connection, unsigned flags);
+char *lodge_connection_domain_capabilities(struct lodge_connection *connection, unsigned flags);
+/* major * 1000000 + minor * 1000 + micro, of the interface and of the hypervisor. */
+int lodge_connection_versions(struct lodge_connection *connection, uint64_t *interface,
+			      uint64_t *hypervisor, unsigned flags);
+
+struct lodge_node {
+	char model[32]; /* of the processors */
+	uint64_t memory_kib;
+	int cpus, mhz, numa_nodes, sockets, cores, threads;
+};
+
+int lodge_connection_node(struct lodge_connection *connection, struct lodge_node *node,
+			  unsigned flags);
+
+/* --- events ---
+ *
+ * They are delivered by lodge_connection_dispatch(), so from the caller's own main loop, which
+ * watches the descriptor for input:
+ *
+ *   struct pollfd p = { lodge_connection_fd(connection), POLLIN };
+ *   while (poll(&p, 1, -1) > 0 && lodge_connection_dispatch(connection) >= 0)
+ *           ;
+ *
+ * Callbacks run in the thread that dispatches, one at a time, and may call anything but
+ * lodge_connection_dispatch().
+ */
+
+int lodge_connection_fd(struct lodge_connection *connection);
+/* Calls back for each event that is waiting; never waits for one. How many there were, or -1 when
+ * the connection is lost. One thread at a time. */
+int lodge_connection_dispatch(struct lodge_connection *connection);
+/* Ends a watch that one of the functions lodge_*_watch() began with @id. */
+int lodge_unwatch(struct lodge_connection *connection, int id);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

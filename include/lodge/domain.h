@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Domains: guests, whether they run or are only defined. What is said of all objects in
+ * connection.h holds here too. Numbers are libvirt's.
+ */
+#ifndef LODGE_DOMAIN_H
+#define LODGE_DOMAIN_H
+
+#include <lodge/connection.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lodge_domain;
+
+enum lodge_domain_list_flags {
+	LODGE_DOMAINS_ACTIVE = 1 << 0, /* neither of these two: both */
+	LODGE_DOMAINS_INACTIVE = 1 << 1,
+	LODGE_DOMAINS_PERSISTENT = 1 << 2,
+	LODGE_DOMAINS_TRANSIENT = 1 << 3,
+	LODGE_DOMAINS_RUNNING = 1 << 4,
+	LODGE_DOMAINS_PAUSED = 1 << 5,
+	LODGE_DOMAINS_SHUTOFF = 1 << 6,
+	LODGE_DOMAINS_OTHER = 1 << 7,
+	LODGE_DOMAINS_AUTOSTART = 1 << 10,
+	LODGE_DOMAINS_NO_AUTOSTART = 1 << 11,
+};
+
+enum lodge_domain_state {
+	LODGE_DOMAIN_NO_STATE,
+	LODGE_DOMAIN_RUNNING,
+	LODGE_DOMAIN_BLOCKED,
+	LODGE_DOMAIN_PAUSED,
+	LODGE_DOMAIN_SHUTDOWN, /* on its way down */
+	LODGE_DOMAIN_SHUTOFF,
+	LODGE_DOMAIN_CRASHED,
+	LODGE_DOMAIN_PMSUSPENDED,
+};
+
+enum lodge_domain_start_flags {
+	LODGE_START_PAUSED = 1 << 0,
+	LODGE_START_AUTODESTROY = 1 << 1, /* with the connection */
+};
+
+enum lodge_domain_xml_flags {
+	LODGE_XML_SECURE = 1 << 0,   /* with passwords */
+	LODGE_XML_INACTIVE = 1 << 1, /* as it will start next time */
+};
+
+enum lodge_domain_undefine_flags {
+	LODGE_UNDEFINE_MANAGED_SAVE = 1 << 0,
+	LODGE_UNDEFINE_SNAPSHOTS_METADATA = 1 << 1,
+	LODGE_UNDEFINE_NVRAM = 1 << 2,
+	LODGE_UNDEFINE_KEEP_NVRAM = 1 << 3,
+};
+
+struct lodge_domain_info {
+	enum lodge_domain_state state;
+	uint64_t max_memory_kib, memory_kib;
+	unsigned vcpus;
+	uint64_t cpu_time_ns; /* of the host's, since it started */
+};
+
+/* An array that ends with NULL; free with lodge_domains_free(). */
+struct lodge_domain **lodge_domain_list(struct lodge_connection *connection, unsigned flags);
+void lodge_domains_free(struct lodge_domain **domains);
+
+struct lodge_domain *lodge_domain_by_name(struct lodge_connection *connection, const char *name,
+					  unsigned flags);
+struct lodge_domain *lodge_domain_by_uuid(struct lodge_connection *connection,
+					  const uint8_t uuid[LODGE_UUID_BYTES], unsigned flags);
+struct lodge_domain *lodge_domain_by_id(struct lodge_connection *connection, int id,
+					unsigned flags);
+/* By what people type: an ID, a UUID or a name, in this order. */
+struct lodge_domain *lodge_domain_find(struct lodge_connection *connection, const char *text,
+				       unsigned flags);
+/* NULL is fine. */
+void lodge_domain_free(struct lodge_domain *domain);
+
+/* These three cost no call. The ID is of when the object was made, -1: it did not run. */
+const char *lodge_domain_name(const struct lodge_domain *domain);
+int lodge_domain_id(const struct lodge_domain *domain);
+void lodge_domain_uuid(const struct lodge_domain *domain, char text[LODGE_UUID_CHARS]);
+
+/* Adds or changes a definition; one of that name and UUID that runs stays as it is until it ends.
+ */
+struct lodge_domain *lodge_domain_define(struct lodge_connection *connection, const char *xml,
+					 unsigned flags);
+int lodge_domain_undefine(struct lodge_domain *domain, unsigned flags);
+/* Starts a domain that is gone when it ends. */
+struct lodge_domain *lodge_domain_create(struct lodge_connection *connection, const char *xml,
+					 unsigned flags);
+int lodge_domain_start(struct lodge_domain *domain, unsigned flags);
+/* Asks the guest to power off, or to start anew; it may take its time or not listen. */
+int lodge_domain_shutdown(struct lodge_domain *domain, unsigned flags);
+int lodge_domain_reboot(struct lodge_domain *domain, unsigned flags);
+/* At once, as the power plug and the reset button do. */
+int lodge_domain_destroy(struct lodge_domain *domain, unsigned flags);
+int lodge_domain_reset(struct lodge_domain *domain, unsigned flags);
+int lodge_domain_suspend(struct lodge_domain *domain, unsigned flags);
+int lodge_domain_resume(struct lodge_domain *domain, unsigned flags);
+
+int lodge_domain_info(struct lodge_domain *domain, struct lodge_domain_info *info, unsigned flags);
+/* @reason, unless NULL: libvirt's number, whose meaning depends on the state. -1: failed. */
+int lodge_domain_state(struct lodge_domain *domain, int *reason, unsigned flags);
+char *lodge_domain_xml(struct lodge_domain *domain, unsigned flags);
+/* 1, 0, or -1. */
+int lodge_domain_is_active(struct lodge_domain *domain);
+int lodge_domain_is_persistent(struct lodge_domain *domain);
+int lodge_domain_autostart(struct lodge_domain *domain);
+int lodge_domain_set_autostart(struct lodge_domain *domain, int autostart, unsigned flags);
+
+/* --- events --- */
+
+enum lodge_domain_event_kind {
+	LODGE_EVENT_DEFINED,
+	LODGE_EVENT_UNDEFINED,
+	LODGE_EVENT_STARTED,
+	LODGE_EVENT_SUSPENDED,
+	LODGE_EVENT_RESUMED,
+	LODGE_EVENT_STOPPED,
+	LODGE_EVENT_SHUTDOWN,
+	LODGE_EVENT_PMSUSPENDED,
+	LODGE_EVENT_CRASHED,
+};
+
+/* @domain is good until the callback returns; @detail is libvirt's number. */
+typedef void lodge_domain_event_fn(struct lodge_domain *domain, enum lodge_domain_event_kind kind,
+				   int detail, void *opaque);
+/* Has @fn called for what happens to @domain, or, with NULL, to any. The ID of this watch, for
+ * lodge_unwatch(); -1: failed. */
+int lodge_domain_watch(struct lodge_connection *connection, struct lodge_domain *domain,
+		       lodge_domain_event_fn *fn, void *opaque, unsigned flags);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

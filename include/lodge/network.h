@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Networks that guests are connected to by name. See connection.h for what holds everywhere. */
+#ifndef LODGE_NETWORK_H
+#define LODGE_NETWORK_H
+
+#include <lodge/connection.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lodge_network;
+
+enum lodge_network_list_flags {
+	LODGE_NETWORKS_INACTIVE = 1 << 0, /* neither of these two: both */
+	LODGE_NETWORKS_ACTIVE = 1 << 1,
+};
+
+/* An array that ends with NULL; free with lodge_networks_free(). */
+struct lodge_network **lodge_network_list(struct lodge_connection *connection, unsigned flags);
+void lodge_networks_free(struct lodge_network **networks);
+struct lodge_network *lodge_network_by_name(struct lodge_connection *connection, const char *name,
+					    unsigned flags);
+void lodge_network_free(struct lodge_network *network);
+
+const char *lodge_network_name(const struct lodge_network *network);
+void lodge_network_uuid(const struct lodge_network *network, char text[LODGE_UUID_CHARS]);
+
+struct lodge_network *lodge_network_define(struct lodge_connection *connection, const char *xml,
+					   unsigned flags);
+int lodge_network_undefine(struct lodge_network *network, unsigned flags);
+int lodge_network_start(struct lodge_network *network, unsigned flags);
+int lodge_network_stop(struct lodge_network *network, unsigned flags);
+char *lodge_network_xml(struct lodge_network *network, unsigned flags);
+/* 1, 0, or -1. */
+int lodge_network_is_active(struct lodge_network *network);
+int lodge_network_autostart(struct lodge_network *network);
+int lodge_network_set_autostart(struct lodge_network *network, int autostart, unsigned flags);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Storage pools and the volumes in them. See connection.h for what holds everywhere. */
+#ifndef LODGE_STORAGE_H
+#define LODGE_STORAGE_H
+
+#include <lodge/connection.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lodge_pool;
+struct lodge_volume;
+
+enum lodge_pool_list_flags {
+	LODGE_POOLS_INACTIVE = 1 << 0, /* neither of these two: both */
+	LODGE_POOLS_ACTIVE = 1 << 1,
+};
+
+struct lodge_pool_info {
+	int state; /* libvirt's number: 0 inactive, 2 running */
+	uint64_t capacity_bytes, allocation_bytes, available_bytes;
+};
+
+struct lodge_volume_info {
+	int type; /* libvirt's number: 0 file, 1 block device, 2 folder */
+	uint64_t capacity_bytes, allocation_bytes;
+};
+
+/* An array that ends with NULL; free with lodge_pools_free(). */
+struct lodge_pool **lodge_pool_list(struct lodge_connection *connection, unsigned flags);
+void lodge_pools_free(struct lodge_pool **pools);
+struct lodge_pool *lodge_pool_by_name(struct lodge_connection *connection, const char *name,
+				      unsigned flags);
+void lodge_pool_free(struct lodge_pool *pool);
+
+const char *lodge_pool_name(const struct lodge_pool *pool);
+void lodge_pool_uuid(const struct lodge_pool *pool, char text[LODGE_UUID_CHARS]);
+
+struct lodge_pool *lodge_pool_define(struct lodge_connection *connection, const char *xml,
+				     unsigned flags);
+int lodge_pool_undefine(struct lodge_pool *pool, unsigned flags);
+/* Makes what it lies on, as a folder. */
+int lodge_pool_build(struct lodge_pool *pool, unsigned flags);
+int lodge_pool_start(struct lodge_pool *pool, unsigned flags);
+int lodge_pool_stop(struct lodge_pool *pool, unsigned flags);
+/* Looks anew what volumes there are. */
+int lodge_pool_refresh(struct lodge_pool *pool, unsigned flags);
+int lodge_pool_info(struct lodge_pool *pool, struct lodge_pool_info *info, unsigned flags);
+char *lodge_pool_xml(struct lodge_pool *pool, unsigned flags);
+/* 1, 0, or -1. */
+int lodge_pool_is_active(struct lodge_pool *pool);
+int lodge_pool_autostart(struct lodge_pool *pool);
+int lodge_pool_set_autostart(struct lodge_pool *pool, int autostart, unsigned flags);
+
+/* An array that ends with NULL; free with lodge_volumes_free(). */
+struct lodge_volume **lodge_volume_list(struct lodge_pool *pool, unsigned flags);
+void lodge_volumes_free(struct lodge_volume **volumes);
+struct lodge_volume *lodge_volume_by_name(struct lodge_pool *pool, const char *name,
+					  unsigned flags);
+struct lodge_volume *lodge_volume_by_path(struct lodge_connection *connection, const char *path,
+					  unsigned flags);
+void lodge_volume_free(struct lodge_volume *volume);
+
+const char *lodge_volume_name(const struct lodge_volume *volume);
+const char *lodge_volume_pool_name(const struct lodge_volume *volume);
+char *lodge_volume_path(struct lodge_volume *volume, unsigned flags);
+
+struct lodge_volume *lodge_volume_create(struct lodge_pool *pool, const char *xml, unsigned flags);
+int lodge_volume_delete(struct lodge_volume *volume, unsigned flags);
+int lodge_volume_info(struct lodge_volume *volume, struct lodge_volume_info *info, unsigned flags);
+char *lodge_volume_xml(struct lodge_volume *volume, unsigned flags);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Networks. See lodge/network.h. */
+#include "private.h"
+
+#include <string.h>
+
+struct lodge_network {
+	struct object object;
+};
+
+static struct lodge_network *network_new(struct lodge_connection *connection,
+					 const struct rpc_network *wire)
+{
+	struct lodge_network *network = g_new0(struct lodge_network, 1);
+
+	object_init(&network->object, connection, wire->name, wire->uuid);
+	return network;
+}
+
+static struct rpc_network network_wire(const struct lodge_network *network)
+{
+	struct rpc_network wire = { .name = network->object.name };
+
+	memcpy(wire.uuid, network->object.uuid, sizeof(wire.uuid));
+	return wire;
+}
+
+static struct rpc_caller *caller_of(const struct lodge_network *network)
+{
+	return network->object.connection->caller;
+}
+
+/* The end of a call whose answer is one. */
+static struct lodge_network *asked_network(struct asking *asking, bool good,
+					   struct lodge_connection *connection,
+					   const struct rpc_network *wire, const char *function)
+{
+	struct lodge_network *network = good ? network_new(connection, wire) : NULL;
+
+	asked(asking, good, function);
+	return network;
+}
+
+LODGE_PUBLIC void lodge_network_free(struct lodge_network *network)
+{
+	if (!network)
+		return;
+	object_clear(&network->object);
+	g_free(network);
+}
+
+static void free_network(void *member)
+{
+	lodge_network_free(member);
+}
+
+LODGE_PUBLIC void lodge_networks_free(struct lodge_network **networks)
+{
+	objects_free(networks, free_network);
+}
+
+LODGE_PUBLIC struct lodge_network **lodge_network_list(struct lodge_connection *connection,
+						       unsigned flags)
+{
+	struct rpc_connect_list_all_networks_args args = { 1, flags };
+	struct rpc_connect_list_all_networks_ret ret;
+	struct lodge_network **networks = NULL;
+	struct asking a = {};
+	bool good = rpc_ask_connect_list_all_networks(connection->caller, &args, &a.arena, &ret,
+						      &a.failure);
+
+	if (good) {
+		networks = g_new0(struct lodge_network *, ret.nets.count + 1);
+		for (unsigned i = 0; i < ret.nets.count; i++)
+			networks[i] = network_new(connection, &ret.nets.items[i]);
+	}
+	asked(&a, good, __func__);
+	return networks;
+}
+
+LODGE_PUBLIC struct lodge_network *lodge_network_by_name(struct lodge_connection *connection,
+							 const char *name, unsigned flags)
+{
+	struct rpc_network_lookup_by_name_args args = { (char *)name };
+	struct rpc_network_lookup_by_name_ret ret;
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return NULL;
+	return asked_network(&a,
+			     rpc_ask_network_lookup_by_name(connection->caller, &args, &a.arena,
+							    &ret, &a.failure),
+			     connection, &ret.net, __func__);
+}
+
+LODGE_PUBLIC const char *lodge_network_name(const struct lodge_network *network)
+{
+	return network->object.name;
+}
+
+LODGE_PUBLIC void lodge_network_uuid(const struct lodge_network *network,
+				     char text[LODGE_UUID_CHARS])
+{
+	object_uuid(&network->object, text);
+}
+
+LODGE_PUBLIC struct lodge_network *lodge_network_define(struct lodge_connection *connection,
+							const char *xml, unsigned flags)
+{
+	struct rpc_network_define_xml_flags_args args = { (char *)xml, flags };
+	struct rpc_network_define_xml_flags_ret ret;
+	struct asking a = {};
+
+	return asked_network(&a,
+			     rpc_ask_network_define_xml_flags(connection->caller, &args, &a.arena,
+							      &ret, &a.failure),
+			     connection, &ret.net, __func__);
+}
+
+LODGE_PUBLIC int lodge_network_undefine(struct lodge_network *network, unsigned flags)
+{
+	struct rpc_network_undefine_args args = { network_wire(network) };
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return -1;
+	return asked(&a, rpc_ask_network_undefine(caller_of(network), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
+LODGE_PUBLIC int lodge_network_start(struct lodge_network *network, unsigned flags)
+{
+	struct rpc_network_create_args args = { network_wire(network) };
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return -1;
+	return asked(&a, rpc_ask_network_create(caller_of(network), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
+LODGE_PUBLIC int lodge_network_stop(struct lodge_network *network, unsigned flags)
+{
+	struct rpc_network_destroy_args args = { network_wire(network) };
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return -1;
+	return asked(&a, rpc_ask_network_destroy(caller_of(network), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
+LODGE_PUBLIC char *lodge_network_xml(struct lodge_network *network, unsigned flags)
+{
+	struct rpc_network_get_xml_desc_args args = { network_wire(network), flags };
+	struct rpc_network_get_xml_desc_ret ret;
+	struct asking a = {};
+
+	return asked_string(
+		&a,
+		rpc_ask_network_get_xml_desc(caller_of(network), &args, &a.arena, &ret, &a.failure),
+		&ret.xml, __func__);
+}
+
+LODGE_PUBLIC int lodge_network_is_active(struct lodge_network *network)
+{
+	struct rpc_network_is_active_args args = { network_wire(network) };
+	struct rpc_network_is_active_ret ret;
+	struct asking a = {};
+
+	return asked(&a,
+		     rpc_ask_network_is_active(caller_of(network), &args, &a.arena, &ret,
+					       &a.failure),
+		     __func__)
+		       ? -1
+		       : !!ret.active;
+}
+
+LODGE_PUBLIC int lodge_network_autostart(struct lodge_network *network)
+{
+	struct rpc_network_get_autostart_args args = { network_wire(network) };
+	struct rpc_network_get_autostart_ret ret;
+	struct asking a = {};
+
+	return asked(&a,
+		     rpc_ask_network_get_autostart(caller_of(network), &args, &a.arena, &ret,
+						   &a.failure),
+		     __func__)
+		       ? -1
+		       : !!ret.autostart;
+}
+
+LODGE_PUBLIC int lodge_network_set_autostart(struct lodge_network *network, int autostart,
+					     unsigned flags)
+{
+	struct rpc_network_set_autostart_args args = { network_wire(network), !!autostart };
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return -1;
+	return asked(&a,
+		     rpc_ask_network_set_autostart(caller_of(network), &args, &a.arena, &a.failure),
+		     __func__);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The asking side of libvirt's protocol: one connection, which any number of threads call through.
+ *
+ *   thread A --call 7--> |        | <--reply 8--          Whoever waits for a reply and finds
+ * nobody thread B --call 8--> | socket | <--event---- lodged   reading reads for all: replies go to
+ * their main loop <--fd----- |        | <--reply 7--          threads, events into a queue.
+ *
+ * Events wait until somebody asks for the next one. rpc_caller_fd() is readable when one is there,
+ * or when something comes in while nobody calls; a main loop watches it. Pings are answered by
+ * whoever reads.
+ *
+ * What comes in is decoded by codec.c, which trusts no byte. An answer that is none ends the
+ * connection: every call, also those under way, then fails with the reason.
+ */
+#ifndef LODGE_RPC_CALLER_H
+#define LODGE_RPC_CALLER_H
+
+#include "rpc/codec.h"
+#include "rpc/procedure.h"
+
+#define RPC_EVENTS_MAX 65536 /* that nobody has asked for: older ones go */
+
+struct rpc_caller;
+
+/* Why a call failed: what the server said, or, with VIR_ERR_RPC, what became of the connection. */
+struct rpc_failure {
+	s32 code;      /* VIR_ERR_* */
+	s32 domain;    /* VIR_FROM_* */
+	char *message; /* free with g_free() */
+};
+
+/* Takes over @fd, a connected stream socket. */
+struct rpc_caller *rpc_caller_new(int fd);
+/* No call may be under way. */
+void rpc_caller_free(struct rpc_caller *caller);
+/*
+ * Any thread: calls and waits for the answer, which lives in @arena. @args and @ret are of the
+ * procedure's types, or NULL where it has none. False: @failure says why.
+ */
+bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *procedure,
+		    const void *args, struct rpc_arena *arena, void *ret,
+		    struct rpc_failure *failure);
+/* Owned by @caller; watch it for input. */
+int rpc_caller_fd(const struct rpc_caller *caller);
+/*
+ * Any thread: reads what has come in, without waiting. The oldest event that is waiting: its
+ * procedure, and in *@value, which lives in @arena, its arguments. NULL: there is none.
+ */
+const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
+						  struct rpc_arena *arena, void **value);
+/* Has the connection ended? */
+bool rpc_caller_is_broken(struct rpc_caller *caller);
+
+#endif
