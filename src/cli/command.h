@@ -28,12 +28,22 @@ struct command_option {
 	bool many; /* may be given more than once */
 };
 
+/* What the first argument is, for completion. */
+enum argument_kind {
+	ARGUMENT_FILE,
+	ARGUMENT_GUEST,
+	ARGUMENT_NETWORK,
+	ARGUMENT_POOL,
+	ARGUMENT_TEXT
+};
+
 struct invocation;
 
 struct command {
 	const char *name;
 	const char *arguments; /* "[GUEST.xml]" */
-	unsigned arguments_max;
+	enum argument_kind kind;
+	unsigned arguments_min, arguments_max;
 	const char *summary; /* one line */
 	const char *description;
 	const struct command_option *options; /* ends with a NULL name */
@@ -50,8 +60,13 @@ struct invocation {
 /* --- run.c --- */
 extern const struct command command_run;
 
+/* --- those that ask a daemon: by the file, in the order of the help --- */
+extern const struct command commands_guests[], commands_life[], commands_definitions[],
+	commands_networks[], commands_pools[], commands_volumes[], commands_host[];
+
 /* --- commands.c --- */
-extern const struct command *const commands[]; /* ends with NULL */
+/* The command at @index in the order of the help, or NULL after the last. */
+const struct command *command_at(unsigned index);
 const struct command *command_find(const char *name);
 const struct command_option *command_option_find(const struct command *command, const char *name,
 						 size_t length);

@@ -4,13 +4,30 @@
 
 #include <string.h>
 
-const struct command *const commands[] = { &command_run, NULL };
+static const struct command *const groups[] = { &command_run,      commands_guests,
+						commands_life,     commands_definitions,
+						commands_networks, commands_pools,
+						commands_volumes,  commands_host };
+
+/* A group ends with a command that has no name; the first is one command. */
+const struct command *command_at(unsigned index)
+{
+	if (!index--)
+		return groups[0];
+	for (unsigned i = 1; i < G_N_ELEMENTS(groups); i++)
+		for (const struct command *command = groups[i]; command->name; command++)
+			if (!index--)
+				return command;
+	return NULL;
+}
 
 const struct command *command_find(const char *name)
 {
-	for (const struct command *const *command = commands; *command; command++)
-		if (!strcmp((*command)->name, name))
-			return *command;
+	const struct command *command;
+
+	for (unsigned i = 0; (command = command_at(i)); i++)
+		if (!strcmp(command->name, name))
+			return command;
 	return NULL;
 }
 

@@ -3,7 +3,7 @@
  * Completion for shells: `lodge --complete WORD...` prints one candidate a line for the last word.
  * A line "<file>" means that a file name fits, which the shell knows better how to complete.
  */
-#include "cli/command.h"
+#include "cli/daemon.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +30,22 @@ static void print_values(const struct command_option *option, const char *begun)
 	g_strfreev(words);
 }
 
+static void print_arguments(const struct command *command, const char *begun)
+{
+	GPtrArray *names;
+
+	if (!command->arguments_max)
+		return;
+	if (command->kind == ARGUMENT_FILE) {
+		printf("<file>\n");
+		return;
+	}
+	names = daemon_names(command->kind);
+	for (unsigned i = 0; i < names->len; i++)
+		print_if(names->pdata[i], begun);
+	g_ptr_array_unref(names);
+}
+
 void complete_print(int count, char **words)
 {
 	const char *begun = count ? words[count - 1] : "";
@@ -37,8 +53,8 @@ void complete_print(int count, char **words)
 	const struct command_option *before = NULL;
 
 	if (!command) {
-		for (const struct command *const *each = commands; *each; each++)
-			print_if((*each)->name, begun);
+		for (unsigned i = 0; (command = command_at(i)); i++)
+			print_if(command->name, begun);
 		return;
 	}
 	if (count > 2)
@@ -48,7 +64,7 @@ void complete_print(int count, char **words)
 		return;
 	}
 	if (*begun != '-') {
-		printf("<file>\n");
+		print_arguments(command, begun);
 		return;
 	}
 	for (const struct command_option *option = command->options; option->name; option++)

@@ -9,16 +9,19 @@
 
 void help_print(void)
 {
-	printf("Usage: lodge COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
-	for (const struct command *const *command = commands; *command; command++)
-		printf("  %-*s%s\n", COLUMN - 2, (*command)->name, (*command)->summary);
+	const struct command *command;
+
+	printf("Usage: lodge [--connect URI] COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
+	for (unsigned i = 0; (command = command_at(i)); i++)
+		printf("  %-*s%s\n", COLUMN - 2, command->name, command->summary);
 	printf("\n'lodge COMMAND --help' describes one; 'lodge --version' says which this is.\n");
 }
 
 void help_print_command(const struct command *command)
 {
-	printf("Usage: lodge %s [OPTION...] %s\n\n%s\n\nOptions:\n", command->name,
-	       command->arguments, command->description);
+	printf("Usage: lodge %s [OPTION...]%s%s\n\n%s\n\nOptions:\n", command->name,
+	       *command->arguments ? " " : "", command->arguments,
+	       command->description ? command->description : command->summary);
 	for (const struct command_option *option = command->options; option->name; option++) {
 		char *left = g_strdup_printf("  %s%s%s", option->name, option->value ? " " : "",
 					     option->value ? option->value : "");

@@ -37,10 +37,16 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : NULL;
 	const struct command *command;
+	const char *word;
 
 	setlocale(LC_ALL, "");
+	if (argc > 2 && (!strcmp(argv[1], "--connect") || !strcmp(argv[1], "-c"))) {
+		g_setenv("LODGE_URI", argv[2], TRUE);
+		argc -= 2;
+		argv += 2;
+	}
+	word = argc > 1 ? argv[1] : NULL;
 	if (!word || !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
 		command = word && argc > 2 ? command_find(argv[2]) : NULL;
 		if (command)

@@ -97,6 +97,9 @@ struct invocation *invocation_parse(const struct command *command, int argc, cha
 		else
 			g_ptr_array_add(invocation->arguments, argv[i]);
 	}
+	if (good && invocation->arguments->len < command->arguments_min)
+		good = fail(error, command, "an argument is missing: lodge %s %s", command->name,
+			    command->arguments);
 	if (!good) {
 		invocation_free(invocation);
 		return NULL;

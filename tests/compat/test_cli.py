@@ -20,8 +20,12 @@ def complete(*words):
     return lodge("--complete", *words).stdout.split()
 
 
-def options():
-    return re.findall(r"^  (--[a-z-]+)", lodge("run", "--help").stdout, re.M)
+def options(command="run"):
+    return re.findall(r"^  (--[a-z-]+)", lodge(command, "--help").stdout, re.M)
+
+
+def commands():
+    return re.findall(r"^  ([a-z-]+) ", lodge("--help").stdout, re.M)
 
 
 def test_help_lists_the_commands():
@@ -43,7 +47,10 @@ def test_manual_page_has_every_option_and_no_other():
     with open(f"{TOP}/man/lodge.1") as text:
         page = text.read().replace("\\-", "-")
     described = set(re.findall(r"^(?:\.TP\n)(?:\.\w+ |\\fB)(--[a-z-]+)", page, re.M))
-    assert described == set(options()), described ^ set(options())
+    known = {option for command in commands() for option in options(command)}
+    assert described == known, described ^ known
+    described = set(re.findall(r"^\.TP\n\\fB([a-z][a-z-]*)\\fR", page, re.M))
+    assert described == set(commands()) - {"run"} and len(described) > 40, described ^ set(commands())
 
 
 def test_manual_pages_are_well_formed():
@@ -56,7 +63,7 @@ def test_manual_pages_are_well_formed():
 
 
 def test_completion_of_commands_and_options():
-    assert complete("") == ["run"] and complete("r") == ["run"] and complete("x") == []
+    assert complete("") == commands() and complete("ru") == ["run"] and complete("x") == []
     assert complete("run", "--cons") == ["--console"]
     assert set(complete("run", "--")) == set(options())
 

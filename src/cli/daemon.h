@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What commands that ask a daemon share. They print what went wrong themselves, and end with
+ *
+ *   return daemon_end(connection, good);
+ */
+#ifndef LODGE_CLI_DAEMON_H
+#define LODGE_CLI_DAEMON_H
+
+#include "cli/command.h"
+
+#include <lodge/lodge.h>
+
+#define CONNECT_OPTION                                                    \
+	{                                                                 \
+		"--connect", VALUE_TEXT, "URI",                           \
+			"the daemon: lodge:///system, lodge:///session, " \
+			"lodge+unix:///?socket=PATH or a "                \
+			"path"                                            \
+	}
+#define JSON_OPTION                                            \
+	{                                                      \
+		"--json", VALUE_NONE, NULL, "print it as JSON" \
+	}
+
+/* Connects where the command says, else where `lodge --connect` or $LODGE_URI says. NULL: it has
+ * been said why not. */
+struct lodge_connection *daemon_connect(const struct invocation *invocation, unsigned flags);
+/* The exit status: 0, or 1, then with the library's last error on standard error unless there is
+ * no connection. Closes it. */
+int daemon_end(struct lodge_connection *connection, bool good);
+/* The first argument's guest, network or pool; NULL with an error for daemon_end(). */
+struct lodge_domain *daemon_domain(struct lodge_connection *connection,
+				   const struct invocation *invocation);
+const char *argument(const struct invocation *invocation, unsigned index);
+/* All of a file, or with "-" of standard input; NULL: it has been said why not. Free with g_free().
+ */
+char *daemon_read_file(const char *path);
+/* How messages call that file. */
+const char *daemon_file_name(const char *path);
+/* "running"; of a number that is none, "no state". */
+const char *daemon_state_name(int state);
+
+/* For completion: the names that fit, to be freed with g_ptr_array_unref(). Silent, and empty where
+ * there is no daemon. */
+GPtrArray *daemon_names(enum argument_kind kind);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands that make and remove definitions of guests. */
+#include "cli/daemon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct lodge_domain *make_fn(struct lodge_connection *connection, const char *xml,
+				     unsigned flags);
+
+/* @done: what is said, with the guest's name and the file's. */
+static int make(const struct invocation *invocation, make_fn *fn, unsigned flags, const char *done)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
+	struct lodge_domain *domain = c ? fn(c, xml, flags) : NULL;
+	int status;
+
+	if (domain)
+		printf("Guest '%s' %s %s\n", lodge_domain_name(domain), done,
+		       daemon_file_name(argument(invocation, 0)));
+	status = daemon_end(c, domain);
+	lodge_domain_free(domain);
+	return status;
+}
+
+static int define(const struct invocation *invocation)
+{
+	unsigned flags =
+		invocation_has(invocation, "--validate") ? 1 : 0; /* VIR_DOMAIN_DEFINE_VALIDATE */
+
+	return make(invocation, lodge_domain_define, flags, "defined from");
+}
+
+static int create(const struct invocation *invocation)
+{
+	unsigned flags = invocation_has(invocation, "--paused") ? LODGE_START_PAUSED : 0;
+
+	return make(invocation, lodge_domain_create, flags, "created from");
+}
+
+static unsigned undefine_flags(const struct invocation *invocation)
+{
+	return (invocation_has(invocation, "--managed-save") ? LODGE_UNDEFINE_MANAGED_SAVE : 0) |
+	       (invocation_has(invocation, "--snapshots-metadata")
+			? LODGE_UNDEFINE_SNAPSHOTS_METADATA
+			: 0) |
+	       (invocation_has(invocation, "--nvram") ? LODGE_UNDEFINE_NVRAM : 0) |
+	       (invocation_has(invocation, "--keep-nvram") ? LODGE_UNDEFINE_KEEP_NVRAM : 0);
+}
+
+static int undefine(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	bool good = domain && !lodge_domain_undefine(domain, undefine_flags(invocation));
+
+	if (good)
+		printf("Guest '%s' has been undefined\n", lodge_domain_name(domain));
+	lodge_domain_free(domain);
+	return daemon_end(c, good);
+}
+
+static int autostart(const struct invocation *invocation)
+{
+	bool on = !invocation_has(invocation, "--disable");
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	bool good = domain && !lodge_domain_set_autostart(domain, on, 0);
+
+	if (good)
+		printf("Guest '%s' %s with the daemon\n", lodge_domain_name(domain),
+		       on ? "starts" : "no longer starts");
+	lodge_domain_free(domain);
+	return daemon_end(c, good);
+}
+
+static const struct command_option define_options[] = {
+	{ "--validate", VALUE_NONE, NULL, "hold it against the schema first" },
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option create_options[] = {
+	{ "--paused", VALUE_NONE, NULL, "stop it before its first instruction" },
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option undefine_options[] = {
+	{ "--managed-save", VALUE_NONE, NULL, "with its saved state" },
+	{ "--snapshots-metadata", VALUE_NONE, NULL, "with what is known of its snapshots" },
+	{ "--nvram", VALUE_NONE, NULL, "with its firmware's variables" },
+	{ "--keep-nvram", VALUE_NONE, NULL, "without its firmware's variables" },
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option autostart_options[] = {
+	{ "--disable", VALUE_NONE, NULL, "no longer" },
+	CONNECT_OPTION,
+	{},
+};
+
+#define FILE_ARGUMENT \
+	.arguments = "FILE.xml", .kind = ARGUMENT_FILE, .arguments_min = 1, .arguments_max = 1
+#define GUEST .arguments = "GUEST", .kind = ARGUMENT_GUEST, .arguments_min = 1, .arguments_max = 1
+
+const struct command commands_definitions[] = {
+	{ .name = "define",
+	  FILE_ARGUMENT,
+	  .summary = "add or change a guest's definition",
+	  .description = "Adds the guest that a domain XML describes, or changes the one of that "
+			 "name and\n"
+			 "UUID; '-' reads the XML from standard input. It is not started.",
+	  .options = define_options,
+	  .action = define },
+	{ .name = "undefine",
+	  GUEST,
+	  .summary = "remove a guest's definition",
+	  .description = "Removes the definition, and none of its disks. A guest that runs goes on "
+			 "until it "
+			 "ends.",
+	  .options = undefine_options,
+	  .action = undefine },
+	{ .name = "create",
+	  FILE_ARGUMENT,
+	  .summary = "start a guest that is gone when it ends",
+	  .options = create_options,
+	  .action = create },
+	{ .name = "autostart",
+	  GUEST,
+	  .summary = "start a guest with the daemon",
+	  .options = autostart_options,
+	  .action = autostart },
+	{},
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about the daemon, its host, and what happens there. */
+#include "cli/daemon.h"
+#include "cli/table.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One text about the daemon, by the name of the command. */
+static int text(const struct invocation *invocation)
+{
+	static const struct {
+		const char *name;
+		char *(*fn)(struct lodge_connection *connection, unsigned flags);
+		bool writes; /* is for those who may change things, by the protocol's rule */
+	} texts[] = {
+		{ "uri", lodge_connection_uri },
+		{ "hostname", lodge_connection_hostname },
+		{ "capabilities", lodge_connection_capabilities },
+		{ "domcapabilities", lodge_connection_domain_capabilities, true },
+	};
+	struct lodge_connection *c;
+	char *said = NULL;
+	unsigned i = 0;
+	int status;
+
+	while (strcmp(texts[i].name, invocation->command->name))
+		i++;
+	c = daemon_connect(invocation, texts[i].writes ? 0 : LODGE_OPEN_READ_ONLY);
+	if (c)
+		said = texts[i].fn(c, 0);
+	if (said)
+		printf("%s%s", said, g_str_has_suffix(said, "\n") ? "" : "\n");
+	status = daemon_end(c, said);
+	free(said);
+	return status;
+}
+
+static int nodeinfo(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "model",      "cpus",       "mhz",
+					    "sockets",    "cores",      "threads",
+					    "numa_nodes", "memory_kib", NULL };
+	static const char *const titles[] = { "CPU model",     "CPU(s)",           "CPU MHz",
+					      "CPU socket(s)", "Cores per socket", "Threads",
+					      "NUMA cells",    "Memory KiB",       NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_node node;
+	struct table *table;
+
+	if (!c || lodge_connection_node(c, &node, 0))
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	table_add_text(table, node.model);
+	table_add_number(table, node.cpus);
+	table_add_number(table, node.mhz);
+	table_add_number(table, node.sockets);
+	table_add_number(table, node.cores);
+	table_add_number(table, node.threads);
+	table_add_number(table, node.numa_nodes);
+	table_add_number(table, node.memory_kib);
+	table_print_fields(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	return daemon_end(c, true);
+}
+
+/* --- events --- */
+
+struct listening {
+	unsigned left; /* events to print before the end; 0: without end */
+	bool json, done;
+};
+
+static void on_event(struct lodge_domain *domain, enum lodge_domain_event_kind kind, int detail,
+		     void *opaque)
+{
+	static const char *const names[] = { "defined",   "undefined",   "started",
+					     "suspended", "resumed",     "stopped",
+					     "shutdown",  "pmsuspended", "crashed" };
+	static const char *const keys[] = { "name", "event", "detail", NULL };
+	struct listening *listening = opaque;
+	const char *name = kind < G_N_ELEMENTS(names) ? names[kind] : "unknown";
+
+	if (listening->done)
+		return;
+	if (listening->json) {
+		struct table *table = table_new(keys, keys);
+
+		table_add_text(table, lodge_domain_name(domain));
+		table_add_text(table, name);
+		table_add_number(table, detail);
+		table_print_fields(table, true);
+		table_free(table);
+	} else {
+		printf("guest '%s': %s\n", lodge_domain_name(domain), name);
+	}
+	fflush(stdout);
+	if (listening->left && !--listening->left)
+		listening->done = true;
+}
+
+static int event(const struct invocation *invocation)
+{
+	struct listening listening = { invocation_has(invocation, "--loop") ? 0 : 1,
+				       invocation_has(invocation, "--json") };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	bool named = argument(invocation, 0);
+	struct lodge_domain *domain = named ? daemon_domain(c, invocation) : NULL;
+	struct pollfd input = { .events = POLLIN };
+	bool good = c && (domain || !named) &&
+		    lodge_domain_watch(c, domain, on_event, &listening, 0) >= 0;
+
+	input.fd = good ? lodge_connection_fd(c) : -1;
+	while (good && !listening.done)
+		good = poll(&input, 1, -1) > 0 && lodge_connection_dispatch(c) >= 0;
+	lodge_domain_free(domain);
+	return daemon_end(c, good);
+}
+
+static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option event_options[] = {
+	{ "--loop", VALUE_NONE, NULL, "go on after the first one" },
+	{ "--json", VALUE_NONE, NULL, "print each as a JSON object" },
+	CONNECT_OPTION,
+	{},
+};
+
+const struct command commands_host[] = {
+	{ .name = "event",
+	  .arguments = "[GUEST]",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_max = 1,
+	  .summary = "wait for what happens to guests",
+	  .options = event_options,
+	  .action = event },
+	{ .name = "nodeinfo",
+	  .arguments = "",
+	  .summary = "the host's processors and memory",
+	  .options = json_options,
+	  .action = nodeinfo },
+	{ .name = "hostname",
+	  .arguments = "",
+	  .summary = "the host's name",
+	  .options = plain_options,
+	  .action = text },
+	{ .name = "uri",
+	  .arguments = "",
+	  .summary = "what the daemon calls itself",
+	  .options = plain_options,
+	  .action = text },
+	{ .name = "capabilities",
+	  .arguments = "",
+	  .summary = "what the host can do, as XML",
+	  .options = plain_options,
+	  .action = text },
+	{ .name = "domcapabilities",
+	  .arguments = "",
+	  .summary = "what a guest there can have, as XML",
+	  .options = plain_options,
+	  .action = text },
+	{},
+};

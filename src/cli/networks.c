@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about networks. */
+#include "cli/daemon.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct lodge_network *network_of(struct lodge_connection *c,
+					const struct invocation *invocation)
+{
+	return c ? lodge_network_by_name(c, argument(invocation, 0), 0) : NULL;
+}
+
+static int list(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "name", "active", "autostart", "uuid", NULL };
+	static const char *const titles[] = { "Name", "Active", "Autostart", "UUID", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	unsigned flags = invocation_has(invocation, "--all")        ? 0
+			 : invocation_has(invocation, "--inactive") ? LODGE_NETWORKS_INACTIVE
+								    : LODGE_NETWORKS_ACTIVE;
+	struct lodge_network **networks = c ? lodge_network_list(c, flags) : NULL;
+	struct table *table;
+
+	if (!networks)
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	for (unsigned i = 0; networks[i]; i++) {
+		char uuid[LODGE_UUID_CHARS];
+
+		table_add_text(table, lodge_network_name(networks[i]));
+		table_add_bool(table, lodge_network_is_active(networks[i]) > 0);
+		table_add_bool(table, lodge_network_autostart(networks[i]) > 0);
+		lodge_network_uuid(networks[i], uuid);
+		table_add_text(table, uuid);
+	}
+	table_print(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	lodge_networks_free(networks);
+	return daemon_end(c, true);
+}
+
+static int dumpxml(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_network *network = network_of(c, invocation);
+	char *xml = network ? lodge_network_xml(network, 0) : NULL;
+	int status;
+
+	if (xml)
+		printf("%s", xml);
+	status = daemon_end(c, xml);
+	lodge_network_free(network);
+	free(xml);
+	return status;
+}
+
+static int define(const struct invocation *invocation)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
+	struct lodge_network *network = c ? lodge_network_define(c, xml, 0) : NULL;
+	int status;
+
+	if (network)
+		printf("Network '%s' defined from %s\n", lodge_network_name(network),
+		       daemon_file_name(argument(invocation, 0)));
+	status = daemon_end(c, network);
+	lodge_network_free(network);
+	return status;
+}
+
+/* Commands that do one thing to one network, and what they then say. */
+static const struct {
+	const char *name, *done;
+	int (*fn)(struct lodge_network *network, unsigned flags);
+} changes[] = {
+	{ "net-start", "started", lodge_network_start },
+	{ "net-destroy", "stopped", lodge_network_stop },
+	{ "net-undefine", "has been undefined", lodge_network_undefine },
+};
+
+static int change(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_network *network = network_of(c, invocation);
+	unsigned i = 0;
+	bool good;
+
+	while (strcmp(changes[i].name, invocation->command->name))
+		i++;
+	good = network && !changes[i].fn(network, 0);
+	if (good)
+		printf("Network '%s' %s\n", lodge_network_name(network), changes[i].done);
+	lodge_network_free(network);
+	return daemon_end(c, good);
+}
+
+static int autostart(const struct invocation *invocation)
+{
+	bool on = !invocation_has(invocation, "--disable");
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_network *network = network_of(c, invocation);
+	bool good = network && !lodge_network_set_autostart(network, on, 0);
+
+	if (good)
+		printf("Network '%s' %s with the daemon\n", lodge_network_name(network),
+		       on ? "starts" : "no longer starts");
+	lodge_network_free(network);
+	return daemon_end(c, good);
+}
+
+static const struct command_option list_options[] = {
+	{ "--all", VALUE_NONE, NULL, "also those that are not active" },
+	{ "--inactive", VALUE_NONE, NULL, "only those that are not active" },
+	JSON_OPTION,
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+static const struct command_option autostart_options[] = {
+	{ "--disable", VALUE_NONE, NULL, "no longer" },
+	CONNECT_OPTION,
+	{},
+};
+
+#define NETWORK \
+	.arguments = "NETWORK", .kind = ARGUMENT_NETWORK, .arguments_min = 1, .arguments_max = 1
+
+const struct command commands_networks[] = {
+	{ .name = "net-list",
+	  .arguments = "",
+	  .summary = "list networks",
+	  .options = list_options,
+	  .action = list },
+	{ .name = "net-dumpxml",
+	  NETWORK,
+	  .summary = "a network's definition",
+	  .options = plain_options,
+	  .action = dumpxml },
+	{ .name = "net-define",
+	  .arguments = "FILE.xml",
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "add or change a network",
+	  .options = plain_options,
+	  .action = define },
+	{ .name = "net-start",
+	  NETWORK,
+	  .summary = "start a network",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "net-destroy",
+	  NETWORK,
+	  .summary = "stop a network",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "net-undefine",
+	  NETWORK,
+	  .summary = "remove a network",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "net-autostart",
+	  NETWORK,
+	  .summary = "start a network with the daemon",
+	  .options = autostart_options,
+	  .action = autostart },
+	{},
+};

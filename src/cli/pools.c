@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about storage pools. */
+#include "cli/daemon.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct lodge_pool *pool_of(struct lodge_connection *c, const struct invocation *invocation)
+{
+	return c ? lodge_pool_by_name(c, argument(invocation, 0), 0) : NULL;
+}
+
+static int list(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "name", "active", "autostart", "uuid", NULL };
+	static const char *const titles[] = { "Name", "Active", "Autostart", "UUID", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	unsigned flags = invocation_has(invocation, "--all")        ? 0
+			 : invocation_has(invocation, "--inactive") ? LODGE_POOLS_INACTIVE
+								    : LODGE_POOLS_ACTIVE;
+	struct lodge_pool **pools = c ? lodge_pool_list(c, flags) : NULL;
+	struct table *table;
+
+	if (!pools)
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	for (unsigned i = 0; pools[i]; i++) {
+		char uuid[LODGE_UUID_CHARS];
+
+		table_add_text(table, lodge_pool_name(pools[i]));
+		table_add_bool(table, lodge_pool_is_active(pools[i]) > 0);
+		table_add_bool(table, lodge_pool_autostart(pools[i]) > 0);
+		lodge_pool_uuid(pools[i], uuid);
+		table_add_text(table, uuid);
+	}
+	table_print(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	lodge_pools_free(pools);
+	return daemon_end(c, true);
+}
+
+static bool print_info(struct lodge_pool *pool, bool json)
+{
+	static const char *const keys[] = { "name",
+					    "uuid",
+					    "active",
+					    "autostart",
+					    "capacity_bytes",
+					    "allocation_bytes",
+					    "available_bytes",
+					    NULL };
+	static const char *const titles[] = { "Name",     "UUID",       "Active",    "Autostart",
+					      "Capacity", "Allocation", "Available", NULL };
+	int active = lodge_pool_is_active(pool), autostart = lodge_pool_autostart(pool);
+	char uuid[LODGE_UUID_CHARS];
+	struct lodge_pool_info info;
+	struct table *table;
+
+	if (active < 0 || autostart < 0 || lodge_pool_info(pool, &info, 0))
+		return false;
+	table = table_new(keys, titles);
+	table_add_text(table, lodge_pool_name(pool));
+	lodge_pool_uuid(pool, uuid);
+	table_add_text(table, uuid);
+	table_add_bool(table, active);
+	table_add_bool(table, autostart);
+	table_add_bytes(table, info.capacity_bytes, json);
+	table_add_bytes(table, info.allocation_bytes, json);
+	table_add_bytes(table, info.available_bytes, json);
+	table_print_fields(table, json);
+	table_free(table);
+	return true;
+}
+
+static int info(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	bool good = pool && print_info(pool, invocation_has(invocation, "--json"));
+
+	lodge_pool_free(pool);
+	return daemon_end(c, good);
+}
+
+static int dumpxml(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	char *xml = pool ? lodge_pool_xml(pool, 0) : NULL;
+	int status;
+
+	if (xml)
+		printf("%s", xml);
+	status = daemon_end(c, xml);
+	lodge_pool_free(pool);
+	free(xml);
+	return status;
+}
+
+static int define(const struct invocation *invocation)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
+	struct lodge_pool *pool = c ? lodge_pool_define(c, xml, 0) : NULL;
+	int status;
+
+	if (pool)
+		printf("Pool '%s' defined from %s\n", lodge_pool_name(pool),
+		       daemon_file_name(argument(invocation, 0)));
+	status = daemon_end(c, pool);
+	lodge_pool_free(pool);
+	return status;
+}
+
+/* Commands that do one thing to one pool, and what they then say. */
+static const struct {
+	const char *name, *done;
+	int (*fn)(struct lodge_pool *pool, unsigned flags);
+} changes[] = {
+	{ "pool-build", "built", lodge_pool_build },
+	{ "pool-start", "started", lodge_pool_start },
+	{ "pool-destroy", "stopped", lodge_pool_stop },
+	{ "pool-refresh", "refreshed", lodge_pool_refresh },
+	{ "pool-undefine", "has been undefined", lodge_pool_undefine },
+};
+
+static int change(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	unsigned i = 0;
+	bool good;
+
+	while (strcmp(changes[i].name, invocation->command->name))
+		i++;
+	good = pool && !changes[i].fn(pool, 0);
+	if (good)
+		printf("Pool '%s' %s\n", lodge_pool_name(pool), changes[i].done);
+	lodge_pool_free(pool);
+	return daemon_end(c, good);
+}
+
+static int autostart(const struct invocation *invocation)
+{
+	bool on = !invocation_has(invocation, "--disable");
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	bool good = pool && !lodge_pool_set_autostart(pool, on, 0);
+
+	if (good)
+		printf("Pool '%s' %s with the daemon\n", lodge_pool_name(pool),
+		       on ? "starts" : "no longer starts");
+	lodge_pool_free(pool);
+	return daemon_end(c, good);
+}
+
+static const struct command_option list_options[] = {
+	{ "--all", VALUE_NONE, NULL, "also those that are not active" },
+	{ "--inactive", VALUE_NONE, NULL, "only those that are not active" },
+	JSON_OPTION,
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+static const struct command_option autostart_options[] = {
+	{ "--disable", VALUE_NONE, NULL, "no longer" },
+	CONNECT_OPTION,
+	{},
+};
+
+#define POOL .arguments = "POOL", .kind = ARGUMENT_POOL, .arguments_min = 1, .arguments_max = 1
+
+const struct command commands_pools[] = {
+	{ .name = "pool-list",
+	  .arguments = "",
+	  .summary = "list storage pools",
+	  .options = list_options,
+	  .action = list },
+	{ .name = "pool-info",
+	  POOL,
+	  .summary = "what a pool is and how full",
+	  .options = json_options,
+	  .action = info },
+	{ .name = "pool-dumpxml",
+	  POOL,
+	  .summary = "a pool's definition",
+	  .options = plain_options,
+	  .action = dumpxml },
+	{ .name = "pool-define",
+	  .arguments = "FILE.xml",
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "add or change a pool",
+	  .options = plain_options,
+	  .action = define },
+	{ .name = "pool-build",
+	  POOL,
+	  .summary = "make what a pool lies on",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "pool-start",
+	  POOL,
+	  .summary = "start a pool",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "pool-destroy",
+	  POOL,
+	  .summary = "stop a pool; nothing is removed",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "pool-refresh",
+	  POOL,
+	  .summary = "look anew what a pool holds",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "pool-undefine",
+	  POOL,
+	  .summary = "remove a pool's definition",
+	  .options = plain_options,
+	  .action = change },
+	{ .name = "pool-autostart",
+	  POOL,
+	  .summary = "start a pool with the daemon",
+	  .options = autostart_options,
+	  .action = autostart },
+	{},
+};

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands about volumes of storage pools. A volume is a path, or a name with --pool. */
+#include "cli/daemon.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The pool that @name says; the volume commands end with it in one place. */
+struct asked_of {
+	struct lodge_connection *connection;
+	struct lodge_pool *pool; /* NULL: the volume is a path */
+	struct lodge_volume *volume;
+};
+
+static bool find_pool(struct asked_of *a, const char *name)
+{
+	a->pool = a->connection ? lodge_pool_by_name(a->connection, name, 0) : NULL;
+	return a->pool;
+}
+
+static bool find_volume(struct asked_of *a, const struct invocation *invocation, unsigned flags)
+{
+	const char *pool = invocation_value(invocation, "--pool"), *text = argument(invocation, 0);
+
+	*a = (struct asked_of){ daemon_connect(invocation, flags) };
+	if (!a->connection || (pool && !find_pool(a, pool)))
+		return false;
+	a->volume = pool ? lodge_volume_by_name(a->pool, text, 0)
+			 : lodge_volume_by_path(a->connection, text, 0);
+	return a->volume;
+}
+
+static int end(struct asked_of *a, bool good)
+{
+	lodge_volume_free(a->volume);
+	lodge_pool_free(a->pool);
+	return daemon_end(a->connection, good);
+}
+
+static int list(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "name", "path", NULL };
+	static const char *const titles[] = { "Name", "Path", NULL };
+	struct asked_of a = { daemon_connect(invocation, LODGE_OPEN_READ_ONLY) };
+	struct lodge_volume **volumes = NULL;
+	struct table *table;
+
+	if (find_pool(&a, argument(invocation, 0)))
+		volumes = lodge_volume_list(a.pool, 0);
+	if (!volumes)
+		return end(&a, false);
+	table = table_new(keys, titles);
+	for (unsigned i = 0; volumes[i]; i++) {
+		char *path = lodge_volume_path(volumes[i], 0);
+
+		table_add_text(table, lodge_volume_name(volumes[i]));
+		if (path)
+			table_add_text(table, path);
+		else
+			table_add_none(table);
+		free(path);
+	}
+	table_print(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	lodge_volumes_free(volumes);
+	return end(&a, true);
+}
+
+static int info(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "name", "pool", "capacity_bytes", "allocation_bytes",
+					    NULL };
+	static const char *const titles[] = { "Name", "Pool", "Capacity", "Allocation", NULL };
+	bool json = invocation_has(invocation, "--json");
+	struct lodge_volume_info info;
+	struct table *table;
+	struct asked_of a;
+
+	if (!find_volume(&a, invocation, LODGE_OPEN_READ_ONLY) ||
+	    lodge_volume_info(a.volume, &info, 0))
+		return end(&a, false);
+	table = table_new(keys, titles);
+	table_add_text(table, lodge_volume_name(a.volume));
+	table_add_text(table, lodge_volume_pool_name(a.volume));
+	table_add_bytes(table, info.capacity_bytes, json);
+	table_add_bytes(table, info.allocation_bytes, json);
+	table_print_fields(table, json);
+	table_free(table);
+	return end(&a, true);
+}
+
+/* A text about a volume, by the name of the command. */
+static int text(const struct invocation *invocation)
+{
+	bool path = !strcmp(invocation->command->name, "vol-path");
+	char *said = NULL;
+	struct asked_of a;
+	int status;
+
+	if (find_volume(&a, invocation, LODGE_OPEN_READ_ONLY))
+		said = path ? lodge_volume_path(a.volume, 0) : lodge_volume_xml(a.volume, 0);
+	if (said)
+		printf("%s%s", said, path ? "\n" : "");
+	status = end(&a, said);
+	free(said);
+	return status;
+}
+
+static int create(const struct invocation *invocation)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 1));
+	struct asked_of a = {};
+
+	if (!xml)
+		return 1;
+	a.connection = daemon_connect(invocation, 0);
+	if (find_pool(&a, argument(invocation, 0)))
+		a.volume = lodge_volume_create(a.pool, xml, 0);
+	if (a.volume)
+		printf("Volume '%s' created from %s\n", lodge_volume_name(a.volume),
+		       daemon_file_name(argument(invocation, 1)));
+	return end(&a, a.volume);
+}
+
+/* "20G" in bytes; 0: it is none. Powers of 1024, as everywhere. */
+static guint64 parse_size(const char *text)
+{
+	static const char units[] = "KMGT";
+	char *rest;
+	guint64 n = g_ascii_strtoull(text, &rest, 10);
+	const char *unit = *rest ? strchr(units, g_ascii_toupper(*rest)) : NULL;
+	unsigned shift = unit ? 10 * (unit - units + 1) : 0;
+
+	if (rest == text || *text == '-' || n > G_MAXUINT64 >> shift)
+		return 0;
+	rest += !!unit;
+	if (unit && (!strcmp(rest, "iB") || !strcmp(rest, "B")))
+		rest = "";
+	return *rest ? 0 : n << shift;
+}
+
+static int create_as(const struct invocation *invocation)
+{
+	guint64 capacity = parse_size(argument(invocation, 2));
+	g_autofree char *name = g_markup_escape_text(argument(invocation, 1), -1);
+	g_autofree char *xml = NULL;
+	struct asked_of a = {};
+
+	if (!capacity) {
+		fprintf(stderr,
+			"lodge vol-create-as: '%s' is no size; as in 20G, 512M or 1048576\n",
+			argument(invocation, 2));
+		return EXIT_USAGE;
+	}
+	xml = g_strdup_printf("<volume><name>%s</name><capacity>%" G_GUINT64_FORMAT
+			      "</capacity><allocation>0</allocation></volume>",
+			      name, capacity);
+	a.connection = daemon_connect(invocation, 0);
+	if (find_pool(&a, argument(invocation, 0)))
+		a.volume = lodge_volume_create(a.pool, xml, 0);
+	if (a.volume)
+		printf("Volume '%s' created\n", lodge_volume_name(a.volume));
+	return end(&a, a.volume);
+}
+
+static int delete (const struct invocation *invocation)
+{
+	struct asked_of a;
+	bool good = find_volume(&a, invocation, 0) && !lodge_volume_delete(a.volume, 0);
+
+	if (good)
+		printf("Volume '%s' deleted\n", lodge_volume_name(a.volume));
+	return end(&a, good);
+}
+
+#define POOL_OPTION                                                                       \
+	{                                                                                 \
+		"--pool", VALUE_TEXT, "POOL", "VOLUME is a name in this pool, not a path" \
+	}
+
+static const struct command_option list_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option info_options[] = {
+	POOL_OPTION, JSON_OPTION, CONNECT_OPTION, {}
+};
+static const struct command_option volume_options[] = { POOL_OPTION, CONNECT_OPTION, {} };
+static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+
+#define VOLUME .arguments = "VOLUME", .arguments_min = 1, .arguments_max = 1
+
+const struct command commands_volumes[] = {
+	{ .name = "vol-list",
+	  .arguments = "POOL",
+	  .kind = ARGUMENT_POOL,
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "list a pool's volumes",
+	  .options = list_options,
+	  .action = list },
+	{ .name = "vol-info",
+	  VOLUME,
+	  .summary = "how large a volume is",
+	  .options = info_options,
+	  .action = info },
+	{ .name = "vol-path",
+	  VOLUME,
+	  .summary = "where a volume lies",
+	  .options = volume_options,
+	  .action = text },
+	{ .name = "vol-dumpxml",
+	  VOLUME,
+	  .summary = "a volume's description",
+	  .options = volume_options,
+	  .action = text },
+	{ .name = "vol-create",
+	  .arguments = "POOL FILE.xml",
+	  .kind = ARGUMENT_POOL,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "make a volume from its XML",
+	  .options = plain_options,
+	  .action = create },
+	{ .name = "vol-create-as",
+	  .arguments = "POOL NAME SIZE",
+	  .kind = ARGUMENT_POOL,
+	  .arguments_min = 3,
+	  .arguments_max = 3,
+	  .summary = "make an empty volume of a size, as 20G",
+	  .options = plain_options,
+	  .action = create_as },
+	{ .name = "vol-delete",
+	  VOLUME,
+	  .summary = "delete a volume and what is in it",
+	  .options = volume_options,
+	  .action = delete },
+	{},
+};

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands of `lodge` that ask a daemon, against a lodged of their own; virsh sees the same.
+
+    test_commands.py LODGED BUTTON-IMAGE LODGE
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import tap
+from lodged import WAIT, guest_xml, lodged, until
+
+LODGED, IMAGE, LODGE = sys.argv[1:]
+UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+
+
+class Shell:
+    """Runs lodge with a daemon; what it prints must begin with no error unless one is expected."""
+
+    def __init__(self, daemon):
+        self.daemon, self.env = daemon, dict(os.environ, LODGE_URI=daemon.socket, LC_ALL="C")
+
+    def __call__(self, *words, status=0, text=None):
+        done = subprocess.run([LODGE, *words], input=text, capture_output=True, text=True, timeout=WAIT, env=self.env,
+                              check=False)
+        assert done.returncode == status, (words, done, self.daemon.text())
+        assert bool(done.stderr) == bool(status), (words, done)
+        return done.stderr if status else done.stdout
+
+    def json(self, *words):
+        return json.loads(self(*words, "--json"))
+
+
+def table(text):
+    """Rows of a table, as {title: text}, by the places of the titles."""
+    lines = text.splitlines()
+    at = [i for i, c in enumerate(lines[0]) if c != " " and (i == 0 or lines[0][i - 1] == " ")]
+    return [{lines[0][a:b].strip(): line[a:b].strip() for a, b in zip(at, at[1:] + [None])} for line in lines[1:]]
+
+
+def define(lodge, name):
+    return lodge("define", "-", text=guest_xml(name, IMAGE).replace("</name>", f"</name><uuid>{UUID}</uuid>"))
+
+
+def test_guest_from_definition_to_end():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        assert lodge.json("list", "--all") == [] and lodge("list") == "Id   Name   State   UUID\n"
+        assert define(lodge, "web1") == "Guest 'web1' defined from standard input\n"
+        assert lodge.json("list") == []
+        assert table(lodge("list", "--all")) == [{"Id": "-", "Name": "web1", "State": "shut off", "UUID": UUID}]
+        assert lodge.json("list", "--inactive") == [{"id": None, "name": "web1", "state": "shut off", "uuid": UUID}]
+        assert lodge("start", "web1", "--paused") == "Guest 'web1' started\n"
+        assert (lodge("domstate", "web1"), daemon.virsh("domstate", "web1")) == ("paused\n", "paused")
+        lodge("resume", UUID)
+        assert lodge("domid", "web1") == "1\n" and lodge("domname", "1") == "web1\n"
+        assert lodge("domuuid", "1") == UUID + "\n"
+        assert lodge("list", "--name") == "web1\n" and lodge("list", "--uuid", "--name") == f"{UUID} web1\n"
+        assert lodge.json("list", "--state-paused") == []
+        info = lodge.json("dominfo", "web1")
+        assert (info["id"], info["name"], info["uuid"], info["state"]) == (1, "web1", UUID, "running"), info
+        assert info["max_memory_bytes"] == 16 << 20 and info["vcpus"] == 1 and info["persistent"] is True
+        assert "Max memory:   16.0 MiB\n" in lodge("dominfo", "web1"), lodge("dominfo", "web1")
+        assert "already running" in lodge("start", "web1", status=1)
+        lodge("suspend", "web1")
+        lodge("resume", "web1")
+        lodge("reset", "web1")
+        lodge("shutdown", "web1")
+        until("it is off", lambda: lodge("domstate", "web1") == "shut off\n")
+        lodge("start", "web1")
+        assert lodge("destroy", "web1") == "Guest 'web1' destroyed\n"
+        assert lodge("domid", "web1") == "-\n"
+        lodge("autostart", "web1")
+        assert lodge("list", "--all", "--autostart", "--name") == "web1\n"
+        lodge("autostart", "web1", "--disable")
+        assert lodge("list", "--all", "--autostart", "--name") == ""
+        xml = lodge("dumpxml", "web1", "--inactive")
+        assert xml.strip() == daemon.virsh("dumpxml", "--inactive", "web1")
+        assert lodge("undefine", "web1") == "Guest 'web1' has been undefined\n"
+        assert "no domain with matching name 'web1'" in lodge("dominfo", "web1", status=1)
+
+
+def test_guest_without_definition():
+    with lodged(LODGED) as daemon:
+        lodge, path = Shell(daemon), f"{daemon.root}/guest.xml"
+        with open(path, "w") as out:
+            out.write(guest_xml("passing", IMAGE))
+        assert lodge("create", path, "--paused") == f"Guest 'passing' created from {path}\n"
+        assert lodge.json("dominfo", "passing")["persistent"] is False
+        lodge("destroy", "passing")
+        assert lodge.json("list", "--all") == []
+
+
+def test_networks():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        assert [(n["name"], n["active"], n["autostart"]) for n in lodge.json("net-list")] == [("default", True, True)]
+        assert lodge("net-dumpxml", "default").strip() == daemon.virsh("net-dumpxml", "default")
+        lan = "<network><name>lan</name><forward mode='nat'/><bridge name='br7'/></network>"
+        assert lodge("net-define", "-", text=lan) == "Network 'lan' defined from standard input\n"
+        assert [row["Name"] for row in table(lodge("net-list", "--inactive"))] == ["lan"]
+        lodge("net-autostart", "lan")
+        assert {n["name"]: n["autostart"] for n in lodge.json("net-list", "--all")}["lan"] is True
+        assert "not in this version" in lodge("net-start", "lan", status=1)
+        assert "part of Lodge" in lodge("net-destroy", "default", status=1)
+        lodge("net-undefine", "lan")
+        assert lodge.json("net-list", "--inactive") == []
+
+
+def test_storage():
+    with lodged(LODGED) as daemon:
+        lodge, folder = Shell(daemon), f"{daemon.root}/images"
+        pool = f"<pool type='dir'><name>p</name><target><path>{folder}</path></target></pool>"
+        lodge("pool-define", "-", text=pool)
+        lodge("pool-build", "p")
+        assert lodge.json("pool-list") == []
+        lodge("pool-start", "p")
+        assert lodge.json("pool-list")[0]["name"] == "p"
+        assert lodge("vol-create-as", "p", "a.img", "20M") == "Volume 'a.img' created\n"
+        assert os.path.getsize(f"{folder}/a.img") == 20 << 20
+        assert lodge.json("vol-list", "p") == [{"name": "a.img", "path": f"{folder}/a.img"}]
+        assert lodge("vol-path", "a.img", "--pool", "p") == f"{folder}/a.img\n"
+        assert lodge.json("vol-info", f"{folder}/a.img")["capacity_bytes"] == 20 << 20
+        assert re.search(r"^Capacity: +20.0 MiB$", lodge("vol-info", "a.img", "--pool", "p"), re.M)
+        assert "<name>a.img</name>" in lodge("vol-dumpxml", "a.img", "--pool", "p")
+        volume = "<volume><name>b.img</name><capacity>4096</capacity></volume>"
+        lodge("vol-create", "p", "-", text=volume)
+        with open(f"{folder}/c.img", "wb") as out:
+            out.truncate(512)
+        lodge("pool-refresh", "p")
+        assert sorted(v["name"] for v in lodge.json("vol-list", "p")) == ["a.img", "b.img", "c.img"]
+        lodge("vol-delete", "a.img", "--pool", "p")
+        lodge("vol-delete", f"{folder}/b.img")
+        assert os.listdir(folder) == ["c.img"]
+        assert "no size" in lodge("vol-create-as", "p", "x", "20X", status=2)
+        assert "no storage vol with matching name 'x'" in lodge("vol-info", "x", "--pool", "p", status=1)
+        info = lodge.json("pool-info", "p")
+        assert info["active"] is True and info["capacity_bytes"] > info["available_bytes"] > 0
+        lodge("pool-autostart", "p")
+        assert lodge.json("pool-info", "p")["autostart"] is True
+        assert folder in lodge("pool-dumpxml", "p")
+        lodge("pool-destroy", "p")
+        lodge("pool-undefine", "p")
+        assert lodge.json("pool-list", "--all") == []
+
+
+def test_events():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        define(lodge, "web1")
+        with subprocess.Popen([LODGE, "event", "web1", "--loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, env=lodge.env) as watch:
+            # it has said that it watches when something comes: until then, do something
+            seen = []
+            while not seen:
+                lodge("start", "web1")
+                lodge("destroy", "web1")
+                os.set_blocking(watch.stdout.fileno(), False)
+                seen = watch.stdout.readlines()
+            assert set(seen) <= {"guest 'web1': started\n", "guest 'web1': stopped\n"}, seen
+            daemon.end()
+            _, errors = watch.communicate(timeout=WAIT)
+            assert watch.returncode == 1 and "lost" in errors, (watch.returncode, errors)
+        daemon.start()
+
+
+def test_the_host():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        assert lodge("uri") == "qemu:///system\n" and lodge("hostname") == os.uname().nodename + "\n"
+        assert lodge.json("nodeinfo")["cpus"] >= 1 and "CPU(s): " in lodge("nodeinfo")
+        assert lodge("capabilities").startswith("<capabilities>")
+        assert lodge("domcapabilities").startswith("<domainCapabilities>")
+
+
+def test_completion_asks_the_daemon():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        define(lodge, "web1")
+        assert lodge("--complete", "start", "") == "web1\n" and lodge("--complete", "start", "x") == ""
+        assert lodge("--complete", "net-start", "d") == "default\n"
+        assert lodge("--complete", "pool-start", "") == "" and lodge("--complete", "define", "") == "<file>\n"
+        lodge.env["LODGE_URI"] = "/nowhere"
+        assert lodge("--complete", "start", "") == ""
+
+
+def test_wrong_usage():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        assert lodge("start", status=2) == "lodge start: an argument is missing: lodge start GUEST\n"
+        assert "one argument too many: 'b'" in lodge("start", "a", "b", status=2)
+        assert "no option --now" in lodge("start", "a", "--now", status=2)
+        assert "No such file" in lodge("define", "/nowhere.xml", status=1)
+        assert lodge("define", "-", text="<domain>", status=1).startswith("lodge: ")
+        other = dict(lodge.env, LODGE_URI="/nowhere")
+        done = subprocess.run([LODGE, "list"], capture_output=True, text=True, env=other, check=False)
+        assert done.returncode == 1 and "cannot connect to /nowhere" in done.stderr and "start the daemon" in done.stderr
+        done = subprocess.run([LODGE, "--connect", daemon.socket, "list"], capture_output=True, text=True, env=other,
+                              check=False)
+        assert done.returncode == 0, done
+        done = subprocess.run([LODGE, "list", "--connect", daemon.socket], capture_output=True, text=True, env=other,
+                              check=False)
+        assert done.returncode == 0, done
+
+
+tap.main(globals())
