@@ -8,5 +8,6 @@
 #include <lodge/error.h>
 #include <lodge/network.h>
 #include <lodge/storage.h>
+#include <lodge/stream.h>
 
 #endif

@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-static const struct command *const groups[] = { &command_run,      commands_guests,
-						commands_life,     commands_definitions,
-						commands_networks, commands_pools,
-						commands_volumes,  commands_host };
+static const struct command *const groups[] = {
+	&command_run,   commands_guests,  commands_life,    commands_definitions, commands_networks,
+	commands_pools, commands_volumes, commands_streams, commands_host
+};
 
 /* A group ends with a command that has no name; the first is one command. */
 const struct command *command_at(unsigned index)

@@ -27,6 +27,11 @@ struct rpc_domain domain_wire(const struct lodge_domain *domain)
 	return dom;
 }
 
+struct lodge_connection *domain_connection(const struct lodge_domain *domain)
+{
+	return domain->object.connection;
+}
+
 static struct rpc_caller *caller_of(const struct lodge_domain *domain)
 {
 	return domain->object.connection->caller;

@@ -72,9 +72,14 @@ void objects_free(void *array, void (*free_one)(void *member));
 /* --- domain.c --- */
 struct lodge_domain *domain_new(struct lodge_connection *connection, const struct rpc_domain *dom);
 struct rpc_domain domain_wire(const struct lodge_domain *domain);
+struct lodge_connection *domain_connection(const struct lodge_domain *domain);
 
 /* --- pool.c --- */
 struct rpc_storage_pool pool_wire(const struct lodge_pool *pool);
 struct lodge_connection *pool_connection(const struct lodge_pool *pool);
+
+/* --- volume.c --- */
+struct rpc_storage_vol volume_wire(const struct lodge_volume *volume);
+struct lodge_connection *volume_connection(const struct lodge_volume *volume);
 
 #endif

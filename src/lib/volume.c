@@ -21,9 +21,14 @@ static struct lodge_volume *volume_new(struct lodge_connection *connection,
 	return volume;
 }
 
-static struct rpc_storage_vol volume_wire(const struct lodge_volume *volume)
+struct rpc_storage_vol volume_wire(const struct lodge_volume *volume)
 {
 	return (struct rpc_storage_vol){ volume->pool, volume->name, volume->key };
+}
+
+struct lodge_connection *volume_connection(const struct lodge_volume *volume)
+{
+	return volume->connection;
 }
 
 static struct rpc_caller *caller_of(const struct lodge_volume *volume)

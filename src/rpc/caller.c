@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_BYTES 65536
+#define READ_BYTES     65536
+#define RPC_PACKET_MAX 262120 /* bytes in one packet of a stream: what servers of old take */
 
 /* A call under way; on the stack of the thread that makes it. */
 struct waiting {
@@ -28,18 +29,31 @@ struct event {
 	GBytes *arguments;
 };
 
+struct rpc_caller_stream {
+	struct rpc_caller *caller;
+	u32 serial; /* of the call that opened it */
+	const struct rpc_procedure *procedure;
+	GByteArray *in; /* what has come and nobody has taken */
+	bool no_more;   /* the server has sent its last */
+	bool agreed;    /* ...and said that all is well */
+	bool failed;    /* for this reason: */
+	struct rpc_failure failure;
+};
+
 struct rpc_caller {
 	GMutex lock;   /* of all below */
 	GCond arrived; /* replies came, or reading is free */
 	bool reading;  /* somebody reads the socket, without the lock */
 	int fd;
-	int epoll;        /* what rpc_caller_fd() says: the socket and... */
-	int wake;         /* ...this, which counts while events wait */
-	u32 serial;       /* of the last call */
-	GPtrArray *calls; /* struct waiting, not owned */
-	GByteArray *in;   /* what has come and is no whole message */
-	GQueue events;    /* struct event */
-	char *broken;     /* why; NULL: it is not */
+	int epoll;          /* what rpc_caller_fd() says: the socket and... */
+	int wake;           /* ...this, which counts while events wait */
+	u32 serial;         /* of the last call */
+	GPtrArray *calls;   /* struct waiting, not owned */
+	GPtrArray *streams; /* struct rpc_caller_stream, not owned */
+	bool woken;         /* @wake counts */
+	GByteArray *in;     /* what has come and is no whole message */
+	GQueue events;      /* struct event */
+	char *broken;       /* why; NULL: it is not */
 	u8 input[READ_BYTES];
 };
 
@@ -61,6 +75,7 @@ struct rpc_caller *rpc_caller_new(int fd)
 	g_queue_init(&caller->events);
 	caller->fd = fd;
 	caller->calls = g_ptr_array_new();
+	caller->streams = g_ptr_array_new();
 	caller->in = g_byte_array_new();
 	caller->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	caller->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -82,6 +97,7 @@ void rpc_caller_free(struct rpc_caller *caller)
 	if (caller->epoll >= 0)
 		close(caller->epoll);
 	g_ptr_array_free(caller->calls, TRUE);
+	g_ptr_array_free(caller->streams, TRUE);
 	g_byte_array_free(caller->in, TRUE);
 	g_queue_clear_full(&caller->events, free_event);
 	g_free(caller->broken);
@@ -169,8 +185,76 @@ static void take_event_locked(struct rpc_caller *caller, const struct rpc_header
 	g_queue_push_tail(&caller->events, event);
 	if (g_queue_get_length(&caller->events) > RPC_EVENTS_MAX)
 		free_event(g_queue_pop_head(&caller->events));
-	if (g_queue_get_length(&caller->events) == 1)
+}
+
+/* rpc_caller_fd() is readable while something waits to be taken. */
+static void wake_locked(struct rpc_caller *caller)
+{
+	bool waits = !g_queue_is_empty(&caller->events);
+	eventfd_t count;
+
+	for (unsigned i = 0; i < caller->streams->len && !waits; i++) {
+		const struct rpc_caller_stream *stream = caller->streams->pdata[i];
+
+		waits = stream->in->len || stream->no_more || stream->failed;
+	}
+	if (waits && !caller->woken)
 		eventfd_write(caller->wake, 1);
+	else if (!waits && caller->woken)
+		eventfd_read(caller->wake, &count);
+	caller->woken = waits;
+}
+
+static bool fail(struct rpc_failure *failure, s32 code, s32 domain, const char *message)
+{
+	failure->code = code;
+	failure->domain = domain;
+	failure->message = g_strdup(message);
+	return false;
+}
+
+static bool take_failure(const u8 *payload, size_t n, struct rpc_failure *failure)
+{
+	struct rpc_arena arena = {};
+	struct rpc_msg_error said;
+
+	if (rpc_decode(&rpc_type_msg_error, payload, n, &arena, &said))
+		fail(failure, said.code, said.domain,
+		     said.message ? said.message : "no reason given");
+	else
+		fail(failure, VIR_ERR_RPC, VIR_FROM_RPC, "the daemon sent an error that is none");
+	rpc_arena_clear(&arena);
+	return false;
+}
+
+/* A stream that is gone here may not be so there yet: what comes for it is dropped. */
+static void take_packet_locked(struct rpc_caller *caller, const struct rpc_header *header,
+			       const u8 *payload, size_t n)
+{
+	struct rpc_caller_stream *stream = NULL;
+
+	for (unsigned i = 0; i < caller->streams->len && !stream; i++) {
+		stream = caller->streams->pdata[i];
+		if (stream->serial != header->serial)
+			stream = NULL;
+	}
+	if (!stream || stream->failed || stream->agreed)
+		return;
+	if (header->status == RPC_FAILED) {
+		stream->failed = true;
+		take_failure(payload, n, &stream->failure);
+	} else if (header->status == RPC_OK) {
+		stream->no_more = stream->agreed = true;
+	} else if (!n) {
+		stream->no_more = true;
+	} else if (stream->in->len + n > RPC_STREAM_QUEUE_MAX) {
+		stream->failed = true;
+		fail(&stream->failure, VIR_ERR_RPC, VIR_FROM_RPC,
+		     "more has come than anybody takes");
+	} else {
+		g_byte_array_append(stream->in, payload, n);
+	}
+	g_cond_broadcast(&caller->arrived);
 }
 
 static void take_reply_locked(struct rpc_caller *caller, const struct rpc_header *header,
@@ -199,6 +283,8 @@ static void take_message_locked(struct rpc_caller *caller, const u8 *message, si
 		pong_locked(caller, &header);
 	else if (header.type == RPC_EVENT)
 		take_event_locked(caller, &header, message + head, n - head);
+	else if (header.type == RPC_STREAM)
+		take_packet_locked(caller, &header, message + head, n - head);
 	else if (header.type == RPC_REPLY)
 		take_reply_locked(caller, &header, message, n);
 	else
@@ -249,31 +335,28 @@ static void read_locked(struct rpc_caller *caller, bool wait)
 	g_mutex_lock(&caller->lock);
 	caller->reading = false;
 	take_input_locked(caller, n, error);
+	wake_locked(caller);
 	g_cond_broadcast(&caller->arrived);
 }
 
 /* --- calls --- */
 
-static bool fail(struct rpc_failure *failure, s32 code, s32 domain, const char *message)
-{
-	failure->code = code;
-	failure->domain = domain;
-	failure->message = g_strdup(message);
-	return false;
-}
-
 /* Sends the call and waits: the reply, or NULL when the connection ends first. */
 static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedure *procedure,
-			    GByteArray *message, struct rpc_header *header,
+			    GByteArray *message, struct rpc_caller_stream *stream,
 			    struct rpc_failure *failure)
 {
 	struct waiting call = { .procedure = procedure };
 
 	g_mutex_lock(&caller->lock);
-	call.serial = header->serial = ++caller->serial;
+	call.serial = ++caller->serial;
 	for (unsigned i = 0; i < 4; i++) /* the fifth word of the header */
 		message->data[RPC_LENGTH_BYTES + 16 + i] = call.serial >> (24 - 8 * i);
 	g_ptr_array_add(caller->calls, &call);
+	if (stream) { /* its first bytes may come right behind the reply */
+		stream->serial = call.serial;
+		g_ptr_array_add(caller->streams, stream);
+	}
 	send_locked(caller, message->data, message->len);
 	while (!call.reply && !caller->broken) {
 		if (caller->reading)
@@ -288,23 +371,9 @@ static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedur
 	return call.reply;
 }
 
-static bool take_failure(const u8 *payload, size_t n, struct rpc_failure *failure)
-{
-	struct rpc_arena arena = {};
-	struct rpc_msg_error said;
-
-	if (rpc_decode(&rpc_type_msg_error, payload, n, &arena, &said))
-		fail(failure, said.code, said.domain,
-		     said.message ? said.message : "no reason given");
-	else
-		fail(failure, VIR_ERR_RPC, VIR_FROM_RPC, "the daemon sent an error that is none");
-	rpc_arena_clear(&arena);
-	return false;
-}
-
-bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *procedure,
-		    const void *args, struct rpc_arena *arena, void *ret,
-		    struct rpc_failure *failure)
+static bool ask(struct rpc_caller *caller, const struct rpc_procedure *procedure, const void *args,
+		struct rpc_arena *arena, void *ret, struct rpc_caller_stream *stream,
+		struct rpc_failure *failure)
 {
 	struct rpc_header header = { .program = procedure->program,
 				     .version = RPC_VERSION,
@@ -319,7 +388,7 @@ bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *proce
 		return fail(failure, VIR_ERR_INVALID_ARG, VIR_FROM_RPC,
 			    "an argument is missing, or longer than the protocol allows");
 	rpc_message_finish(message);
-	reply = exchange(caller, procedure, message, &header, failure);
+	reply = exchange(caller, procedure, message, stream, failure);
 	if (!reply)
 		return false;
 	payload = reply->data + RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
@@ -331,6 +400,164 @@ bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *proce
 	return fail(failure, VIR_ERR_RPC, VIR_FROM_RPC, "the daemon's answer cannot be read");
 }
 
+bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *procedure,
+		    const void *args, struct rpc_arena *arena, void *ret,
+		    struct rpc_failure *failure)
+{
+	return ask(caller, procedure, args, arena, ret, NULL, failure);
+}
+
+/* --- streams --- */
+
+/* The end of the stream's life, with the lock held. */
+static void forget_locked(struct rpc_caller_stream *stream)
+{
+	g_ptr_array_remove_fast(stream->caller->streams, stream);
+	wake_locked(stream->caller);
+}
+
+static void free_stream(struct rpc_caller_stream *stream)
+{
+	g_byte_array_free(stream->in, TRUE);
+	g_free(stream->failure.message);
+	g_free(stream);
+}
+
+struct rpc_caller_stream *rpc_caller_open_stream(struct rpc_caller *caller,
+						 const struct rpc_procedure *procedure,
+						 const void *args, struct rpc_failure *failure)
+{
+	struct rpc_caller_stream *stream = g_new0(struct rpc_caller_stream, 1);
+	struct rpc_arena arena = {};
+	bool good;
+
+	stream->caller = caller;
+	stream->procedure = procedure;
+	stream->in = g_byte_array_new();
+	good = ask(caller, procedure, args, &arena, NULL, stream, failure);
+	rpc_arena_clear(&arena);
+	if (good)
+		return stream;
+	g_mutex_lock(&caller->lock);
+	forget_locked(stream);
+	g_mutex_unlock(&caller->lock);
+	free_stream(stream);
+	return NULL;
+}
+
+static void send_packet_locked(struct rpc_caller_stream *stream, enum rpc_status status,
+			       const u8 *bytes, size_t n)
+{
+	struct rpc_header header = { .program = stream->procedure->program,
+				     .version = RPC_VERSION,
+				     .procedure = stream->procedure->number,
+				     .type = RPC_STREAM,
+				     .serial = stream->serial,
+				     .status = status };
+	GByteArray *message = rpc_message_new(&header);
+
+	if (n)
+		g_byte_array_append(message, bytes, n);
+	rpc_message_finish(message);
+	send_locked(stream->caller, message->data, message->len);
+	g_byte_array_free(message, TRUE);
+}
+
+/* Has the stream failed, or its connection? */
+static bool failed_locked(const struct rpc_caller_stream *stream, struct rpc_failure *failure)
+{
+	const struct rpc_caller *caller = stream->caller;
+
+	if (stream->failed)
+		fail(failure, stream->failure.code, stream->failure.domain,
+		     stream->failure.message);
+	else if (caller->broken)
+		fail(failure, VIR_ERR_RPC, VIR_FROM_RPC, caller->broken);
+	return stream->failed || caller->broken;
+}
+
+void rpc_caller_stream_free(struct rpc_caller_stream *stream)
+{
+	if (!stream)
+		return;
+	g_mutex_lock(&stream->caller->lock);
+	if (!stream->failed && !stream->agreed)
+		send_packet_locked(stream, RPC_FAILED, NULL, 0);
+	forget_locked(stream);
+	g_mutex_unlock(&stream->caller->lock);
+	free_stream(stream);
+}
+
+bool rpc_caller_stream_send(struct rpc_caller_stream *stream, const u8 *bytes, size_t n,
+			    struct rpc_failure *failure)
+{
+	struct rpc_caller *caller = stream->caller;
+	bool good;
+
+	g_mutex_lock(&caller->lock);
+	if (!caller->reading)
+		read_locked(caller, false); /* it may say that it has failed */
+	while (n && !stream->failed && !caller->broken) {
+		size_t some = MIN(n, RPC_PACKET_MAX);
+
+		send_packet_locked(stream, RPC_CONTINUE, bytes, some);
+		bytes += some;
+		n -= some;
+	}
+	good = !failed_locked(stream, failure);
+	g_mutex_unlock(&caller->lock);
+	return good;
+}
+
+ssize_t rpc_caller_stream_receive(struct rpc_caller_stream *stream, u8 *bytes, size_t n, bool wait,
+				  struct rpc_failure *failure)
+{
+	struct rpc_caller *caller = stream->caller;
+	bool looked = false;
+	ssize_t got;
+
+	g_mutex_lock(&caller->lock);
+	while (!stream->in->len && !stream->no_more && !stream->failed && !caller->broken &&
+	       (wait || !looked)) {
+		if (!caller->reading)
+			read_locked(caller, wait);
+		else if (wait)
+			g_cond_wait(&caller->arrived, &caller->lock);
+		looked = true;
+	}
+	got = MIN(n, stream->in->len);
+	if (got) {
+		memcpy(bytes, stream->in->data, got);
+		g_byte_array_remove_range(stream->in, 0, got);
+	} else if (failed_locked(stream, failure)) {
+		got = -1;
+	} else if (!stream->no_more) {
+		got = RPC_NOTHING_YET;
+	}
+	wake_locked(caller);
+	g_mutex_unlock(&caller->lock);
+	return got;
+}
+
+bool rpc_caller_stream_finish(struct rpc_caller_stream *stream, struct rpc_failure *failure)
+{
+	struct rpc_caller *caller = stream->caller;
+	bool good;
+
+	g_mutex_lock(&caller->lock);
+	if (!stream->agreed && !stream->failed)
+		send_packet_locked(stream, RPC_OK, NULL, 0);
+	while (!stream->agreed && !stream->failed && !caller->broken) {
+		if (caller->reading)
+			g_cond_wait(&caller->arrived, &caller->lock);
+		else
+			read_locked(caller, true);
+	}
+	good = stream->agreed || !failed_locked(stream, failure);
+	g_mutex_unlock(&caller->lock);
+	return good;
+}
+
 /* --- events --- */
 
 const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
@@ -338,7 +565,6 @@ const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
 {
 	const struct rpc_procedure *procedure = NULL;
 	struct event *event;
-	eventfd_t count;
 
 	g_mutex_lock(&caller->lock);
 	if (!caller->reading && !caller->broken && g_queue_is_empty(&caller->events))
@@ -352,8 +578,7 @@ const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
 			procedure = event->procedure;
 		free_event(event);
 	}
-	if (g_queue_is_empty(&caller->events))
-		eventfd_read(caller->wake, &count);
+	wake_locked(caller);
 	g_mutex_unlock(&caller->lock);
 	return procedure;
 }

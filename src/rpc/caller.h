@@ -20,6 +20,8 @@
 #include "rpc/procedure.h"
 
 #define RPC_EVENTS_MAX 65536 /* that nobody has asked for: older ones go */
+#define RPC_STREAM_QUEUE_MAX \
+	(64u << 20) /* bytes of a stream that nobody takes: then it has failed */
 
 struct rpc_caller;
 
@@ -49,6 +51,28 @@ int rpc_caller_fd(const struct rpc_caller *caller);
  */
 const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
 						  struct rpc_arena *arena, void **value);
+
+/* --- streams: bytes both ways beside the calls. One thread at a time uses each. --- */
+
+struct rpc_caller_stream;
+
+/* Makes a call that opens one, as rpc_caller_ask(). NULL: @failure says why. */
+struct rpc_caller_stream *rpc_caller_open_stream(struct rpc_caller *caller,
+						 const struct rpc_procedure *procedure,
+						 const void *args, struct rpc_failure *failure);
+/* Ends it, if rpc_caller_stream_finish() has not: then the server learns that it was given up. */
+void rpc_caller_stream_free(struct rpc_caller_stream *stream);
+/* Sends all of it, waiting while the server does not read. False: the stream has failed. */
+bool rpc_caller_stream_send(struct rpc_caller_stream *stream, const u8 *bytes, size_t n,
+			    struct rpc_failure *failure);
+#define RPC_NOTHING_YET (-2)
+/* Up to @n bytes, waiting for some if @wait is set, else RPC_NOTHING_YET: rpc_caller_fd() is
+ * readable when there may be more. 0: no more come. -1: the stream has failed. */
+ssize_t rpc_caller_stream_receive(struct rpc_caller_stream *stream, u8 *bytes, size_t n, bool wait,
+				  struct rpc_failure *failure);
+/* Says that all has been sent, and waits for the server to agree. */
+bool rpc_caller_stream_finish(struct rpc_caller_stream *stream, struct rpc_failure *failure);
+
 /* Has the connection ended? */
 bool rpc_caller_is_broken(struct rpc_caller *caller);
 

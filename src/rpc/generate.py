@@ -208,6 +208,10 @@ class Procedure:
         """How a client makes the call."""
         ret = f", struct rpc_{self.ret.name} *ret" if self.ret.fields else ""
         args, value = "args" if self.args.fields else "NULL", "ret" if ret else "NULL"
+        if self.kind.startswith("stream"):
+            return (f"static inline struct rpc_caller_stream *rpc_open_{self.name}(struct rpc_caller *caller"
+                    f"{self.argument_c()}, struct rpc_failure *failure)\n{{\n\treturn rpc_caller_open_stream("
+                    f"caller, &rpc_procedures[{index}], {args}, failure);\n}}\n")
         return (f"static inline bool rpc_ask_{self.name}(struct rpc_caller *caller{self.argument_c()}"
                 f", struct rpc_arena *arena{ret}, struct rpc_failure *failure)\n{{\n"
                 f"\treturn rpc_caller_ask(caller, &rpc_procedures[{index}], {args}, arena, {value}, "

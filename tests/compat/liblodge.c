@@ -320,6 +320,37 @@ static void test_network(void)
 	lodge_connection_free(c);
 }
 
+/* Up and down again while another thread asks; one that is given up leaves the connection as it
+ * was. */
+static void test_streams(struct lodge_connection *c, struct lodge_volume *volume)
+{
+	g_autofree char *out = g_malloc(1048576), *in = g_malloc0(1048576);
+	struct lodge_stream *up = lodge_volume_upload(volume, 0, 1048576, 0), *down;
+	GThread *other = g_thread_new("work", work, c);
+	ssize_t n, got = 0;
+
+	for (unsigned i = 0; i < 1048576; i++)
+		out[i] = i * 7 + (i >> 10);
+	g_assert_nonnull(up);
+	g_assert_cmpint(lodge_stream_send(up, out, 1000000), ==, 0);
+	g_assert_cmpint(lodge_stream_send(up, out + 1000000, 48576), ==, 0);
+	g_assert_cmpint(lodge_stream_finish(up), ==, 0);
+	lodge_stream_free(up);
+	down = lodge_volume_download(volume, 0, 0, 0);
+	g_assert_nonnull(down);
+	while ((n = lodge_stream_receive(down, in + got, 1048576 - got, 0)) > 0)
+		got += n;
+	g_assert_cmpint(n, ==, 0);
+	g_assert_cmpint(got, ==, 1048576);
+	g_assert_cmpmem(in, got, out, got);
+	g_assert_cmpint(lodge_stream_finish(down), ==, 0);
+	lodge_stream_free(down);
+	down = lodge_volume_download(volume, 0, 0, 0);
+	g_assert_cmpint(lodge_stream_receive(down, in, 1, 0), ==, 1);
+	lodge_stream_free(down);
+	g_thread_join(other);
+}
+
 static void test_storage(void)
 {
 	struct lodge_connection *c = open_one(0);
@@ -358,6 +389,7 @@ static void test_storage(void)
 	g_assert_cmpuint(volume_info.capacity_bytes, ==, 1048576);
 	g_assert_cmpint(lodge_pool_info(pool, &info, 0), ==, 0);
 	g_assert_cmpuint(info.capacity_bytes, >, 1048576);
+	test_streams(c, volume);
 	volumes = lodge_volume_list(pool, 0);
 	g_assert_cmpstr(lodge_volume_name(volumes[0]), ==, "v.img");
 	g_assert_null(volumes[1]);
@@ -366,6 +398,8 @@ static void test_storage(void)
 	g_assert_nonnull(strstr(text, "v.img"));
 	free(text);
 	g_assert_cmpint(lodge_volume_delete(volume, 0), ==, 0);
+	g_assert_null(lodge_volume_download(volume, 0, 0, 0));
+	assert_error(LODGE_ERR_NO_STORAGE_VOL, "lodge_volume_download", "v.img");
 	lodge_volume_free(volume);
 	g_assert_null(lodge_volume_by_name(pool, "v.img", 0));
 	assert_error(LODGE_ERR_NO_STORAGE_VOL, "lodge_volume_by_name", "v.img");

@@ -146,6 +146,69 @@ def test_storage():
         assert lodge.json("pool-list", "--all") == []
 
 
+def read_until(fd, wanted):
+    text = b""
+    while wanted not in text:
+        text += os.read(fd, 4096)
+    return text
+
+
+def test_console_on_a_terminal():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        define(lodge, "web1")
+        assert "not running" in lodge("console", "web1", status=1)
+        lodge("start", "web1")
+        master, slave = os.openpty()
+        with subprocess.Popen([LODGE, "console", "web1"], stdin=slave, stdout=slave, stderr=slave, env=lodge.env,
+                              start_new_session=True) as console:
+            os.close(slave)
+            read_until(master, b"Ctrl-] leaves it")
+            os.write(master, b"h")
+            read_until(master, b"here")
+            assert "Active console session" in lodge("console", "web1", status=1)
+            os.write(master, b"\x1d")
+            assert console.wait(WAIT) == 0
+        os.close(master)
+        assert lodge("domstate", "web1") == "running\n"
+
+
+def test_console_of_a_script():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        define(lodge, "web1")
+        lodge("start", "web1")
+        with subprocess.Popen([LODGE, "console", "web1", "--devname", "serial0"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env=lodge.env) as console:
+            console.stdin.write(b"h")
+            console.stdin.close()
+            read_until(console.stdout.fileno(), b"here")
+            lodge("destroy", "web1")
+            assert console.wait(WAIT) == 0
+
+
+def test_volumes_are_filled_and_read():
+    with lodged(LODGED) as daemon:
+        lodge, folder = Shell(daemon), f"{daemon.root}/images"
+        lodge("pool-define", "-", text=f"<pool type='dir'><name>p</name><target><path>{folder}</path></target></pool>")
+        lodge("pool-build", "p")
+        lodge("pool-start", "p")
+        lodge("vol-create-as", "p", "a.img", "3M")
+        data = os.urandom(3 << 20)
+        with open(f"{daemon.root}/in", "wb") as out:
+            out.write(data)
+        lodge("vol-upload", "a.img", f"{daemon.root}/in", "--pool", "p")
+        with open(f"{folder}/a.img", "rb") as image:
+            assert image.read() == data
+        lodge("vol-download", f"{folder}/a.img", f"{daemon.root}/out")
+        with open(f"{daemon.root}/out", "rb") as image:
+            assert image.read() == data
+        assert "No such file" in lodge("vol-upload", "a.img", "/nowhere", "--pool", "p", status=1)
+        assert "No space left" in lodge("vol-download", "a.img", "/dev/full", "--pool", "p", status=1)
+        assert "matching name 'x'" in lodge("vol-download", "x", f"{daemon.root}/out", "--pool", "p", status=1)
+        lodge("vol-download", "a.img", f"{daemon.root}/out", "--pool", "p")  # nothing is left open
+
+
 def test_events():
     with lodged(LODGED) as daemon:
         lodge = Shell(daemon)

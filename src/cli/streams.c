@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands whose bytes go beside the calls: a guest's console, a volume's content. */
+#include "cli/daemon.h"
+#include "cli/terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CHUNK    (256 * 1024)
+#define KEYS_MAX 4096
+#define ESCAPE   0x1d /* Ctrl-], as virsh's */
+
+/* --- console --- */
+
+static bool write_all(int fd, const char *bytes, size_t n)
+{
+	while (n) {
+		ssize_t written = write(fd, bytes, n);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return false;
+		bytes += written;
+		n -= written;
+	}
+	return true;
+}
+
+/* All that has come, to the screen. True with *@ended: no more comes. False: an error. */
+static bool show(struct lodge_stream *stream, bool *ended)
+{
+	char bytes[KEYS_MAX];
+	ssize_t n;
+
+	while ((n = lodge_stream_receive(stream, bytes, sizeof(bytes), LODGE_RECEIVE_NO_WAIT)) > 0)
+		if (!write_all(STDOUT_FILENO, bytes, n))
+			n = 0;
+	*ended = !n;
+	return n != -1;
+}
+
+/* What has been typed, to the guest. *@ended: the escape key, or the input's end. */
+static bool type_keys(struct lodge_stream *stream, bool raw, bool *ended)
+{
+	char keys[KEYS_MAX];
+	ssize_t n = read(STDIN_FILENO, keys, sizeof(keys));
+	const char *escape = raw && n > 0 ? memchr(keys, ESCAPE, n) : NULL;
+
+	*ended = n <= 0 || escape;
+	if (escape)
+		n = escape - keys;
+	return n <= 0 || !lodge_stream_send(stream, keys, n);
+}
+
+static bool talk(struct lodge_connection *c, struct lodge_stream *stream, bool raw)
+{
+	struct pollfd fds[] = { { STDIN_FILENO, POLLIN, 0 },
+				{ lodge_connection_fd(c), POLLIN, 0 } };
+	bool good = true, ended = false, typed = false;
+
+	while (good && !ended) {
+		poll(fds, 2, -1);
+		if (fds[1].revents)
+			good = show(stream, &ended);
+		if (good && !ended && fds[0].revents)
+			good = type_keys(stream, raw, &typed);
+		if (typed && raw)
+			ended = true;
+		else if (typed) /* a script's input has ended: what the guest says still counts */
+			fds[0].fd = -1;
+	}
+	return good;
+}
+
+static int console(const struct invocation *invocation)
+{
+	unsigned flags = invocation_has(invocation, "--force") ? LODGE_CONSOLE_FORCE : 0;
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	struct lodge_stream *stream =
+		domain ? lodge_domain_console(domain, invocation_value(invocation, "--devname"),
+					      flags)
+		       : NULL;
+	bool good = stream, raw;
+
+	if (stream) {
+		raw = isatty(STDIN_FILENO);
+		if (raw)
+			fprintf(stderr, "Connected to guest '%s'; Ctrl-] leaves it\n",
+				lodge_domain_name(domain));
+		raw = raw && terminal_enter_raw(STDIN_FILENO);
+		good = talk(c, stream, raw);
+		if (raw) {
+			terminal_restore();
+			fprintf(stderr, "\n");
+		}
+	}
+	lodge_stream_free(stream);
+	lodge_domain_free(domain);
+	return daemon_end(c, good);
+}
+
+/* --- volumes --- */
+
+struct progress {
+	const char *what;
+	guint64 done, all; /* bytes; @all 0: not known */
+	gint64 shown;      /* when, in microseconds */
+};
+
+/* A line that is written over, on a terminal; a last one when @end is set. */
+static void show_progress(struct progress *progress, bool end)
+{
+	gint64 now = g_get_monotonic_time();
+
+	if (!isatty(STDERR_FILENO) || (!end && now - progress->shown < G_USEC_PER_SEC / 5))
+		return;
+	progress->shown = now;
+	fprintf(stderr, "\r%s: %.1f MiB", progress->what, progress->done / 1048576.0);
+	if (progress->all)
+		fprintf(stderr, " of %.1f (%.0f %%)", progress->all / 1048576.0,
+			100.0 * progress->done / progress->all);
+	fprintf(stderr, end ? "\n" : "  ");
+}
+
+static bool upload(struct lodge_stream *stream, int fd, struct progress *progress, bool *unread)
+{
+	g_autofree char *bytes = g_malloc(CHUNK);
+	ssize_t n;
+
+	while ((n = read(fd, bytes, CHUNK)) > 0) {
+		if (lodge_stream_send(stream, bytes, n))
+			return false;
+		progress->done += n;
+		show_progress(progress, false);
+	}
+	*unread = n < 0;
+	return !n && !lodge_stream_finish(stream);
+}
+
+static bool download(struct lodge_stream *stream, int fd, struct progress *progress,
+		     bool *unwritten)
+{
+	g_autofree char *bytes = g_malloc(CHUNK);
+	ssize_t n;
+
+	while ((n = lodge_stream_receive(stream, bytes, CHUNK, 0)) > 0) {
+		*unwritten = !write_all(fd, bytes, n);
+		if (*unwritten)
+			return false;
+		progress->done += n;
+		show_progress(progress, false);
+	}
+	return !n && !lodge_stream_finish(stream);
+}
+
+/* The volume that the first argument names, in the pool of --pool or by its path. */
+static struct lodge_volume *volume_of(struct lodge_connection *c,
+				      const struct invocation *invocation)
+{
+	const char *in = invocation_value(invocation, "--pool");
+	struct lodge_volume *volume;
+	struct lodge_pool *pool;
+
+	if (!c || !in)
+		return c ? lodge_volume_by_path(c, argument(invocation, 0), 0) : NULL;
+	pool = lodge_pool_by_name(c, in, 0);
+	volume = pool ? lodge_volume_by_name(pool, argument(invocation, 0), 0) : NULL;
+	lodge_pool_free(pool);
+	return volume;
+}
+
+/* Opens the file and the stream, and moves all. *@local: the file is at fault, and @path says
+ * which. */
+static bool move(struct lodge_volume *volume, const char *path, bool up, bool *local)
+{
+	struct progress progress = { lodge_volume_name(volume) };
+	int fd = up ? open(path, O_RDONLY | O_CLOEXEC)
+		    : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct lodge_stream *stream;
+	struct lodge_volume_info info;
+	struct stat st;
+	bool good;
+
+	*local = fd < 0;
+	if (fd < 0)
+		return false;
+	if (up && !fstat(fd, &st) && S_ISREG(st.st_mode))
+		progress.all = st.st_size;
+	else if (!up && !lodge_volume_info(volume, &info, 0))
+		progress.all = info.capacity_bytes;
+	stream = up ? lodge_volume_upload(volume, 0, progress.all, 0)
+		    : lodge_volume_download(volume, 0, 0, 0);
+	good = stream &&
+	       (up ? upload(stream, fd, &progress, local) : download(stream, fd, &progress, local));
+	if (good)
+		show_progress(&progress, true);
+	if (close(fd) && good)
+		*local = !(good = false);
+	lodge_stream_free(stream);
+	return good;
+}
+
+static int transfer(const struct invocation *invocation)
+{
+	const char *path = argument(invocation, 1);
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_volume *volume = volume_of(c, invocation);
+	bool local = false, good;
+
+	good = volume &&
+	       move(volume, path, !strcmp(invocation->command->name, "vol-upload"), &local);
+	if (local)
+		fprintf(stderr, "lodge: %s: %s\n", path, g_strerror(errno));
+	lodge_volume_free(volume);
+	if (!local)
+		return daemon_end(c, good);
+	lodge_connection_free(c);
+	return 1;
+}
+
+static const struct command_option console_options[] = {
+	{ "--devname", VALUE_TEXT, "ALIAS", "which console, as serial0; the first without it" },
+	{ "--force", VALUE_NONE, NULL, "even if somebody else has it: they lose it" },
+	CONNECT_OPTION,
+	{},
+};
+static const struct command_option volume_options[] = {
+	{ "--pool", VALUE_TEXT, "POOL", "VOLUME is a name in this pool, not a path" },
+	CONNECT_OPTION,
+	{},
+};
+
+const struct command commands_streams[] = {
+	{ .name = "console",
+	  .arguments = "GUEST",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "a guest's console on this terminal",
+	  .description = "Connects this terminal to a console of a guest that runs; Ctrl-] leaves "
+			 "it. Without a\n"
+			 "terminal it ends with the guest.",
+	  .options = console_options,
+	  .action = console },
+	{ .name = "vol-upload",
+	  .arguments = "VOLUME FILE",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "fill a volume from a file",
+	  .options = volume_options,
+	  .action = transfer },
+	{ .name = "vol-download",
+	  .arguments = "VOLUME FILE",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "write a volume's content to a file",
+	  .options = volume_options,
+	  .action = transfer },
+	{},
+};
