@@ -146,4 +146,15 @@ bool launch_monitor_command(const struct launch *launch, const char *command, un
 bool launch_resize_console(const struct launch *launch, unsigned short columns, unsigned short rows,
 			   unsigned timeout_ms, GError **error);
 
+/* --- host.c --- */
+/* Would KVM be chosen now? *@why, which the caller frees, says it in a phrase either way. */
+bool host_has_kvm(char **why);
+/* One of our own programs: *@path_or_why, which the caller frees, is where it is, or why not. */
+bool host_has_program(const char *name, char **path_or_why);
+/* Of the kernel's interface; 0: there is none, or it is off. */
+int host_landlock_version(void);
+bool host_has_seccomp(void);
+/* May this user make one? */
+bool host_has_user_namespaces(void);
+
 #endif

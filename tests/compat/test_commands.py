@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ class Shell:
 def table(text):
     """Rows of a table, as {title: text}, by the places of the titles."""
     lines = text.splitlines()
-    at = [i for i, c in enumerate(lines[0]) if c != " " and (i == 0 or lines[0][i - 1] == " ")]
+    at = [i for i, c in enumerate(lines[0]) if c != " " and (i == 0 or lines[0][i - 2:i] == "  ")]
     return [{lines[0][a:b].strip(): line[a:b].strip() for a, b in zip(at, at[1:] + [None])} for line in lines[1:]]
 
 
@@ -236,6 +237,27 @@ def test_the_host():
         assert lodge.json("nodeinfo")["cpus"] >= 1 and "CPU(s): " in lodge("nodeinfo")
         assert lodge("capabilities").startswith("<capabilities>")
         assert lodge("domcapabilities").startswith("<domainCapabilities>")
+
+
+def test_doctor():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        lines = {line["what"]: line for line in lodge.json("doctor")}
+        assert set(lines) == {"engine", "lodge-vmm", "lodge-net", "seccomp", "landlock", "namespaces", "memory",
+                              "huge pages", "daemon"}, lines
+        assert lines["lodge-vmm"]["health"] == "ok" and os.access(lines["lodge-vmm"]["found"], os.X_OK), lines
+        engine = "KVM: /dev/kvm works" if lines["engine"]["health"] == "ok" else "the software CPU, because "
+        assert lines["engine"]["found"].startswith(engine), lines
+        assert lines["daemon"] == {"what": "daemon", "health": "ok", "found": "answers; 0 guests run", "mend": None}
+        copy = f"{daemon.root}/lodge"  # beside no other program, and not installed
+        shutil.copy(LODGE, copy)
+        done = subprocess.run([copy, "doctor"], capture_output=True, text=True, check=False,
+                              env=dict(lodge.env, LODGE_URI="/nowhere"))
+        found = {line["What"]: line for line in table(done.stdout)}
+        assert found["daemon"]["Health"] == "could be better" and "/nowhere" in found["daemon"]["Found"], found
+        if found["lodge-vmm"]["Health"] == "broken":  # unless Lodge is installed here
+            assert done.returncode == 1 and "cannot run here" in done.stderr, done
+            assert "install Lodge as a whole" in found["lodge-vmm"]["Found"], found
 
 
 def test_completion_asks_the_daemon():
