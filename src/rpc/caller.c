@@ -52,6 +52,7 @@ struct rpc_caller {
 	GPtrArray *streams; /* struct rpc_caller_stream, not owned */
 	bool woken;         /* @wake counts */
 	GByteArray *in;     /* what has come and is no whole message */
+	GByteArray *out;    /* what is to be sent */
 	GQueue events;      /* struct event */
 	char *broken;       /* why; NULL: it is not */
 	u8 input[READ_BYTES];
@@ -77,6 +78,7 @@ struct rpc_caller *rpc_caller_new(int fd)
 	caller->calls = g_ptr_array_new();
 	caller->streams = g_ptr_array_new();
 	caller->in = g_byte_array_new();
+	caller->out = g_byte_array_new();
 	caller->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	caller->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (caller->wake < 0 || caller->epoll < 0 ||
@@ -99,6 +101,7 @@ void rpc_caller_free(struct rpc_caller *caller)
 	g_ptr_array_free(caller->calls, TRUE);
 	g_ptr_array_free(caller->streams, TRUE);
 	g_byte_array_free(caller->in, TRUE);
+	g_byte_array_free(caller->out, TRUE);
 	g_queue_clear_full(&caller->events, free_event);
 	g_free(caller->broken);
 	g_mutex_clear(&caller->lock);
@@ -126,26 +129,10 @@ static void G_GNUC_PRINTF(2, 3) break_locked(struct rpc_caller *caller, const ch
 	g_cond_broadcast(&caller->arrived);
 }
 
-/* Blocks while the server does not read: it takes in calls whatever else it does. */
-static void send_locked(struct rpc_caller *caller, const u8 *bytes, size_t n)
+/* Behind what others have queued: never between the bytes of a message. */
+static void queue_locked(struct rpc_caller *caller, const GByteArray *message)
 {
-	while (n && !caller->broken) {
-		ssize_t sent = send(caller->fd, bytes, n, MSG_NOSIGNAL);
-
-		if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
-			struct pollfd wait = { caller->fd, POLLOUT, 0 };
-
-			poll(&wait, 1, -1);
-			continue;
-		}
-		if (sent < 0) {
-			break_locked(caller, "the connection to the daemon is lost: %s",
-				     g_strerror(errno));
-			return;
-		}
-		bytes += sent;
-		n -= sent;
-	}
+	g_byte_array_append(caller->out, message->data, message->len);
 }
 
 static void pong_locked(struct rpc_caller *caller, const struct rpc_header *ping)
@@ -158,7 +145,7 @@ static void pong_locked(struct rpc_caller *caller, const struct rpc_header *ping
 	pong.procedure = RPC_KEEPALIVE_PROC_PONG;
 	message = rpc_message_new(&pong);
 	rpc_message_finish(message);
-	send_locked(caller, message->data, message->len);
+	queue_locked(caller, message);
 	g_byte_array_free(message, TRUE);
 }
 
@@ -317,26 +304,68 @@ static void take_input_locked(struct rpc_caller *caller, ssize_t n, int error)
 		g_byte_array_remove_range(caller->in, 0, at);
 }
 
-/* Reads once for all, without the lock meanwhile; waits for input if it may. */
-static void read_locked(struct rpc_caller *caller, bool wait)
+/* Sends of what is queued as much as there is room for. False: there is none. */
+static bool send_locked(struct rpc_caller *caller)
+{
+	ssize_t n = 0;
+
+	while (caller->out->len && !caller->broken) {
+		n = send(caller->fd, caller->out->data, caller->out->len,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0)
+			g_byte_array_remove_range(caller->out, 0, n);
+		else if (n < 0 && errno == EAGAIN)
+			return false;
+		else if (n < 0 && errno != EINTR)
+			break_locked(caller, "the connection to the daemon is lost: %s",
+				     g_strerror(errno));
+	}
+	return true;
+}
+
+/* Without the lock, waits for one of @events, or not at all; then reads once for all. */
+static void read_locked(struct rpc_caller *caller, short events)
 {
 	ssize_t n;
 	int error;
 
 	caller->reading = true;
 	g_mutex_unlock(&caller->lock);
-	if (wait) {
-		struct pollfd input = { caller->fd, POLLIN, 0 };
+	if (events) {
+		struct pollfd socket = { caller->fd, events, 0 };
 
-		poll(&input, 1, -1);
+		poll(&socket, 1, -1);
 	}
 	n = recv(caller->fd, caller->input, sizeof(caller->input), MSG_DONTWAIT);
 	error = errno;
 	g_mutex_lock(&caller->lock);
 	caller->reading = false;
 	take_input_locked(caller, n, error);
+	send_locked(caller); /* answers to pings */
 	wake_locked(caller);
 	g_cond_broadcast(&caller->arrived);
+}
+
+/* Somebody else reads: waits until there is room to send. */
+static void wait_for_room_locked(struct rpc_caller *caller)
+{
+	struct pollfd socket = { caller->fd, POLLOUT, 0 };
+
+	g_mutex_unlock(&caller->lock);
+	poll(&socket, 1, -1);
+	g_mutex_lock(&caller->lock);
+}
+
+/* Sends what is queued. A server that sends much reads nothing until that is taken: so while there
+ * is no room, somebody reads. */
+static void flush_locked(struct rpc_caller *caller)
+{
+	while (!send_locked(caller)) {
+		if (caller->reading)
+			wait_for_room_locked(caller);
+		else
+			read_locked(caller, POLLIN | POLLOUT);
+	}
 }
 
 /* --- calls --- */
@@ -357,12 +386,13 @@ static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedur
 		stream->serial = call.serial;
 		g_ptr_array_add(caller->streams, stream);
 	}
-	send_locked(caller, message->data, message->len);
+	queue_locked(caller, message);
+	flush_locked(caller);
 	while (!call.reply && !caller->broken) {
 		if (caller->reading)
 			g_cond_wait(&caller->arrived, &caller->lock);
 		else
-			read_locked(caller, true);
+			read_locked(caller, POLLIN);
 	}
 	g_ptr_array_remove_fast(caller->calls, &call);
 	if (!call.reply)
@@ -459,8 +489,9 @@ static void send_packet_locked(struct rpc_caller_stream *stream, enum rpc_status
 	if (n)
 		g_byte_array_append(message, bytes, n);
 	rpc_message_finish(message);
-	send_locked(stream->caller, message->data, message->len);
+	queue_locked(stream->caller, message);
 	g_byte_array_free(message, TRUE);
+	flush_locked(stream->caller);
 }
 
 /* Has the stream failed, or its connection? */
@@ -496,7 +527,7 @@ bool rpc_caller_stream_send(struct rpc_caller_stream *stream, const u8 *bytes, s
 
 	g_mutex_lock(&caller->lock);
 	if (!caller->reading)
-		read_locked(caller, false); /* it may say that it has failed */
+		read_locked(caller, 0); /* it may say that it has failed */
 	while (n && !stream->failed && !caller->broken) {
 		size_t some = MIN(n, RPC_PACKET_MAX);
 
@@ -520,7 +551,7 @@ ssize_t rpc_caller_stream_receive(struct rpc_caller_stream *stream, u8 *bytes, s
 	while (!stream->in->len && !stream->no_more && !stream->failed && !caller->broken &&
 	       (wait || !looked)) {
 		if (!caller->reading)
-			read_locked(caller, wait);
+			read_locked(caller, wait ? POLLIN : 0);
 		else if (wait)
 			g_cond_wait(&caller->arrived, &caller->lock);
 		looked = true;
@@ -551,7 +582,7 @@ bool rpc_caller_stream_finish(struct rpc_caller_stream *stream, struct rpc_failu
 		if (caller->reading)
 			g_cond_wait(&caller->arrived, &caller->lock);
 		else
-			read_locked(caller, true);
+			read_locked(caller, POLLIN);
 	}
 	good = stream->agreed || !failed_locked(stream, failure);
 	g_mutex_unlock(&caller->lock);
@@ -568,7 +599,7 @@ const struct rpc_procedure *rpc_caller_next_event(struct rpc_caller *caller,
 
 	g_mutex_lock(&caller->lock);
 	if (!caller->reading && !caller->broken && g_queue_is_empty(&caller->events))
-		read_locked(caller, false);
+		read_locked(caller, 0);
 	while (!procedure && (event = g_queue_pop_head(&caller->events))) {
 		gsize n;
 		const u8 *bytes = g_bytes_get_data(event->arguments, &n);

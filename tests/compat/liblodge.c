@@ -5,6 +5,7 @@
  *
  *   liblodge all KERNEL     everything, with a real lodged and a guest of KERNEL
  *   liblodge gone PID       the daemon PID is killed under calls
+ *   liblodge flood          a server that sends much before it reads on
  *   liblodge refused TEXT   connecting fails, and TEXT is in the message
  */
 #include <lodge/lodge.h>
@@ -453,6 +454,18 @@ static int gone(pid_t daemon)
 	return 0;
 }
 
+/* A call longer than what sockets hold, while the server writes more than they hold. */
+static int flood(void)
+{
+	struct lodge_connection *c = open_one(0);
+	g_autofree char *xml = g_strnfill(4000000, 'x');
+
+	g_assert_null(lodge_domain_define(c, xml, 0));
+	assert_error(LODGE_ERR_XML_ERROR, "lodge_domain_define", "drained");
+	lodge_connection_free(c);
+	return 0;
+}
+
 static int refused(const char *part)
 {
 	g_assert_null(lodge_connection_open(NULL, 0));
@@ -465,6 +478,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "gone"))
 		return gone(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "flood"))
+		return flood();
 	if (argc == 3 && !strcmp(argv[1], "refused"))
 		return refused(argv[2]);
 	if (argc != 3 || strcmp(argv[1], "all"))

@@ -39,6 +39,8 @@ def test_daemon_is_killed():
     with lodged(LODGED) as daemon:
         done = run(daemon.socket, "gone", str(daemon.process.pid))
         assert done.returncode == 0, done
+        daemon.end()
+        daemon.start()
 
 
 def message(procedure, kind, serial, status, payload, program=0x20008086):
@@ -84,6 +86,41 @@ def test_servers_that_are_none():
         assert run(path, "refused", "Connection refused").returncode == 0
         assert run(f"{folder}/none", "refused", "No such file").returncode == 0
         assert run("/" + 200 * "x", "refused", "too long").returncode == 0
+
+
+def read_message(peer):
+    head = peer.recv(28, socket.MSG_WAITALL)
+    length, _, _, procedure, _, serial, _ = struct.unpack(">IIIiiIi", head)
+    return procedure, serial, length - 28
+
+
+def serve_flood(listener):
+    """Takes a call in only when all of eight megabytes of events have been taken."""
+    peer, _ = listener.accept()
+    with peer:
+        procedure, serial, rest = read_message(peer)
+        peer.sendall(message(procedure, 1, serial, 0, AUTH_NONE))
+        procedure, serial, rest = read_message(peer)
+        peer.recv(rest, socket.MSG_WAITALL)
+        peer.sendall(message(procedure, 1, serial, 0, b""))
+        procedure, serial, rest = read_message(peer)
+        event = struct.pack(">iI4s16siii", 7, 4, b"web1", bytes(16), 1, 2, 0)
+        peer.sendall(message(318, 2, 0, 0, event) * (8 * 1024 * 1024 // 80))
+        peer.recv(rest, socket.MSG_WAITALL)
+        error = struct.pack(">iiII", 27, 10, 1, 7) + b"drained\0" + struct.pack(">iIIIIiiI", 2, 0, 0, 0, 0, 0, 0, 0)
+        peer.sendall(message(procedure, 1, serial, 1, error))
+        peer.recv(1)
+
+
+def test_server_that_sends_before_it_reads():
+    with tempfile.TemporaryDirectory(prefix="liblodge-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/sock")
+        listener.listen()
+        server = threading.Thread(target=serve_flood, args=(listener,), daemon=True)
+        server.start()
+        done = run(f"{folder}/sock", "flood")
+        assert done.returncode == 0, done
+        server.join()
 
 
 def test_example():
