@@ -111,6 +111,23 @@ int lodge_domain_is_persistent(struct lodge_domain *domain);
 int lodge_domain_autostart(struct lodge_domain *domain);
 int lodge_domain_set_autostart(struct lodge_domain *domain, int autostart, unsigned flags);
 
+/* What a guest uses; numbers since it started. Disks and cards of a guest are summed up. */
+struct lodge_domain_stats {
+	struct lodge_domain *domain;
+	enum lodge_domain_state state;
+	uint64_t cpu_time_ns;  /* of the host's */
+	uint64_t vcpus;        /* that it has */
+	uint64_t memory_kib;   /* that it has */
+	uint64_t resident_kib; /* that its process takes of the host */
+	uint64_t disk_read_bytes, disk_written_bytes, net_received_bytes, net_sent_bytes;
+};
+
+/* Of all guests that run, in one call: an array of *@count, to be freed with
+ * lodge_domain_stats_free(), which frees the domains in it too. */
+struct lodge_domain_stats *lodge_domain_stats_list(struct lodge_connection *connection,
+						   unsigned *count, unsigned flags);
+void lodge_domain_stats_free(struct lodge_domain_stats *stats);
+
 /* --- events --- */
 
 enum lodge_domain_event_kind {

@@ -239,6 +239,34 @@ def test_the_host():
         assert lodge("domcapabilities").startswith("<domainCapabilities>")
 
 
+def test_top():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        assert lodge.json("top", "--times", "1", "--interval", "0.1") == []
+        define(lodge, "web1")
+        lodge("start", "web1")
+        seen, = lodge.json("top", "--times", "1", "--interval", "0.2")
+        assert (seen["id"], seen["name"], seen["vcpus"], seen["memory_bytes"]) == (1, "web1", 1, 16 << 20), seen
+        assert seen["state"] == "running" and seen["resident_bytes"] > 1 << 20, seen
+        row, = table(lodge("top", "--times", "1", "--interval", "0.1"))
+        assert (row["Name"], row["Memory"]) == ("web1", "16.0 MiB") and float(row["CPU %"]) >= 0, row
+        assert "0.1 to 3600" in lodge("top", "--interval", "0", status=2)
+        assert "from 1 on" in lodge("top", "--times", "x", status=2)
+
+
+def test_top_on_a_terminal():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        master, slave = os.openpty()
+        with subprocess.Popen([LODGE, "top", "--interval", "0.1"], stdin=slave, stdout=slave, stderr=slave,
+                              env=lodge.env, start_new_session=True) as shown:
+            os.close(slave)
+            read_until(master, b"q ends it")
+            os.write(master, b"q")
+            assert shown.wait(WAIT) == 0
+        os.close(master)
+
+
 def test_doctor():
     with lodged(LODGED) as daemon:
         lodge = Shell(daemon)
