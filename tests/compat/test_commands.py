@@ -147,6 +147,58 @@ def test_storage():
         assert lodge.json("pool-list", "--all") == []
 
 
+def with_disks(daemon, lodge):
+    """A guest with a disk in a pool, one that is read-only, and one elsewhere."""
+    folder = f"{daemon.root}/images"
+    lodge("pool-define", "-", text=f"<pool type='dir'><name>p</name><target><path>{folder}</path></target></pool>")
+    lodge("pool-build", "p")
+    lodge("pool-start", "p")
+    for name in ("own.img", "shared.img"):
+        lodge("vol-create-as", "p", name, "1M")
+    with open(f"{daemon.root}/elsewhere.img", "wb") as out:
+        out.truncate(1 << 20)
+    disks = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>"
+                    f"<target dev='{dev}' bus='virtio'/>{more}</disk>"
+                    for path, dev, more in ((f"{folder}/own.img", "vda", ""), (f"{folder}/shared.img", "vdb", "<readonly/>"),
+                                            (f"{daemon.root}/elsewhere.img", "vdc", "")))
+    lodge("define", "-", text=guest_xml("web1", IMAGE, disks))
+    return folder
+
+
+def test_delete():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        folder = with_disks(daemon, lodge)
+        lodge("start", "web1")
+        assert "nobody to ask" in lodge("delete", "web1", status=1)
+        assert lodge("domstate", "web1") == "running\n"
+        said = lodge("delete", "web1", "--yes")
+        assert said == (f"stays:   {daemon.root}/elsewhere.img, which is in no storage pool\n"
+                        "deleted: the guest 'web1', which runs\n"
+                        "deleted: the volume own.img of the pool p\nGuest 'web1' has been deleted\n"), said
+        assert os.listdir(folder) == ["shared.img"] and os.path.exists(f"{daemon.root}/elsewhere.img")
+        assert lodge.json("list", "--all") == []
+        define(lodge, "web2")
+        assert lodge("delete", "web2", "--keep-disks", "--yes").endswith("Guest 'web2' has been deleted\n")
+        assert "no domain" in lodge("delete", "web2", "--yes", status=1)
+
+
+def test_delete_asks():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        define(lodge, "web1")
+        for answer, status, left in (b"n\n", 1, 1), (b"y\n", 0, 0):
+            master, slave = os.openpty()
+            with subprocess.Popen([LODGE, "delete", "web1"], stdin=slave, stdout=slave, stderr=slave, env=lodge.env,
+                                  start_new_session=True) as asks:
+                os.close(slave)
+                read_until(master, b"Delete it? [y/N] ")
+                os.write(master, answer)
+                assert asks.wait(WAIT) == status
+            os.close(master)
+            assert len(lodge.json("list", "--all")) == left
+
+
 def read_until(fd, wanted):
     text = b""
     while wanted not in text:

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lodge delete: a guest with its definition and its disks. It says what goes, and asks. Disks go
+ * through the daemon, as volumes of their pools; what is in no pool, or what others may use
+ * (read-only, shared, removable), stays.
+ */
+#include "cli/daemon.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct disks {
+	GPtrArray *paths; /* of files that are the guest's own */
+	/* while reading: */
+	bool in_disk, own;
+	char *path;
+};
+
+static const char *value_of(const char *name, const char **names, const char **values)
+{
+	for (unsigned i = 0; names[i]; i++)
+		if (!strcmp(names[i], name))
+			return values[i];
+	return NULL;
+}
+
+static void on_start(GMarkupParseContext *context, const char *element, const char **names,
+		     const char **values, gpointer opaque, GError **error)
+{
+	struct disks *disks = opaque;
+	const char *device = value_of("device", names, values);
+
+	if (!strcmp(element, "disk")) {
+		disks->in_disk = true;
+		disks->own = !device || !strcmp(device, "disk");
+	} else if (disks->in_disk && !strcmp(element, "source")) {
+		g_free(disks->path);
+		disks->path = g_strdup(value_of("file", names, values));
+	} else if (disks->in_disk &&
+		   (!strcmp(element, "readonly") || !strcmp(element, "shareable"))) {
+		disks->own = false;
+	}
+}
+
+static void on_end(GMarkupParseContext *context, const char *element, gpointer opaque,
+		   GError **error)
+{
+	struct disks *disks = opaque;
+
+	if (strcmp(element, "disk"))
+		return;
+	if (disks->own && disks->path)
+		g_ptr_array_add(disks->paths, g_steal_pointer(&disks->path));
+	g_clear_pointer(&disks->path, g_free);
+	disks->in_disk = false;
+}
+
+/* The guest's own disks that are volumes; those that are none are said to stay. NULL: an error. */
+static GPtrArray *find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
+{
+	static const GMarkupParser parser = { .start_element = on_start, .end_element = on_end };
+	char *xml = lodge_domain_xml(domain, LODGE_XML_INACTIVE);
+	GPtrArray *volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
+	struct disks disks = { g_ptr_array_new_with_free_func(g_free) };
+	GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &disks, NULL);
+
+	if (xml)
+		g_markup_parse_context_parse(context, xml, -1, NULL);
+	g_markup_parse_context_free(context);
+	for (unsigned i = 0; i < disks.paths->len; i++) {
+		const char *path = disks.paths->pdata[i];
+		struct lodge_volume *volume = lodge_volume_by_path(c, path, 0);
+
+		if (volume)
+			g_ptr_array_add(volumes, volume);
+		else
+			printf("stays:   %s, which is in no storage pool\n", path);
+	}
+	g_ptr_array_unref(disks.paths);
+	if (!xml)
+		g_clear_pointer(&volumes, g_ptr_array_unref);
+	free(xml);
+	return volumes;
+}
+
+/* No, unless somebody at a terminal says yes. */
+static bool confirmed(const struct invocation *invocation)
+{
+	char answer[16] = "";
+
+	if (invocation_has(invocation, "--yes"))
+		return true;
+	if (!isatty(STDIN_FILENO)) {
+		fprintf(stderr,
+			"lodge: nothing is deleted: there is nobody to ask; --yes does it\n");
+		return false;
+	}
+	printf("Delete it? [y/N] ");
+	fflush(stdout);
+	if (fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y'))
+		return true;
+	fprintf(stderr, "lodge: nothing is deleted\n");
+	return false;
+}
+
+static bool delete_all(struct lodge_domain *domain, const GPtrArray *volumes, bool runs,
+		       bool persistent)
+{
+	if (runs && lodge_domain_destroy(domain, 0))
+		return false;
+	if (persistent && lodge_domain_undefine(domain, 0))
+		return false;
+	for (unsigned i = 0; i < volumes->len; i++)
+		if (lodge_volume_delete(volumes->pdata[i], 0))
+			return false;
+	printf("Guest '%s' has been deleted\n", lodge_domain_name(domain));
+	return true;
+}
+
+static int delete (const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, 0);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	int runs = domain ? lodge_domain_is_active(domain) : -1;
+	int persistent = domain ? lodge_domain_is_persistent(domain) : -1;
+	bool known = runs >= 0 && persistent >= 0, shown = false, asked = false, good = false;
+	GPtrArray *volumes = NULL;
+
+	if (known)
+		volumes = invocation_has(invocation, "--keep-disks") ? g_ptr_array_new()
+								     : find_volumes(c, domain);
+	shown = volumes;
+	if (shown) {
+		printf("deleted: the guest '%s'%s\n", lodge_domain_name(domain),
+		       runs ? ", which runs" : "");
+		for (unsigned i = 0; i < volumes->len; i++)
+			printf("deleted: the volume %s of the pool %s\n",
+			       lodge_volume_name(volumes->pdata[i]),
+			       lodge_volume_pool_name(volumes->pdata[i]));
+		asked = confirmed(invocation);
+		good = asked && delete_all(domain, volumes, runs, persistent);
+		g_ptr_array_unref(volumes);
+	}
+	lodge_domain_free(domain);
+	if (shown && !asked) { /* it has been said why nothing is done */
+		lodge_connection_free(c);
+		return 1;
+	}
+	return daemon_end(c, good);
+}
+
+static const struct command_option options[] = {
+	{ "--keep-disks", VALUE_NONE, NULL, "its definition only" },
+	{ "--yes", VALUE_NONE, NULL, "do not ask" },
+	CONNECT_OPTION,
+	{},
+};
+
+const struct command commands_delete[] = {
+	{ .name = "delete",
+	  .arguments = "GUEST",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "delete a guest and its disks",
+	  .description = "Says what goes and asks: the guest, which is ended if it runs, its "
+			 "definition, and those of\n"
+			 "its disks that are volumes of storage pools and that no other guest is "
+			 "meant to use.",
+	  .options = options,
+	  .action = delete },
+	{},
+};
