@@ -199,6 +199,54 @@ def test_delete_asks():
             assert len(lodge.json("list", "--all")) == left
 
 
+HEAD = """<!--
+WARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE
+OVERWRITTEN AND LOST. Changes to this xml configuration should be made using:
+  virsh edit NAME
+or other application using the libvirt API.
+-->
+
+"""
+
+
+def libvirt_folder(top):
+    """As libvirtd leaves its folder: files with its warning, links as marks."""
+    os.makedirs(f"{top}/qemu/networks/autostart")
+    os.makedirs(f"{top}/qemu/autostart")
+    os.makedirs(f"{top}/storage/autostart")
+    files = {"qemu/networks/default": "<network><name>default</name><forward mode='nat'/></network>",
+             "qemu/networks/lan": "<network><name>lan</name><forward mode='nat'/><bridge name='br7'/></network>",
+             "storage/images": f"<pool type='dir'><name>images</name><target><path>{top}/images</path></target></pool>",
+             "qemu/web1": guest_xml("web1", IMAGE), "qemu/web2": guest_xml("web2", IMAGE),
+             "qemu/broken": "<domain type='kvm'><name>broken</name>"}
+    for name, text in files.items():
+        with open(f"{top}/{name}.xml", "w") as out:
+            out.write(HEAD + text)
+    for mark in ("qemu/networks/autostart/lan", "storage/autostart/images", "qemu/autostart/web1"):
+        os.symlink(f"{top}/{os.path.dirname(os.path.dirname(mark))}/{os.path.basename(mark)}.xml", f"{top}/{mark}.xml")
+
+
+def test_import():
+    with lodged(LODGED) as daemon:
+        lodge, top = Shell(daemon), f"{daemon.root}/libvirt"
+        libvirt_folder(top)
+        define(lodge, "web2")
+        assert "nothing of libvirt's" in lodge("import", "/nowhere", status=1)
+        dry = {(r["kind"], r["name"]): r["result"] for r in lodge.json("import", top, "--dry-run")}
+        assert dry == {("network", "default"): "is here already", ("network", "lan"): "would be defined",
+                       ("pool", "images"): "would be defined", ("guest", "broken"): "would be defined",
+                       ("guest", "web1"): "would be defined", ("guest", "web2"): "is here already"}, dry
+        assert lodge("list", "--all", "--name") == "web2\n"
+        assert "1 of 6 were not taken over" in lodge("import", top, status=1)
+        assert lodge("list", "--all", "--name") == "web1\nweb2\n"
+        assert lodge("list", "--all", "--autostart", "--name") == "web1\n"
+        assert {n["name"]: n["autostart"] for n in lodge.json("net-list", "--all")} == {"default": True, "lan": True}
+        assert [(p["name"], p["active"], p["autostart"]) for p in lodge.json("pool-list", "--all")] == \
+            [("images", False, True)]
+        os.unlink(f"{top}/qemu/broken.xml")
+        assert {row["Result"] for row in table(lodge("import", top))} == {"is here already"}
+
+
 def read_until(fd, wanted):
     text = b""
     while wanted not in text:
