@@ -160,7 +160,7 @@ def plan(options):
         if options.engine == "soft":
             add("cloud kernel, from saved translations", boot_saved)
     elif options.what == "kvm":
-        add("cloud kernel, 2 vCPUs", boot_kernel, "cloud", 2, append="quiet mitigations=off ")
+        add("cloud kernel, 2 vCPUs", boot_kernel, "cloud", 2, append="quiet ")
     elif options.what == "debian":
         add("Debian disk, 2 vCPUs", boot_debian, 2)
     else:

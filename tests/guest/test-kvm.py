@@ -23,7 +23,7 @@ options = None
 
 def boot(name, append="", **settings):
     return Boot(options, f"kvm-{name}", guest_file("kernel", "cloud"), initrd=guest_file("busybox"),
-                vcpus=2, append=CONSOLE + append + "quiet mitigations=off " + SHELL, **settings)
+                vcpus=2, append=CONSOLE + append + "quiet " + SHELL, **settings)
 
 
 def at_shell(vm):
