@@ -7,6 +7,7 @@
  * Leaf numbers and fields: SDM vol. 2A "CPUID", APM vol. 3 appendix E; the hypervisor leaves from
  * 0x40000000 are the KVM paravirtual interface.
  */
+#include "base/cpu_names.h"
 #include "cpu/run.h"
 
 #include <errno.h>
@@ -125,32 +126,7 @@ static bool switched_off(const struct cpu_vm *vm, const char *name)
 }
 
 /* What no software gives: known, so that a domain can hide them whatever runs it. */
-static const char *const hardware_only[] = {
-	"pku",
-	"la57",
-	"md_clear",
-	"serialize",
-	"spec_ctrl",
-	"intel_stibp",
-	"arch_capabilities",
-	"ssbd",
-	"xsavec",
-	"ibpb",
-	"ibrs",
-	"stibp",
-	"ibrs_always_on",
-	"stibp_always_on",
-	"amd_ssbd",
-	"virt_ssbd",
-	"kvm_nopiodelay",
-	"kvm_steal_time",
-	"kvm_pv_eoi",
-	"kvm_pv_unhalt",
-	"kvm_pv_tlb_flush",
-	"kvm_pv_send_ipi",
-	"kvm_poll_control",
-	"kvm_pv_sched_yield",
-};
+static const char *const hardware_only[] = { CPU_HARDWARE_ONLY };
 
 static bool known_name(const char *name)
 {

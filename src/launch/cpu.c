@@ -9,6 +9,7 @@
  *
  * libvirt's names of features are partly not Linux's, which plans use: linux_name() knows both.
  */
+#include "base/cpu_names.h"
 #include "launch/private.h"
 
 #include <string.h>
@@ -85,32 +86,7 @@ static const char *const common[] = {
 };
 
 /* What KVM gives besides, where the host has it: no named model has any. */
-static const char *const hardware[] = {
-	"pku",
-	"la57",
-	"md_clear",
-	"serialize",
-	"spec_ctrl",
-	"intel_stibp",
-	"arch_capabilities",
-	"ssbd",
-	"xsavec",
-	"ibpb",
-	"ibrs",
-	"stibp",
-	"ibrs_always_on",
-	"stibp_always_on",
-	"amd_ssbd",
-	"virt_ssbd",
-	"kvm_nopiodelay",
-	"kvm_steal_time",
-	"kvm_pv_eoi",
-	"kvm_pv_unhalt",
-	"kvm_pv_tlb_flush",
-	"kvm_pv_send_ipi",
-	"kvm_poll_control",
-	"kvm_pv_sched_yield",
-};
+static const char *const hardware[] = { CPU_HARDWARE_ONLY };
 
 struct cpu_model {
 	const char *name, *parent, *added;
