@@ -238,6 +238,17 @@ static void stop(struct guest *guest, bool graceful)
 
 /* --- the monitor --- */
 
+static bool has_monitor(const struct guest *guest, GError **error)
+{
+	const struct run *run = guest->run;
+
+	if (run->monitor)
+		return true;
+	g_set_error(error, DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
+		    "domain '%s' cannot be told anything: its monitor is gone", guest->name);
+	return false;
+}
+
 static bool status_is(json_t *value, const char *status)
 {
 	return !g_strcmp0(json_string_value(json_object_get(value, "status")), status);
@@ -375,12 +386,9 @@ static void command(struct guest *guest, enum guest_command command, guest_done 
 	};
 	struct run *run = guest->run;
 	struct asked *asked;
-	GError *error;
+	GError *error = NULL;
 
-	if (!run->monitor) {
-		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
-				    "domain '%s' cannot be told anything: its monitor is gone",
-				    guest->name);
+	if (!has_monitor(guest, &error)) {
 		done(guest, error, opaque);
 		g_error_free(error);
 		return;
@@ -442,12 +450,9 @@ static void balloon(struct guest *guest, u64 kib, guest_done *done, void *opaque
 {
 	struct run *run = guest->run;
 	struct asked *asked;
-	GError *error;
+	GError *error = NULL;
 
-	if (!run->monitor) {
-		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
-				    "domain '%s' cannot be told anything: its monitor is gone",
-				    guest->name);
+	if (!has_monitor(guest, &error)) {
 		done(guest, error, opaque);
 		g_error_free(error);
 		return;
@@ -488,12 +493,9 @@ static void pass(struct guest *guest, const json_t *command, guest_passed *done,
 {
 	struct run *run = guest->run;
 	struct passing *passing;
-	GError *error;
+	GError *error = NULL;
 
-	if (!run->monitor) {
-		error = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED,
-				    "domain '%s' cannot be told anything: its monitor is gone",
-				    guest->name);
+	if (!has_monitor(guest, &error)) {
 		done(guest, NULL, error, opaque);
 		g_error_free(error);
 		return;

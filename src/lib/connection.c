@@ -87,7 +87,8 @@ static const char *hint_for(int error)
 	switch (error) {
 	case ENOENT:
 	case ECONNREFUSED:
-		return "start the daemon: `lodged --system` as root, or `lodged --session`";
+		return "start the daemon: `lodged --system` as root, `lodged --session`, or for a "
+		       "path `lodged --root DIR`";
 	case EACCES: return "connect as root, as a member of the socket's group, or read-only";
 	default: return NULL;
 	}
