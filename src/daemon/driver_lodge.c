@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/statistics.h"
+#include "daemon/books.h"
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
 #include "daemon/pools.h"
@@ -25,7 +26,6 @@
 
 #include <errno.h>
 #include <glib-unix.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -882,40 +882,13 @@ static void leave(struct guest *guest)
 	free_run(run);
 }
 
-/* --- statistics, from the host's books: the guest is not asked --- */
-
-/* What stands behind the name in a file like /proc/PID/stat, which the caller frees. */
-static char *stat_fields(const char *path)
-{
-	g_autofree char *text = NULL;
-	char *end;
-
-	if (!g_file_get_contents(path, &text, NULL, NULL) || !(end = strrchr(text, ')')))
-		return NULL;
-	return g_strdup(end + 1);
-}
+/* --- statistics --- */
 
 static bool statistics(const struct guest *guest, struct guest_statistics *out)
 {
 	const struct run *run = guest->run;
-	unsigned long long user, system, rss;
-	g_autofree char *path = NULL, *text = NULL;
-	u64 tick_ns = 1000000000ull / sysconf(_SC_CLK_TCK);
 
-	if (!run || !run->pid)
-		return false;
-	path = g_strdup_printf("/proc/%d/stat", run->pid);
-	text = stat_fields(path);
-	if (!text || sscanf(text,
-			    " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d "
-			    "%*d %*d %*d %*u %*u %llu",
-			    &user, &system, &rss) != 3)
-		return false;
-	out->user_ns = user * tick_ns;
-	out->system_ns = system * tick_ns;
-	out->cpu_ns = out->user_ns + out->system_ns;
-	out->rss_kib = rss * (sysconf(_SC_PAGESIZE) / KIB);
-	return true;
+	return run && run->pid && books_process(run->pid, out);
 }
 
 static bool counters(const struct guest *guest, struct statistics *out)
@@ -927,72 +900,16 @@ static bool counters(const struct guest *guest, struct statistics *out)
 			       guest->live->interfaces->len);
 }
 
-/* Threads of processors have names (src/machine/vcpu.c); a process that lies about them lies about
- * itself alone. */
-static void find_vcpus(struct run *run)
-{
-	g_autofree char *directory = g_strdup_printf("/proc/%d/task", run->pid);
-	GDir *dir = g_dir_open(directory, 0, NULL);
-	const char *entry;
-
-	while (dir && (entry = g_dir_read_name(dir))) {
-		g_autofree char *path = g_build_filename(directory, entry, "comm", NULL);
-		g_autofree char *name = NULL;
-		unsigned number;
-
-		if (g_file_get_contents(path, &name, NULL, NULL) &&
-		    sscanf(name, "vcpu%u", &number) == 1 && number < run->vcpu_count)
-			run->vcpus[number] = atoi(entry);
-	}
-	if (dir)
-		g_dir_close(dir);
-}
-
-static void read_affinity(pid_t thread, u8 *map, size_t map_bytes)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	if (sched_getaffinity(thread, sizeof(set), &set))
-		return;
-	for (size_t i = 0; i < MIN(map_bytes * 8, CPU_SETSIZE); i++)
-		if (CPU_ISSET(i, &set))
-			map[i / 8] |= 1u << i % 8;
-}
-
 static bool vcpu(const struct guest *guest, unsigned number, struct guest_vcpu *out, u8 *map,
 		 size_t map_bytes)
 {
 	struct run *run = guest->run;
-	g_autofree char *path = NULL, *books = NULL, *text = NULL, *fields = NULL;
-	unsigned long long cpu, wait;
 
 	if (!run || !run->pid || number >= run->vcpu_count)
 		return false;
 	if (!run->vcpus[number])
-		find_vcpus(run);
-	if (!run->vcpus[number])
-		return false;
-	path = g_strdup_printf("/proc/%d/task/%d/schedstat", run->pid, run->vcpus[number]);
-	if (!g_file_get_contents(path, &text, NULL, NULL) ||
-	    sscanf(text, "%llu %llu", &cpu, &wait) != 2)
-		return false;
-	out->known = true;
-	out->cpu_ns = cpu;
-	out->wait_ns = wait;
-	if (!map_bytes)
-		return true;
-	read_affinity(run->vcpus[number], map, map_bytes);
-	books = g_strdup_printf("/proc/%d/task/%d/stat", run->pid, run->vcpus[number]);
-	fields = stat_fields(books);
-	/* the 39th field of proc(5); the third stands first here */
-	if (!fields || sscanf(fields,
-			      " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d "
-			      "%*d %*d %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u "
-			      "%*u %*u %*u %*d %d",
-			      &out->host_cpu) != 1)
-		out->host_cpu = VIR_VCPU_INFO_CPU_UNAVAILABLE;
-	return true;
+		books_find_vcpus(run->pid, run->vcpus, run->vcpu_count);
+	return run->vcpus[number] && books_vcpu(run->pid, run->vcpus[number], out, map, map_bytes);
 }
 
 const struct driver driver_lodge = {
