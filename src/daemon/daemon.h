@@ -45,9 +45,10 @@ struct places {
 
 struct daemon {
 	struct places places;
-	const char *vmm_path; /* another lodge-vmm, or NULL */
-	const char *engine;   /* or NULL */
-	s64 group;            /* whose members may have guests as root has; -1: nobody's */
+	const char *vmm_path;            /* another lodge-vmm, or NULL */
+	const char *engine, *kvm_absent; /* as launch_options has them; or NULL */
+	bool movable;
+	s64 group; /* whose members may have guests as root has; -1: nobody's */
 	GMainLoop *loop;
 	struct rpc_server *server;
 	struct store *store;

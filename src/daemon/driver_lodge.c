@@ -812,6 +812,8 @@ static void start(struct guest *guest, bool paused)
 	start->run->authority = authority_copy(guest->starter);
 	start->options = (struct launch_options){
 		.engine = guest->daemon->engine,
+		.kvm_absent = guest->daemon->kvm_absent,
+		.movable = guest->daemon->movable,
 		.vmm_path = guest->daemon->vmm_path,
 		.paused = paused,
 		.authority = start->run->authority,

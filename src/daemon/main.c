@@ -31,8 +31,8 @@ static const struct rpc_handlers *const all_calls[] = {
 /* --- options --- */
 
 struct options {
-	char *root, *engine, *vmm, *log, *group;
-	gboolean system, session, verbose, version;
+	char *root, *engine, *kvm_absent, *vmm, *log, *group;
+	gboolean system, session, movable, verbose, version;
 };
 
 static const char description[] =
@@ -51,28 +51,35 @@ static const char description[] =
 
 static bool parse_options(struct options *options, int argc, char **argv, GError **error)
 {
-	const GOptionEntry entries[] = { { "root", 0, 0, G_OPTION_ARG_FILENAME, &options->root,
-					   "keep everything below DIR", "DIR" },
-					 { "system", 0, 0, G_OPTION_ARG_NONE, &options->system,
-					   "serve the system: libvirt's system socket", NULL },
-					 { "session", 0, 0, G_OPTION_ARG_NONE, &options->session,
-					   "serve this user: libvirt's session socket", NULL },
-					 { "engine", 0, 0, G_OPTION_ARG_STRING, &options->engine,
-					   "what runs the processors: auto, kvm or soft",
-					   "ENGINE" },
-					 { "group", 0, 0, G_OPTION_ARG_STRING, &options->group,
-					   "who may have guests beside root: libvirt or lodge with "
-					   "--system, none otherwise",
-					   "GROUP" },
-					 { "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
-					   "write the log to FILE, not to standard error", "FILE" },
-					 { "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose,
-					   "write more into the log", NULL },
-					 { "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options->vmm,
-					   "for debugging: another lodge-vmm", "PROGRAM" },
-					 { "version", 0, 0, G_OPTION_ARG_NONE, &options->version,
-					   "print the version", NULL },
-					 { 0 } };
+	const GOptionEntry entries[] = {
+		{ "root", 0, 0, G_OPTION_ARG_FILENAME, &options->root, "keep everything below DIR",
+		  "DIR" },
+		{ "system", 0, 0, G_OPTION_ARG_NONE, &options->system,
+		  "serve the system: libvirt's system socket", NULL },
+		{ "session", 0, 0, G_OPTION_ARG_NONE, &options->session,
+		  "serve this user: libvirt's session socket", NULL },
+		{ "engine", 0, 0, G_OPTION_ARG_STRING, &options->engine,
+		  "what runs the processors: auto, kvm or soft", "ENGINE" },
+		{ "kvm-absent", 0, 0, G_OPTION_ARG_STRING, &options->kvm_absent,
+		  "what auto does without KVM: soft or refuse", "WHAT" },
+		{ "movable", 0, 0, G_OPTION_ARG_NONE, &options->movable,
+		  "make guests under KVM so that they can move to the "
+		  "software CPU and back",
+		  NULL },
+		{ "group", 0, 0, G_OPTION_ARG_STRING, &options->group,
+		  "who may have guests beside root: libvirt or lodge with "
+		  "--system, none otherwise",
+		  "GROUP" },
+		{ "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
+		  "write the log to FILE, not to standard error", "FILE" },
+		{ "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose, "write more into the log",
+		  NULL },
+		{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options->vmm,
+		  "for debugging: another lodge-vmm", "PROGRAM" },
+		{ "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "print the version",
+		  NULL },
+		{ 0 }
+	};
 	GOptionContext *context = g_option_context_new("- the daemon of Lodge");
 	bool good;
 
@@ -217,6 +224,8 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->lock_fd = -1;
 	daemon->vmm_path = options->vmm;
 	daemon->engine = options->engine;
+	daemon->kvm_absent = options->kvm_absent;
+	daemon->movable = options->movable;
 	daemon->clients = g_ptr_array_new();
 	if (!open_log(options, error) || !find_group(daemon, options, error) ||
 	    !places_open(&daemon->places, kind, options->root, error) ||

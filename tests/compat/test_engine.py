@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which engine a guest gets, and what is said about it, for every /dev/kvm there may be.
 
-    test_engine.py LODGE FAKE_KVM
+    test_engine.py LODGE LODGED FAKE_KVM
 
 fake-kvm.c is the /dev/kvm; nothing runs, for --dry-run chooses the engine and prints the plan.
 """
@@ -13,8 +13,9 @@ import sys
 import tempfile
 
 import tap
+from lodged import guest_xml, lodged
 
-LODGE, FAKE = sys.argv[1:3]
+LODGE, LODGED, FAKE = sys.argv[1:4]
 
 ABSENT = ("there is no /dev/kvm: load kvm_amd or kvm_intel; where that fails, turn virtualization on "
           "in this machine's firmware, or nested virtualization on its host")
@@ -137,6 +138,45 @@ def test_a_named_model_has_nothing_of_hardware_alone():
             assert done.returncode == 0, done
             hidden[kvm] = set(json.loads(done.stdout)["cpu"]["features_off"])
     assert {"ibpb", "pku", "kvm_steal_time"} <= hidden["works"] - hidden["absent"], hidden
+
+
+SHOW_PLAN = """#!{python}
+import sys
+assert sys.argv[1] == "--plan"
+with open("/dev/fd/" + sys.argv[2]) as plan, open("{root}/plan", "w") as copy:
+    copy.write(plan.read())
+sys.exit(1)
+"""
+
+
+def lodged_start(kvm, *words):
+    """What virsh says about a start in a lodged with these options, and the plan of the guest, if it came to one."""
+    os.environ.update({"LD_PRELOAD": FAKE, "FAKE_KVM": kvm})
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            for name, content in (("kernel", "a kernel\n"),
+                                  ("vmm", SHOW_PLAN.format(python=sys.executable, root=directory)),
+                                  ("g.xml", guest_xml("g", f"{directory}/kernel"))):
+                with open(f"{directory}/{name}", "w") as file:
+                    file.write(content)
+            os.chmod(f"{directory}/vmm", 0o755)
+            with lodged(LODGED, "--vmm", f"{directory}/vmm", *words) as daemon:
+                daemon.virsh("define", f"{directory}/g.xml")
+                text = daemon.virsh("start", "g", status=1)
+            if not os.path.exists(f"{directory}/plan"):
+                return text, None
+            with open(f"{directory}/plan") as plan:
+                return text, json.load(plan)
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["FAKE_KVM"]
+
+
+def test_lodged_has_the_same_settings():
+    text, plan = lodged_start("absent", "--kvm-absent", "refuse")
+    assert f"{ABSENT}; the guest shall not run without it" in text and not plan, (text, plan)
+    assert lodged_start("absent", "--movable")[1]["engine"] == {"name": "soft", "why": ABSENT}
+    assert lodged_start("works", "--movable")[1]["engine"]["movable"] is True
+    assert "movable" not in lodged_start("works")[1]["engine"]
 
 
 def test_wrong_words():
