@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A connection to lodged, or to anything else that serves libvirt's protocol on a UNIX socket.
+ * A connection to lodged, or to anything else that serves libvirt's protocol.
  *
  * Any number of threads may use one connection, and the objects that come from it, at once; the
  * exceptions are said where they are. Objects hold their connection: it ends when the last of them
@@ -33,8 +33,15 @@ enum lodge_open_flags {
  *   lodge:///session, qemu:///session      this user's own
  *   lodge+unix:///?socket=PATH             the daemon that listens there; also qemu+unix://...
  *   /PATH                                  the same
+ *   lodge+tls://HOST[:PORT]/system         another host's, by TLS: it shows a certificate for the
+ *                                          name HOST, and is shown ours (below); also qemu+tls://
+ *   lodge+tcp://localhost[:PORT]/system    this host's, by TCP; also qemu+tcp://
  * and with NULL what $LODGE_URI says, else the system's daemon for root and the session's for
  * everybody else. Free with lodge_connection_free().
+ *
+ * With TLS, ?pkipath=DIR names the folder of cacert.pem, clientcert.pem, clientkey.pem and, if
+ * there is one, cacrl.pem. Without it they are in ~/.pki/libvirt, or else where libvirt keeps them
+ * below /etc/pki. Blocks while it connects, and at most 30 s for each answer in the handshake.
  */
 struct lodge_connection *lodge_connection_open(const char *uri, unsigned flags);
 /* What holds the connection ends: this is one of them, each object another. NULL is fine. */

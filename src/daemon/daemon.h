@@ -51,6 +51,7 @@ struct daemon {
 	s64 group; /* whose members may have guests as root has; -1: nobody's */
 	GMainLoop *loop;
 	struct rpc_server *server;
+	struct rpc_credentials *credentials; /* with --listen-tls */
 	struct store *store;
 	struct guests *guests;
 	struct keeper *networks, *pools, *secrets;

@@ -5,8 +5,10 @@
 #include "daemon/guest.h"
 #include "daemon/networks.h"
 #include "daemon/pools.h"
+#include "daemon/remote.h"
 #include "daemon/secrets.h"
 #include "daemon/store.h"
+#include "rpc/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +34,7 @@ static const struct rpc_handlers *const all_calls[] = {
 
 struct options {
 	char *root, *engine, *kvm_absent, *vmm, *log, *group;
+	struct remote_options remote;
 	gboolean system, session, movable, verbose, version;
 };
 
@@ -70,6 +73,18 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		  "who may have guests beside root: libvirt or lodge with "
 		  "--system, none otherwise",
 		  "GROUP" },
+		{ "listen-tls", 0, 0, G_OPTION_ARG_STRING, &options->remote.tls,
+		  "serve who has a certificate, too: ADDRESS[:PORT], '' "
+		  "for all addresses",
+		  "ADDRESS" },
+		{ "listen-tcp", 0, 0, G_OPTION_ARG_STRING, &options->remote.tcp,
+		  "serve this host's users by TCP, too: localhost[:PORT]", "ADDRESS" },
+		{ "pki", 0, 0, G_OPTION_ARG_FILENAME, &options->remote.pki,
+		  "where cacert.pem, servercert.pem and serverkey.pem are", "DIR" },
+		{ "tls-allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->remote.allow,
+		  "only certificates of these names; * and ? stand for "
+		  "what may vary",
+		  "NAME" },
 		{ "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
 		  "write the log to FILE, not to standard error", "FILE" },
 		{ "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose, "write more into the log",
@@ -242,7 +257,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->secrets = secrets_open(daemon);
 	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
-	if (!sockets_listen(daemon, error))
+	if (!sockets_listen(daemon, error) || !remote_listen(daemon, &options->remote, error))
 		return false;
 	guests_autostart(daemon->guests);
 	return true;
@@ -252,6 +267,7 @@ static void finish(struct daemon *daemon)
 {
 	sockets_close(daemon);
 	rpc_server_free(daemon->server);
+	rpc_credentials_free(daemon->credentials);
 	if (daemon->starters) /* starts that are under way come to their end, and are found again */
 		g_thread_pool_free(daemon->starters, TRUE, TRUE);
 	guests_free(daemon->guests);
@@ -307,5 +323,9 @@ int main(int argc, char **argv)
 	g_free(options.vmm);
 	g_free(options.log);
 	g_free(options.group);
+	g_free(options.remote.tls);
+	g_free(options.remote.tcp);
+	g_free(options.remote.pki);
+	g_strfreev(options.remote.allow);
 	return status;
 }

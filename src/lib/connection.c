@@ -2,120 +2,11 @@
 /* Opening a connection, and what is asked of the daemon as a whole. See lodge/connection.h. */
 #include "private.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#define SYSTEM_SOCKET "/run/libvirt/libvirt-sock"
-
-/* --- where to connect --- */
-
-struct target {
-	const char *name; /* what to open there */
-	char *socket;
-};
-
-static char *session_socket(void)
-{
-	return g_build_filename(g_get_user_runtime_dir(), "libvirt", "libvirt-sock", NULL);
-}
-
-static const char *after(const char *text, const char *prefix)
-{
-	return g_str_has_prefix(text, prefix) ? text + strlen(prefix) : NULL;
-}
-
-/* The value of "socket" in "path?name=value&...", or NULL. */
-static char *socket_parameter(const char *rest)
-{
-	const char *query = strchr(rest, '?');
-	g_auto(GStrv) parts = g_strsplit(query ? query + 1 : "", "&", -1);
-
-	for (unsigned i = 0; parts[i]; i++)
-		if (after(parts[i], "socket="))
-			return g_uri_unescape_string(after(parts[i], "socket="), NULL);
-	return NULL;
-}
-
-static bool is_session(const char *path)
-{
-	return g_str_has_prefix(path, "/session");
-}
-
-static bool find_target(const char *uri, unsigned flags, struct target *target)
-{
-	const char *rest = NULL;
-
-	if (*uri == '/') {
-		*target = (struct target){ NULL, g_strdup(uri) };
-		return true;
-	}
-	if ((rest = after(uri, "lodge+unix://")) || (rest = after(uri, "qemu+unix://"))) {
-		target->socket = socket_parameter(rest);
-		target->name = is_session(rest) ? "qemu:///session" : NULL;
-		if (target->socket)
-			return true;
-	}
-	if (!rest && !(rest = after(uri, "lodge://")))
-		rest = after(uri, "qemu://");
-	if (!rest || *rest != '/')
-		return false;
-	if (is_session(rest)) {
-		*target = (struct target){ "qemu:///session", session_socket() };
-		return true;
-	}
-	*target = (struct target){ "qemu:///system",
-				   g_strdup(flags & LODGE_OPEN_READ_ONLY ? SYSTEM_SOCKET "-ro"
-									 : SYSTEM_SOCKET) };
-	return !strcmp(rest, "/system") || g_str_has_prefix(rest, "/system?") || !strcmp(rest, "/");
-}
-
-static const char *default_uri(void)
-{
-	const char *uri = getenv("LODGE_URI");
-
-	return uri && *uri ? uri : geteuid() ? "lodge:///session" : "lodge:///system";
-}
 
 /* --- connecting --- */
 
-static const char *hint_for(int error)
-{
-	switch (error) {
-	case ENOENT:
-	case ECONNREFUSED:
-		return "start the daemon: `lodged --system` as root, `lodged --session`, or for a "
-		       "path `lodged --root DIR`";
-	case EACCES: return "connect as root, as a member of the socket's group, or read-only";
-	default: return NULL;
-	}
-}
-
-static int connect_to(const char *path, const char *function)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = -1;
-
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		error_set(function, LODGE_ERR_INVALID_ARG, NULL,
-			  "the path %s is too long for a socket", path);
-		return -1;
-	}
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && !connect(fd, (const struct sockaddr *)&address, sizeof(address)))
-		return fd;
-	error_set(function, LODGE_ERR_NO_CONNECT, hint_for(errno), "cannot connect to %s: %s", path,
-		  g_strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-/* Who we are is told by the socket itself, so there is nothing to prove. */
+/* Who we are the socket or a certificate has told, so there is nothing to prove. */
 static int introduce(struct lodge_connection *c, const char *name, unsigned flags,
 		     const char *function)
 {
@@ -132,30 +23,20 @@ static int introduce(struct lodge_connection *c, const char *name, unsigned flag
 LODGE_PUBLIC struct lodge_connection *lodge_connection_open(const char *uri, unsigned flags)
 {
 	struct lodge_connection *c;
-	struct target target = {};
-	int fd;
+	struct rpc_caller *caller;
+	const char *name;
 
 	if (!flags_none(flags & ~LODGE_OPEN_READ_ONLY, __func__))
 		return NULL;
-	if (!uri)
-		uri = default_uri();
-	if (!find_target(uri, flags, &target)) {
-		error_set(__func__, LODGE_ERR_NO_CONNECT,
-			  "use lodge:///system, lodge:///session or lodge+unix:///?socket=PATH",
-			  "there is no connection of the kind %s", uri);
-		g_free(target.socket);
-		return NULL;
-	}
-	fd = connect_to(target.socket, __func__);
-	g_free(target.socket);
-	if (fd < 0)
+	caller = reach(uri, flags, &name, __func__);
+	if (!caller)
 		return NULL;
 	c = g_new0(struct lodge_connection, 1);
 	c->references = 1;
-	c->caller = rpc_caller_new(fd);
+	c->caller = caller;
 	c->watches = g_ptr_array_new_with_free_func(g_free);
 	g_mutex_init(&c->lock);
-	if (!introduce(c, target.name, flags, __func__))
+	if (!introduce(c, name, flags, __func__))
 		return c;
 	lodge_connection_free(c);
 	return NULL;

@@ -3,6 +3,7 @@
 #include "rpc/caller.h"
 
 #include "rpc/message.h"
+#include "rpc/tls.h"
 #include "rpc_constants.h"
 #include "rpc_types.h"
 
@@ -45,16 +46,18 @@ struct rpc_caller {
 	GCond arrived; /* replies came, or reading is free */
 	bool reading;  /* somebody reads the socket, without the lock */
 	int fd;
-	int epoll;          /* what rpc_caller_fd() says: the socket and... */
-	int wake;           /* ...this, which counts while events wait */
-	u32 serial;         /* of the last call */
-	GPtrArray *calls;   /* struct waiting, not owned */
-	GPtrArray *streams; /* struct rpc_caller_stream, not owned */
-	bool woken;         /* @wake counts */
-	GByteArray *in;     /* what has come and is no whole message */
-	GByteArray *out;    /* what is to be sent */
-	GQueue events;      /* struct event */
-	char *broken;       /* why; NULL: it is not */
+	struct rpc_tls *tls;                 /* NULL: none */
+	struct rpc_credentials *credentials; /* of it */
+	int epoll;                           /* what rpc_caller_fd() says: the socket and... */
+	int wake;                            /* ...this, which counts while events wait */
+	u32 serial;                          /* of the last call */
+	GPtrArray *calls;                    /* struct waiting, not owned */
+	GPtrArray *streams;                  /* struct rpc_caller_stream, not owned */
+	bool woken;                          /* @wake counts */
+	GByteArray *in;                      /* what has come and is no whole message */
+	GByteArray *out;                     /* what is to be sent */
+	GQueue events;                       /* struct event */
+	char *broken;                        /* why; NULL: it is not */
 	u8 input[READ_BYTES];
 };
 
@@ -66,7 +69,7 @@ static void free_event(gpointer pointer)
 	g_free(event);
 }
 
-struct rpc_caller *rpc_caller_new(int fd)
+struct rpc_caller *rpc_caller_new(int fd, struct rpc_tls *tls, struct rpc_credentials *credentials)
 {
 	struct rpc_caller *caller = g_new0(struct rpc_caller, 1);
 	struct epoll_event input = { .events = EPOLLIN };
@@ -75,6 +78,8 @@ struct rpc_caller *rpc_caller_new(int fd)
 	g_cond_init(&caller->arrived);
 	g_queue_init(&caller->events);
 	caller->fd = fd;
+	caller->tls = tls;
+	caller->credentials = credentials;
 	caller->calls = g_ptr_array_new();
 	caller->streams = g_ptr_array_new();
 	caller->in = g_byte_array_new();
@@ -93,6 +98,8 @@ void rpc_caller_free(struct rpc_caller *caller)
 {
 	if (!caller)
 		return;
+	rpc_tls_free(caller->tls);
+	rpc_credentials_free(caller->credentials);
 	close(caller->fd);
 	if (caller->wake >= 0)
 		close(caller->wake);
@@ -310,8 +317,7 @@ static bool send_locked(struct rpc_caller *caller)
 	ssize_t n = 0;
 
 	while (caller->out->len && !caller->broken) {
-		n = send(caller->fd, caller->out->data, caller->out->len,
-			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = rpc_tls_send(caller->tls, caller->fd, caller->out->data, caller->out->len);
 		if (n > 0)
 			g_byte_array_remove_range(caller->out, 0, n);
 		else if (n < 0 && errno == EAGAIN)
@@ -323,24 +329,28 @@ static bool send_locked(struct rpc_caller *caller)
 	return true;
 }
 
-/* Without the lock, waits for one of @events, or not at all; then reads once for all. */
+/* Without the lock, waits for one of @events, or not at all; then reads for all what is there: what
+ * TLS has taken off the socket, no poll() tells of. */
 static void read_locked(struct rpc_caller *caller, short events)
 {
 	ssize_t n;
 	int error;
 
 	caller->reading = true;
-	g_mutex_unlock(&caller->lock);
-	if (events) {
-		struct pollfd socket = { caller->fd, events, 0 };
+	do {
+		g_mutex_unlock(&caller->lock);
+		if (events && !rpc_tls_pending(caller->tls)) {
+			struct pollfd socket = { caller->fd, events, 0 };
 
-		poll(&socket, 1, -1);
-	}
-	n = recv(caller->fd, caller->input, sizeof(caller->input), MSG_DONTWAIT);
-	error = errno;
-	g_mutex_lock(&caller->lock);
+			poll(&socket, 1, -1);
+		}
+		n = rpc_tls_receive(caller->tls, caller->fd, caller->input, sizeof(caller->input));
+		error = errno;
+		g_mutex_lock(&caller->lock);
+		take_input_locked(caller, n, error);
+		events = 0;
+	} while (!caller->broken && rpc_tls_pending(caller->tls));
 	caller->reading = false;
-	take_input_locked(caller, n, error);
 	send_locked(caller); /* answers to pings */
 	wake_locked(caller);
 	g_cond_broadcast(&caller->arrived);

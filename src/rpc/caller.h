@@ -24,6 +24,8 @@
 	(64u << 20) /* bytes of a stream that nobody takes: then it has failed */
 
 struct rpc_caller;
+struct rpc_credentials;
+struct rpc_tls;
 
 /* Why a call failed: what the server said, or, with VIR_ERR_RPC, what became of the connection. */
 struct rpc_failure {
@@ -32,8 +34,9 @@ struct rpc_failure {
 	char *message; /* free with g_free() */
 };
 
-/* Takes over @fd, a connected stream socket. */
-struct rpc_caller *rpc_caller_new(int fd);
+/* Takes over @fd, a connected stream socket, and with TLS @tls, whose handshake is done, and the
+ * credentials that it uses; else NULL. */
+struct rpc_caller *rpc_caller_new(int fd, struct rpc_tls *tls, struct rpc_credentials *credentials);
 /* No call may be under way. */
 void rpc_caller_free(struct rpc_caller *caller);
 /*

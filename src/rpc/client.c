@@ -36,6 +36,7 @@ void rpc_client_unref(struct rpc_client *client)
 		client->destroy(client->data);
 	g_ptr_array_unref(client->streams);
 	g_free((gid_t *)client->identity.groups);
+	g_free((char *)client->identity.remote);
 	g_free(client);
 }
 
@@ -57,7 +58,9 @@ void rpc_client_close(struct rpc_client *client, const char *why)
 
 	if (!server)
 		return;
-	if (why)
+	if (why && client->identity.remote)
+		log_info("rpc", "connection of %s closed: %s", client->identity.remote, why);
+	else if (why)
 		log_info("rpc", "connection of user %u, process %d, closed: %s",
 			 client->identity.uid, client->identity.pid, why);
 	drop_buffers(client);
@@ -65,6 +68,8 @@ void rpc_client_close(struct rpc_client *client, const char *why)
 	rpc_streams_end(client);
 	g_source_destroy(client->source);
 	g_source_unref(client->source);
+	rpc_tls_free(client->tls);
+	client->tls = NULL;
 	close(client->fd);
 	client->fd = -1;
 	if (server->options.gone)
@@ -104,7 +109,8 @@ static bool has_message(const struct rpc_client *client)
 
 static void update_source(struct rpc_client *client)
 {
-	bool take = may_take(client), more = take && has_message(client);
+	bool take = may_take(client);
+	bool more = take && (has_message(client) || rpc_tls_pending(client->tls));
 	GIOCondition condition = (take && !more ? G_IO_IN : 0) | (client->out_bytes ? G_IO_OUT : 0);
 
 	g_source_modify_unix_fd(client->source, client->tag, condition);
@@ -116,8 +122,8 @@ static void flush(struct rpc_client *client)
 	GByteArray *message;
 
 	while ((message = g_queue_peek_head(&client->out))) {
-		ssize_t n = send(client->fd, message->data + client->out_sent,
-				 message->len - client->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = rpc_tls_send(client->tls, client->fd, message->data + client->out_sent,
+					 message->len - client->out_sent);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -222,7 +228,7 @@ static void take_messages(struct rpc_client *client)
 static void read_some(struct rpc_client *client)
 {
 	struct rpc_server *server = client->server;
-	ssize_t n = recv(client->fd, server->input, sizeof(server->input), MSG_DONTWAIT);
+	ssize_t n = rpc_tls_receive(client->tls, client->fd, server->input, sizeof(server->input));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -248,6 +254,9 @@ static gboolean on_source(GSource *source, GSourceFunc callback, gpointer opaque
 		flush(client);
 	if (client->server && client->out_bytes < RPC_OUTPUT_PAUSE)
 		rpc_streams_resume(client);
+	if (client->server && may_take(client) && !has_message(client) &&
+	    rpc_tls_pending(client->tls))
+		condition |= G_IO_IN;
 	if (client->server && (condition & G_IO_IN))
 		read_some(client);
 	else if (client->server && (condition & (G_IO_HUP | G_IO_ERR)))
@@ -333,7 +342,7 @@ void *rpc_client_data(const struct rpc_client *client)
 
 static GSourceFuncs source_functions = { .dispatch = on_source };
 
-struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
+struct rpc_client *rpc_client_new(struct rpc_server *server, int fd, struct rpc_tls *tls,
 				  const struct rpc_identity *identity)
 {
 	struct rpc_client *client = g_new0(struct rpc_client, 1);
@@ -341,7 +350,9 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
 	client->references = 1;
 	client->server = server;
 	client->fd = fd;
+	client->tls = tls;
 	client->identity = *identity;
+	client->identity.remote = g_strdup(identity->remote);
 	client->identity.groups =
 		g_memdup2(identity->groups, identity->group_count * sizeof(gid_t));
 	client->read_only = identity->read_only;
@@ -351,5 +362,6 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
 	((struct client_source *)client->source)->client = client;
 	client->tag = g_source_add_unix_fd(client->source, fd, G_IO_IN);
 	g_source_attach(client->source, server->context);
+	update_source(client); /* the first call may be here already */
 	return client;
 }

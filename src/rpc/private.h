@@ -5,14 +5,17 @@
 
 #include "rpc/message.h"
 #include "rpc/server.h"
+#include "rpc/tls.h"
 
-#define RPC_READ_BYTES 65536
+#define RPC_READ_BYTES   65536
+#define RPC_REMOTE_BYTES 300 /* of a remote client's name, in messages */
 
 struct rpc_server {
 	struct rpc_server_options options;
 	GMainContext *context;
 	GPtrArray *listeners; /* struct listener */
 	GPtrArray *clients;   /* struct rpc_client, referenced */
+	GPtrArray *newcomers; /* of remote.c: their handshakes are under way */
 	size_t buffered;      /* bytes of messages, of all clients */
 	GSource *keepalive;
 	u8 input[RPC_READ_BYTES];
@@ -22,6 +25,7 @@ struct rpc_client {
 	unsigned references;
 	struct rpc_server *server; /* NULL once it is closed */
 	int fd;
+	struct rpc_tls *tls; /* NULL: none */
 	struct rpc_identity identity;
 	bool open, read_only;
 	GSource *source;
@@ -41,9 +45,20 @@ struct rpc_client {
 
 /* --- server.c --- */
 void rpc_server_forget(struct rpc_server *server, struct rpc_client *client);
+/* Takes over @fd and @tls, whose peer is known: a new client, unless it may not connect. */
+void rpc_server_greet(struct rpc_server *server, int fd, struct rpc_tls *tls,
+		      const struct rpc_identity *identity);
+
+/* --- remote.c --- */
+/* Take over @fd, an accepted connection, and learn who that is. */
+void rpc_remote_take(struct rpc_server *server, int fd);
+void rpc_remote_take_tls(struct rpc_server *server, int fd,
+			 const struct rpc_credentials *credentials);
+/* Closes what has not said who it is. */
+void rpc_remote_drop(struct rpc_server *server);
 
 /* --- client.c --- */
-struct rpc_client *rpc_client_new(struct rpc_server *server, int fd,
+struct rpc_client *rpc_client_new(struct rpc_server *server, int fd, struct rpc_tls *tls,
 				  const struct rpc_identity *identity);
 /* Ends the connection; @why is for the log, or NULL. */
 void rpc_client_close(struct rpc_client *client, const char *why);

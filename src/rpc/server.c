@@ -5,15 +5,20 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define ACCEPT_PAUSE_MS 200 /* after a failure that would only repeat itself */
 
+enum listener_kind { LISTEN_UNIX, LISTEN_TCP, LISTEN_TLS };
+
 struct listener {
 	struct rpc_server *server;
+	enum listener_kind kind;
 	int fd;
 	bool read_only;
+	const struct rpc_credentials *credentials; /* of LISTEN_TLS */
 	GSource *source;
 };
 
@@ -85,6 +90,44 @@ static bool is_too_many(const struct rpc_server *server, uid_t uid)
 	return same >= RPC_CLIENTS_OF_USER_MAX;
 }
 
+static struct rpc_client *adopt(struct rpc_server *server, int fd, struct rpc_tls *tls,
+				const struct rpc_identity *identity)
+{
+	struct rpc_client *client = rpc_client_new(server, fd, tls, identity);
+
+	g_ptr_array_add(server->clients, client);
+	if (server->options.come)
+		server->options.come(client, server->options.opaque);
+	return client;
+}
+
+static void describe(const struct rpc_identity *identity, char *text, size_t size)
+{
+	if (identity->remote)
+		snprintf(text, size, "%s", identity->remote);
+	else
+		snprintf(text, size, "user %u, process %d", identity->uid, identity->pid);
+}
+
+void rpc_server_greet(struct rpc_server *server, int fd, struct rpc_tls *tls,
+		      const struct rpc_identity *identity)
+{
+	char who[RPC_REMOTE_BYTES];
+
+	describe(identity, who, sizeof(who));
+	if (is_too_many(server, identity->uid)) {
+		log_warning("rpc", "%s is refused: there are too many connections", who);
+	} else if (server->options.admit &&
+		   !server->options.admit(identity, server->options.opaque)) {
+		log_info("rpc", "%s may not connect", who);
+	} else {
+		adopt(server, fd, tls, identity);
+		return;
+	}
+	rpc_tls_free(tls);
+	close(fd);
+}
+
 static void take_connection(struct rpc_server *server, int fd, bool read_only)
 {
 	g_autofree gid_t *groups = NULL;
@@ -95,16 +138,15 @@ static void take_connection(struct rpc_server *server, int fd, bool read_only)
 		return;
 	}
 	identity.groups = groups = peer_groups(fd, &identity.group_count);
-	if (is_too_many(server, identity.uid)) {
-		log_warning("rpc", "user %u is refused: there are too many connections",
-			    identity.uid);
-		close(fd);
-	} else if (server->options.admit &&
-		   !server->options.admit(&identity, server->options.opaque)) {
-		log_info("rpc", "user %u, process %d, may not connect", identity.uid, identity.pid);
-		close(fd);
-	} else {
-		rpc_server_adopt(server, fd, &identity);
+	rpc_server_greet(server, fd, NULL, &identity);
+}
+
+static void take(struct listener *listener, int fd)
+{
+	switch (listener->kind) {
+	case LISTEN_UNIX: take_connection(listener->server, fd, listener->read_only); break;
+	case LISTEN_TCP: rpc_remote_take(listener->server, fd); break;
+	case LISTEN_TLS: rpc_remote_take_tls(listener->server, fd, listener->credentials); break;
 	}
 }
 
@@ -114,7 +156,7 @@ static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 	int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (connection >= 0) {
-		take_connection(listener->server, connection, listener->read_only);
+		take(listener, connection);
 		return G_SOURCE_CONTINUE;
 	}
 	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
@@ -127,12 +169,7 @@ static gboolean on_connection(gint fd, GIOCondition condition, gpointer opaque)
 struct rpc_client *rpc_server_adopt(struct rpc_server *server, int fd,
 				    const struct rpc_identity *identity)
 {
-	struct rpc_client *client = rpc_client_new(server, fd, identity);
-
-	g_ptr_array_add(server->clients, client);
-	if (server->options.come)
-		server->options.come(client, server->options.opaque);
-	return client;
+	return adopt(server, fd, NULL, identity);
 }
 
 void rpc_server_forget(struct rpc_server *server, struct rpc_client *client)
@@ -174,21 +211,39 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
 	server->context = g_main_context_ref_thread_default();
 	server->listeners = g_ptr_array_new_with_free_func(free_listener);
 	server->clients = g_ptr_array_new();
+	server->newcomers = g_ptr_array_new();
 	server->keepalive = g_timeout_source_new_seconds(RPC_KEEPALIVE_SECONDS);
 	g_source_set_callback(server->keepalive, on_keepalive, server, NULL);
 	g_source_attach(server->keepalive, server->context);
 	return server;
 }
 
-void rpc_server_listen(struct rpc_server *server, int fd, bool read_only)
+static struct listener *listen_at(struct rpc_server *server, int fd, enum listener_kind kind)
 {
 	struct listener *listener = g_new0(struct listener, 1);
 
 	listener->server = server;
+	listener->kind = kind;
 	listener->fd = fd;
-	listener->read_only = read_only;
 	watch(listener);
 	g_ptr_array_add(server->listeners, listener);
+	return listener;
+}
+
+void rpc_server_listen(struct rpc_server *server, int fd, bool read_only)
+{
+	listen_at(server, fd, LISTEN_UNIX)->read_only = read_only;
+}
+
+void rpc_server_listen_tcp(struct rpc_server *server, int fd)
+{
+	listen_at(server, fd, LISTEN_TCP);
+}
+
+void rpc_server_listen_tls(struct rpc_server *server, int fd,
+			   const struct rpc_credentials *credentials)
+{
+	listen_at(server, fd, LISTEN_TLS)->credentials = credentials;
 }
 
 void rpc_server_free(struct rpc_server *server)
@@ -196,9 +251,11 @@ void rpc_server_free(struct rpc_server *server)
 	if (!server)
 		return;
 	g_ptr_array_unref(server->listeners);
+	rpc_remote_drop(server);
 	while (server->clients->len)
 		rpc_client_close(server->clients->pdata[server->clients->len - 1], NULL);
 	g_ptr_array_unref(server->clients);
+	g_ptr_array_unref(server->newcomers);
 	g_source_destroy(server->keepalive);
 	g_source_unref(server->keepalive);
 	g_main_context_unref(server->context);

@@ -31,6 +31,8 @@
 
 #define RPC_CLIENTS_MAX         5000
 #define RPC_CLIENTS_OF_USER_MAX 2000 /* root and the server's own user may use all */
+#define RPC_NEWCOMERS_MAX       100  /* whose TLS handshake is under way, for at most: */
+#define RPC_HANDSHAKE_SECONDS   15
 #define RPC_CALLS_MAX           16
 #define RPC_STREAMS_MAX         16     /* of one client */
 #define RPC_STREAM_BYTES_MAX    262120 /* in one packet: what clients and servers of old take */
@@ -44,6 +46,7 @@ struct rpc_handlers;
 struct rpc_server;
 struct rpc_client;
 struct rpc_call;
+struct rpc_credentials;
 
 /* --- dispatch.c --- */
 
@@ -55,9 +58,11 @@ const struct rpc_rule *rpc_procedure_changes(const struct rpc_procedure *procedu
 
 /* --- server.c --- */
 
-/* Who is at the other end of a UNIX socket. */
+/* Who is at the other end. */
 struct rpc_identity {
-	pid_t pid;
+	const char *remote; /* by TLS: address and certificate's name, and the user is the server's
+			     * own; NULL: somebody on this host */
+	pid_t pid;          /* 0: not known (TCP, TLS) */
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups; /* beside that one; as long as the client is there */
@@ -84,6 +89,12 @@ struct rpc_server_options {
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
 /* Takes over @fd, a listening UNIX socket. */
 void rpc_server_listen(struct rpc_server *server, int fd, bool read_only);
+/* The same for a listening TCP socket. A peer on this host is the user whose socket it is, as with
+ * a UNIX socket; all others are turned away. */
+void rpc_server_listen_tcp(struct rpc_server *server, int fd);
+/* The same, with TLS (rpc/tls.h); @credentials are the caller's, for longer than the server. */
+void rpc_server_listen_tls(struct rpc_server *server, int fd,
+			   const struct rpc_credentials *credentials);
 /* Takes over @fd, a connected socket. */
 struct rpc_client *rpc_server_adopt(struct rpc_server *server, int fd,
 				    const struct rpc_identity *identity);

@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	FUZZ_CHECK(send(fds[1], data, size, MSG_NOSIGNAL) == (ssize_t)size);
 	shutdown(fds[1], SHUT_WR); /* what we say still goes somewhere */
-	caller = rpc_caller_new(fds[0]);
+	caller = rpc_caller_new(fds[0], NULL, NULL);
 	ask_names(caller);
 	talk(caller);
 	take_events(caller);

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a URI to a connected socket: SCHEME://[HOST[:PORT]]/system|session[?NAME=VALUE&...], where
+ * SCHEME is lodge or qemu, alone (this host) or with +unix, +tcp or +tls. See lodge/connection.h.
+ */
+#include "private.h"
+
+#include "rpc/caller.h"
+#include "rpc/tls.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define SYSTEM_SOCKET "/run/libvirt/libvirt-sock"
+#define TCP_PORT      "16509"
+#define TLS_PORT      "16514"
+#define SHAKE_MS      30000 /* of silence in a handshake, then the server is none */
+
+enum transport { OVER_UNIX, OVER_TCP, OVER_TLS };
+
+struct target {
+	enum transport transport;
+	bool session;
+	bool read_only;
+	char *socket;      /* of OVER_UNIX */
+	char *host, *port; /* of the others */
+	char *pki;         /* a folder, or NULL: the usual ones */
+};
+
+static void clear_target(struct target *target)
+{
+	g_free(target->socket);
+	g_free(target->host);
+	g_free(target->port);
+	g_free(target->pki);
+}
+
+/* --- what the URI says --- */
+
+static const char *default_uri(void)
+{
+	const char *uri = getenv("LODGE_URI");
+
+	return uri && *uri ? uri : geteuid() ? "lodge:///session" : "lodge:///system";
+}
+
+static bool find_transport(const char *scheme, enum transport *transport)
+{
+	static const struct {
+		const char *name;
+		enum transport transport;
+	} all[] = {
+		{ "lodge", OVER_UNIX },    { "lodge+unix", OVER_UNIX }, { "lodge+tcp", OVER_TCP },
+		{ "lodge+tls", OVER_TLS }, { "qemu", OVER_UNIX },       { "qemu+unix", OVER_UNIX },
+		{ "qemu+tcp", OVER_TCP },  { "qemu+tls", OVER_TLS },
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+		if (strcmp(all[i].name, scheme))
+			continue;
+		*transport = all[i].transport;
+		return true;
+	}
+	return false;
+}
+
+static bool find_path(const char *path, bool *session)
+{
+	*session = !strcmp(path, "/session");
+	return *session || !strcmp(path, "/system") || !strcmp(path, "/") || !*path;
+}
+
+static char *usual_socket(const struct target *target)
+{
+	if (target->session)
+		return g_build_filename(g_get_user_runtime_dir(), "libvirt", "libvirt-sock", NULL);
+	return g_strdup(target->read_only ? SYSTEM_SOCKET "-ro" : SYSTEM_SOCKET);
+}
+
+/* False: @why is what it must not say, or NULL. */
+static bool read_parameters(const char *query, struct target *target, const char **why)
+{
+	GUriParamsIter iter;
+	char *name, *value;
+
+	g_uri_params_iter_init(&iter, query ? query : "", -1, "&", G_URI_PARAMS_NONE);
+	while (g_uri_params_iter_next(&iter, &name, &value, NULL)) {
+		g_autofree char *name_owned = name, *value_owned = value;
+
+		if (!strcmp(name, "socket") && target->transport == OVER_UNIX && !target->socket) {
+			target->socket = g_steal_pointer(&value_owned);
+		} else if (!strcmp(name, "pkipath") && target->transport == OVER_TLS &&
+			   !target->pki) {
+			target->pki = g_steal_pointer(&value_owned);
+		} else if (!strcmp(name, "no_verify") && strcmp(value, "0")) {
+			*why = "a server that is not verified is no server";
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool read_uri(const char *text, struct target *target, const char **why)
+{
+	g_autoptr(GUri) uri = g_uri_parse(text, G_URI_FLAGS_NONE, NULL);
+	const char *host;
+
+	if (*text == '/') {
+		target->socket = g_strdup(text);
+		return true;
+	}
+	if (!uri || !find_transport(g_uri_get_scheme(uri), &target->transport) ||
+	    !find_path(g_uri_get_path(uri), &target->session) ||
+	    !read_parameters(g_uri_get_query(uri), target, why))
+		return false;
+	host = g_uri_get_host(uri);
+	if (target->transport == OVER_UNIX) {
+		if (!target->socket)
+			target->socket = usual_socket(target);
+		return !host || !*host;
+	}
+	target->host = g_strdup(host && *host ? host : "localhost");
+	target->port = g_uri_get_port(uri) > 0
+			       ? g_strdup_printf("%d", g_uri_get_port(uri))
+			       : g_strdup(target->transport == OVER_TLS ? TLS_PORT : TCP_PORT);
+	return true;
+}
+
+/* --- sockets --- */
+
+static const char *hint_for(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ECONNREFUSED:
+		return "start the daemon: `lodged --system` as root, `lodged --session`, or for a "
+		       "path `lodged --root DIR`";
+	case EACCES: return "connect as root, as a member of the socket's group, or read-only";
+	default: return NULL;
+	}
+}
+
+static int connect_unix(const char *path, const char *function)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = -1;
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		error_set(function, LODGE_ERR_INVALID_ARG, NULL,
+			  "the path %s is too long for a socket", path);
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (const struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	error_set(function, LODGE_ERR_NO_CONNECT, hint_for(errno), "cannot connect to %s: %s", path,
+		  g_strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* -1: errno says why. */
+static int connect_one(const struct addrinfo *address)
+{
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1, error;
+
+	if (fd < 0)
+		return -1;
+	if (!connect(fd, address->ai_addr, address->ai_addrlen)) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+		return fd;
+	}
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static int connect_tcp(const struct target *target, const char *function)
+{
+	const struct addrinfo wanted = { .ai_socktype = SOCK_STREAM };
+	struct addrinfo *found = NULL;
+	int failed = getaddrinfo(target->host, target->port, &wanted, &found), fd = -1;
+
+	for (const struct addrinfo *i = found; i && fd < 0; i = i->ai_next)
+		fd = connect_one(i);
+	if (fd < 0)
+		error_set(function, LODGE_ERR_NO_CONNECT,
+			  "is `lodged` there started with --listen-tls or --listen-tcp?",
+			  "cannot connect to %s port %s: %s", target->host, target->port,
+			  failed ? gai_strerror(failed) : g_strerror(errno));
+	if (found)
+		freeaddrinfo(found);
+	return fd;
+}
+
+/* --- TLS --- */
+
+static struct rpc_credentials *load_from(const char *folder, GError **error)
+{
+	g_autofree char *authority = g_build_filename(folder, "cacert.pem", NULL);
+	g_autofree char *certificate = g_build_filename(folder, "clientcert.pem", NULL);
+	g_autofree char *key = g_build_filename(folder, "clientkey.pem", NULL);
+	g_autofree char *revoked = g_build_filename(folder, "cacrl.pem", NULL);
+
+	return rpc_credentials_load(&(struct rpc_pki){ authority, revoked, certificate, key },
+				    error);
+}
+
+/* Where libvirt's clients look as well. */
+static struct rpc_credentials *load_usual(GError **error)
+{
+	const struct rpc_pki system = { "/etc/pki/CA/cacert.pem", "/etc/pki/CA/cacrl.pem",
+					"/etc/pki/libvirt/clientcert.pem",
+					"/etc/pki/libvirt/private/clientkey.pem" };
+	g_autofree char *own = g_build_filename(g_get_home_dir(), ".pki", "libvirt", NULL);
+	g_autofree char *mark = g_build_filename(own, "clientcert.pem", NULL);
+
+	return access(mark, F_OK) ? rpc_credentials_load(&system, error) : load_from(own, error);
+}
+
+/* False: it has failed, or nothing has come for SHAKE_MS. */
+static bool shake(struct rpc_tls *tls, int fd, const char **why)
+{
+	for (;;) {
+		struct pollfd socket = { .fd = fd };
+		int ready;
+
+		switch (rpc_tls_handshake(tls)) {
+		case RPC_TLS_DONE: return true;
+		case RPC_TLS_FAILED: *why = rpc_tls_problem(tls); return false;
+		case RPC_TLS_WANTS_INPUT: socket.events = POLLIN; break;
+		case RPC_TLS_WANTS_OUTPUT: socket.events = POLLOUT; break;
+		}
+		do
+			ready = poll(&socket, 1, SHAKE_MS);
+		while (ready < 0 && errno == EINTR);
+		if (ready <= 0) {
+			*why = "it does not answer";
+			return false;
+		}
+	}
+}
+
+/* NULL: the thread's error is set. */
+static struct rpc_tls *secure(struct rpc_credentials *credentials, int fd,
+			      const struct target *target, const char *function)
+{
+	struct rpc_tls *tls = rpc_tls_new(credentials, fd, target->host);
+	const char *why = "GnuTLS makes no session";
+
+	if (tls && shake(tls, fd, &why))
+		return tls;
+	error_set(function, LODGE_ERR_NO_CONNECT, "its log says more", "%s port %s: %s",
+		  target->host, target->port, why);
+	rpc_tls_free(tls);
+	return NULL;
+}
+
+static struct rpc_caller *reach_tls(const struct target *target, const char *function)
+{
+	g_autoptr(GError) error = NULL;
+	struct rpc_credentials *credentials =
+		target->pki ? load_from(target->pki, &error) : load_usual(&error);
+	struct rpc_tls *tls;
+	int fd;
+
+	if (!credentials) {
+		error_set(function, LODGE_ERR_NO_CONNECT,
+			  "give the folder of cacert.pem, clientcert.pem and clientkey.pem with "
+			  "?pkipath=DIR",
+			  "%s", error->message);
+		return NULL;
+	}
+	fd = connect_tcp(target, function);
+	tls = fd < 0 ? NULL : secure(credentials, fd, target, function);
+	if (tls)
+		return rpc_caller_new(fd, tls, credentials);
+	if (fd >= 0)
+		close(fd);
+	rpc_credentials_free(credentials);
+	return NULL;
+}
+
+/* --- all of it --- */
+
+static struct rpc_caller *reach_target(const struct target *target, const char *function)
+{
+	int fd;
+
+	if (target->transport == OVER_TLS)
+		return reach_tls(target, function);
+	fd = target->transport == OVER_TCP ? connect_tcp(target, function)
+					   : connect_unix(target->socket, function);
+	return fd < 0 ? NULL : rpc_caller_new(fd, NULL, NULL);
+}
+
+/* What the server shall open: on a socket of its own it knows that itself. */
+static const char *name_of(const char *uri, const struct target *target)
+{
+	if (target->session)
+		return "qemu:///session";
+	return *uri == '/' || strstr(uri, "socket=") ? NULL : "qemu:///system";
+}
+
+struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, const char *function)
+{
+	struct target target = { .read_only = flags & LODGE_OPEN_READ_ONLY };
+	struct rpc_caller *caller = NULL;
+	const char *why = NULL;
+
+	if (!uri)
+		uri = default_uri();
+	if (read_uri(uri, &target, &why))
+		caller = reach_target(&target, function);
+	else
+		error_set(
+			function, LODGE_ERR_NO_CONNECT,
+			"use lodge:///system, lodge:///session, lodge+unix:///system?socket=PATH, "
+			"lodge+tls://HOST/system or lodge+tcp://localhost/system",
+			why ? "the connection %s cannot be had: %s"
+			    : "there is no connection of the kind %s%s",
+			uri, why ? why : "");
+	*name = name_of(uri, &target);
+	clear_target(&target);
+	return caller;
+}
