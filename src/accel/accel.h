@@ -71,6 +71,10 @@ struct accel {
 	const unsigned long *requests;
 	/* Can this host run it? -errno and a reason in @error that names the remedy. */
 	int (*probe)(GError **error);
+	/* Names, as features_off has them, of what a guest from which nothing is hidden has on this
+	 * host; NULL-terminated, constants in an array that the caller frees. NULL: only a guest
+	 * would tell. */
+	const char **(*features)(void);
 	struct accel_vm *(*vm_create)(const struct accel_config *config, GError **error);
 	void (*vm_destroy)(struct accel_vm *vm);
 	int (*memory_slot)(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva,

@@ -12,6 +12,40 @@ static int soft_probe(GError **error)
 	return 0;
 }
 
+static void add_names(GPtrArray *names, const struct cpu_cpuid *leaf)
+{
+	const u32 registers[] = { leaf->eax, leaf->ebx, leaf->ecx, leaf->edx };
+
+	for (unsigned bit = 0; bit < 32 * ARRAY_LEN(registers); bit++) {
+		const char *name =
+			registers[bit / 32] >> bit % 32 & 1
+				? cpu_feature_name(leaf->leaf, leaf->subleaf, bit / 32, bit % 32)
+				: NULL;
+
+		if (name)
+			g_ptr_array_add(names, (char *)name);
+	}
+}
+
+static const char **soft_features(void)
+{
+	const struct cpu_vm_config any = { .cpus = 1,
+					   .sockets = 1,
+					   .cores = 1,
+					   .threads = 1,
+					   .tsc_hz = 1000000000,
+					   .lapic_hz = 1000000000 };
+	GPtrArray *names = g_ptr_array_new();
+	size_t count = 0;
+	struct cpu_cpuid *leaves = cpu_contract(&any, &count, NULL);
+
+	for (size_t i = 0; i < count; i++)
+		add_names(names, &leaves[i]);
+	g_free(leaves);
+	g_ptr_array_add(names, NULL);
+	return (const char **)g_ptr_array_free(names, FALSE);
+}
+
 static struct accel_vm *soft_vm_create(const struct accel_config *config, GError **error)
 {
 	const struct cpu_vm_config cpu = {
@@ -192,6 +226,7 @@ const struct accel accel_soft = {
 	.name = "soft",
 	.has_lapic = false,
 	.probe = soft_probe,
+	.features = soft_features,
 	.vm_create = soft_vm_create,
 	.vm_destroy = soft_vm_destroy,
 	.memory_slot = soft_memory_slot,

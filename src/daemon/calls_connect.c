@@ -130,8 +130,9 @@ static void get_max_vcpus(struct rpc_call *call, const struct rpc_connect_get_ma
 
 static void get_capabilities(struct rpc_call *call)
 {
-	const struct rpc_connect_get_capabilities_ret ret = { .capabilities = call_text(
-								      call, capabilities_xml()) };
+	const struct rpc_connect_get_capabilities_ret ret = {
+		.capabilities = call_text(call, capabilities_xml(rpc_call_opaque(call)))
+	};
 
 	rpc_reply_connect_get_capabilities(call, &ret);
 }
@@ -145,38 +146,14 @@ static void get_domain_capabilities(struct rpc_call *call,
 
 	if (!call_flags(call, args->flags, 0))
 		return;
-	xml = domain_capabilities_xml(args->arch, args->machine, args->virttype, args->emulatorbin,
-				      &error);
+	xml = domain_capabilities_xml(rpc_call_opaque(call), args->arch, args->machine,
+				      args->virttype, args->emulatorbin, &error);
 	if (!xml) {
 		fail_call(call, error);
 		return;
 	}
 	ret.capabilities = call_text(call, xml);
 	rpc_reply_connect_get_domain_capabilities(call, &ret);
-}
-
-static void get_cpu_model_names(struct rpc_call *call,
-				const struct rpc_connect_get_cpu_model_names_args *args)
-{
-	struct rpc_connect_get_cpu_model_names_ret ret = { 0 };
-	g_autofree const char **names = launch_cpu_models();
-	GError *error = NULL;
-	char *xml;
-
-	if (!call_flags(call, args->flags, 0))
-		return;
-	xml = domain_capabilities_xml(args->arch, NULL, NULL, NULL, &error); /* is it ours? */
-	g_free(xml);
-	if (!xml) {
-		fail_call(call, error);
-		return;
-	}
-	ret.ret = g_strv_length((char **)names);
-	if (args->need_results) {
-		ret.models.items = (char **)names;
-		ret.models.count = ret.ret;
-	}
-	rpc_reply_connect_get_cpu_model_names(call, &ret);
 }
 
 /* What the message behind it tells is what the end of the socket tells too: lodged sends none. */
@@ -204,7 +181,6 @@ const struct rpc_handlers calls_connect = {
 	.connect_get_max_vcpus = get_max_vcpus,
 	.connect_get_capabilities = get_capabilities,
 	.connect_get_domain_capabilities = get_domain_capabilities,
-	.connect_get_cpu_model_names = get_cpu_model_names,
 	.connect_register_close_callback = register_close_callback,
 	.connect_unregister_close_callback = unregister_close_callback,
 };

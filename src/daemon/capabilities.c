@@ -5,7 +5,7 @@
  * by a "no". kvm comes first: clients take it where they can, and lodge runs both with its best
  * engine.
  */
-#include "daemon/daemon.h"
+#include "daemon/cpu.h"
 #include "domain/domain.h"
 #include "launch/launch.h"
 #include "rpc_constants.h"
@@ -31,16 +31,13 @@ static char *emulator_path(void)
 	return path;
 }
 
-char *capabilities_xml(void)
+char *capabilities_xml(struct daemon *daemon)
 {
-	g_autofree char *emulator = emulator_path();
+	g_autofree char *emulator = emulator_path(), *text = NULL;
+	g_autofree char *cpu = cpu_elements(cpu_of_host(daemon), "      ", false);
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	return g_markup_printf_escaped(
-		"<capabilities>\n"
-		"  <host>\n"
-		"    <cpu>\n"
-		"      <arch>" ARCH "</arch>\n"
+	text = g_markup_printf_escaped(
 		"      <topology sockets='1' dies='1' cores='%ld' threads='1'/>\n"
 		"    </cpu>\n"
 		"  </host>\n"
@@ -62,6 +59,11 @@ char *capabilities_xml(void)
 		"  </guest>\n"
 		"</capabilities>\n",
 		cpus, emulator, DOMAIN_VCPUS_MAX, DOMAIN_VCPUS_MAX);
+	return g_strconcat("<capabilities>\n"
+			   "  <host>\n"
+			   "    <cpu>\n"
+			   "      <arch>" ARCH "</arch>\n",
+			   cpu, text, NULL);
 }
 
 static bool check(const char *what, const char *value, const char *const *allowed, GError **error)
@@ -129,22 +131,11 @@ static const char capabilities_end[] = "    </mode>\n"
 				       "  </features>\n"
 				       "</domainCapabilities>\n";
 
-/* Whether a guest of a model starts depends on what the engine offers on that host. */
-static char *models_xml(void)
-{
-	g_autofree const char **names = launch_cpu_models();
-	GString *text = g_string_new(NULL);
-
-	for (const char **name = names; *name; name++)
-		g_string_append_printf(text, "      <model usable='unknown'>%s</model>\n", *name);
-	return g_string_free(text, FALSE);
-}
-
-char *domain_capabilities_xml(const char *arch, const char *machine, const char *domain_type,
-			      const char *emulator, GError **error)
+char *domain_capabilities_xml(struct daemon *daemon, const char *arch, const char *machine,
+			      const char *domain_type, const char *emulator, GError **error)
 {
 	static const char *const archs[] = { ARCH, NULL };
-	g_autofree char *own = emulator_path(), *models = models_xml(), *head = NULL;
+	g_autofree char *own = emulator_path(), *head = NULL, *host = NULL, *models = NULL;
 
 	arch = arch ? arch : ARCH;
 	machine = machine ? machine : MACHINE_ALIAS;
@@ -171,9 +162,11 @@ char *domain_capabilities_xml(const char *arch, const char *machine, const char 
 				       "      </enum>\n"
 				       "    </mode>\n"
 				       "    <mode name='maximum' supported='yes'/>\n"
-				       "    <mode name='host-model' supported='no'/>\n"
-				       "    <mode name='custom' supported='yes'>\n",
+				       "    <mode name='host-model' supported='yes'>\n",
 				       emulator ? emulator : own, domain_type, machine, arch,
 				       DOMAIN_VCPUS_MAX);
-	return g_strconcat(head, models, capabilities_end, NULL);
+	host = cpu_elements(cpu_of_host(daemon), "      ", true);
+	models = cpu_models(cpu_of_host(daemon), "      ");
+	return g_strconcat(head, host, "    </mode>\n    <mode name='custom' supported='yes'>\n",
+			   models, capabilities_end, NULL);
 }

@@ -55,9 +55,10 @@ struct daemon {
 	struct store *store;
 	struct guests *guests;
 	struct keeper *networks, *pools, *secrets;
-	GThreadPool *storage;  /* of pools.c: what asks disks */
-	GPtrArray *clients;    /* struct rpc_client, while they are connected */
-	GThreadPool *starters; /* of driver_lodge: what opens and spawns */
+	GThreadPool *storage;        /* of pools.c: what asks disks */
+	GPtrArray *clients;          /* struct rpc_client, while they are connected */
+	GThreadPool *starters;       /* of driver_lodge: what opens and spawns */
+	struct processor *processor; /* this host's, once it was asked for (cpu.h) */
 	int lock_fd;
 };
 
@@ -85,14 +86,14 @@ bool daemon_refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF
 
 /* --- capabilities.c --- */
 /* The caller frees them; @domain_type etc. are what was asked for, or NULL. */
-char *capabilities_xml(void);
-char *domain_capabilities_xml(const char *arch, const char *machine, const char *domain_type,
-			      const char *emulator, GError **error);
+char *capabilities_xml(struct daemon *daemon);
+char *domain_capabilities_xml(struct daemon *daemon, const char *arch, const char *machine,
+			      const char *domain_type, const char *emulator, GError **error);
 
 /* --- calls_*.c: what clients may call; one table a file --- */
 extern const struct rpc_handlers calls_connect, calls_node, calls_lookup, calls_define, calls_life,
 	calls_read, calls_event, calls_console, calls_metadata, calls_network, calls_pool,
 	calls_volume, calls_transfer, calls_host, calls_none, calls_stats, calls_secret, calls_tune,
-	calls_monitor;
+	calls_monitor, calls_cpu;
 
 #endif

@@ -8,6 +8,7 @@
 #include "daemon/remote.h"
 #include "daemon/secrets.h"
 #include "daemon/store.h"
+#include "launch/processor.h"
 #include "rpc/tls.h"
 
 #include <errno.h>
@@ -27,7 +28,8 @@ static const struct rpc_handlers *const all_calls[] = {
 	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
 	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
 	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
-	&calls_stats,   &calls_secret, &calls_tune,     &calls_monitor,  NULL,
+	&calls_stats,   &calls_secret, &calls_tune,     &calls_monitor,  &calls_cpu,
+	NULL,
 };
 
 /* --- options --- */
@@ -278,6 +280,7 @@ static void finish(struct daemon *daemon)
 	if (daemon->loop)
 		g_main_loop_unref(daemon->loop);
 	g_ptr_array_unref(daemon->clients);
+	processor_free(daemon->processor);
 	places_close(&daemon->places);
 }
 

@@ -111,11 +111,6 @@ void launch_free(struct launch *launch);
 /* The same, but the guest goes on, and whoever comes next finds it (find.c). */
 void launch_leave(struct launch *launch);
 
-/* --- cpu.c --- */
-
-/* The names that <cpu><model> takes, in an array that ends with NULL; the caller frees it alone. */
-const char **launch_cpu_models(void);
-
 /* --- find.c --- */
 
 enum launch_found {

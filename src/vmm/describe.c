@@ -4,12 +4,16 @@
  */
 #include "vmm/describe.h"
 
+#include "accel/accel.h"
 #include "block/block.h"
 #include "console/console.h"
 #include "device/types.h"
 #include "machine/board.h"
 #include "net/net.h"
 #include "state/state.h"
+
+#include <cpuid.h>
+#include <string.h>
 
 static json_t *describe_option(const struct device_option *o)
 {
@@ -66,6 +70,21 @@ static void add_driver(json_t *list, const char *name, const char *help)
 	json_array_append_new(list, json_pack("{s:s,s:s}", "name", name, "help", help));
 }
 
+/* What the software CPU gives guests on this host. */
+static json_t *describe_processor(void)
+{
+	g_autofree const char **names = accel_soft.features();
+	json_t *features = json_array();
+	u32 words[4] = { 0 }; /* CPUID.0: the vendor in EBX, EDX, ECX */
+	char vendor[13] = "";
+
+	for (const char **name = names; *name; name++)
+		json_array_append_new(features, json_string(*name));
+	__cpuid(0, words[0], words[1], words[3], words[2]);
+	memcpy(vendor, &words[1], 12);
+	return json_pack("{s:s,s:o}", "vendor", vendor, "features", features);
+}
+
 json_t *describe(void)
 {
 	json_t *devices = json_array(), *machines = json_array(), *consoles = json_array(),
@@ -81,7 +100,7 @@ json_t *describe(void)
 		add_driver(blocks, block_drivers[i]->name, block_drivers[i]->help);
 	for (unsigned i = 0; net_backends[i]; i++)
 		add_driver(nets, net_backends[i]->name, net_backends[i]->help);
-	return json_pack("{s:s,s:o,s:o,s:{s:o,s:o,s:o}}", "version", LODGE_VERSION, "machines",
-			 machines, "devices", devices, "backends", "console", consoles, "block",
-			 blocks, "net", nets);
+	return json_pack("{s:s,s:o,s:o,s:o,s:{s:o,s:o,s:o}}", "version", LODGE_VERSION, "machines",
+			 machines, "processor", describe_processor(), "devices", devices,
+			 "backends", "console", consoles, "block", blocks, "net", nets);
 }
