@@ -110,6 +110,19 @@ static void resume(struct rpc_call *call, const struct rpc_domain_resume_args *a
 	command(call, &args->dom, COMMAND_RESUME);
 }
 
+static void inject_nmi(struct rpc_call *call, const struct rpc_domain_inject_nmi_args *args)
+{
+	if (call_flags(call, args->flags, 0))
+		command(call, &args->dom, COMMAND_NMI);
+}
+
+static void send_key(struct rpc_call *call, const struct rpc_domain_send_key_args *args)
+{
+	rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+		      "guests have no keyboard in this version; use their serial console (virsh "
+		      "console)");
+}
+
 const struct rpc_handlers calls_life = {
 	.domain_create = create_plain,
 	.domain_create_with_flags = create_with_flags,
@@ -119,6 +132,8 @@ const struct rpc_handlers calls_life = {
 	.domain_shutdown_flags = shutdown_flags,
 	.domain_reboot = reboot,
 	.domain_reset = reset,
+	.domain_inject_nmi = inject_nmi,
+	.domain_send_key = send_key,
 	.domain_suspend = suspend,
 	.domain_resume = resume,
 };

@@ -20,6 +20,7 @@ enum guest_command {
 	COMMAND_SHUTDOWN, /* press the power button */
 	COMMAND_REBOOT,   /* press it, and start over when the guest powers off */
 	COMMAND_RESET,
+	COMMAND_NMI, /* as by the button of that name; what it does is the kernel's affair */
 };
 
 struct statistics;

@@ -383,6 +383,7 @@ static void command(struct guest *guest, enum guest_command command, guest_done 
 		[COMMAND_SHUTDOWN] = "system_powerdown",
 		[COMMAND_REBOOT] = "system_reboot",
 		[COMMAND_RESET] = "system_reset",
+		[COMMAND_NMI] = "inject-nmi",
 	};
 	struct run *run = guest->run;
 	struct asked *asked;

@@ -127,6 +127,12 @@ static json_t *run_reset(struct monitor *m, struct client *c, json_t *args, cons
 	return json_object();
 }
 
+static json_t *run_inject_nmi(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	vm_nmi(m->vm);
+	return json_object();
+}
+
 static json_t *run_quit(struct monitor *m, struct client *c, json_t *args, const char **why)
 {
 	vm_request(m->vm, VM_REQUEST_QUIT, 0);
@@ -224,6 +230,7 @@ static const struct monitor_command commands[] = {
 	{ "balloon", false, run_balloon },
 	{ "console-resize", false, run_console_resize },
 	{ "cont", false, run_cont },
+	{ "inject-nmi", false, run_inject_nmi },
 	{ "move-engine", false, run_move_engine },
 	{ "qmp_capabilities", true, run_capabilities },
 	{ "query-balloon", false, run_query_balloon },

@@ -80,6 +80,8 @@ def test_statistics_are_the_guests_own():
         assert int(re.search(r"vcpu.0.time=(\d+)", stats).group(1)) > 10**8, stats
         assert int(re.search(r"balloon.rss=(\d+)", stats).group(1)) > 30000, stats
         daemon.virsh("resume", "g")
+        daemon.virsh("inject-nmi", "g")
+        until("the guest's kernel has its NMI", lambda: re.search(r"NMI received for unknown reason", console(daemon)), PATIENCE)
         daemon.virsh("setmem", "g", "200M", "--live")
         until("the guest has given memory back", lambda: "Used memory:    204800 KiB" in daemon.virsh("dominfo", "g"))
         daemon.virsh("setmem", "g", "256M", "--live")
