@@ -33,11 +33,16 @@ enum lodge_open_flags {
  *   lodge:///session, qemu:///session      this user's own
  *   lodge+unix:///?socket=PATH             the daemon that listens there; also qemu+unix://...
  *   /PATH                                  the same
+ *   lodge+ssh://[USER@]HOST[:PORT]/system  another host's, by ssh(1), which `lodge` or netcat must
+ *                                          be reached with; also qemu+ssh://
  *   lodge+tls://HOST[:PORT]/system         another host's, by TLS: it shows a certificate for the
  *                                          name HOST, and is shown ours (below); also qemu+tls://
  *   lodge+tcp://localhost[:PORT]/system    this host's, by TCP; also qemu+tcp://
  * and with NULL what $LODGE_URI says, else the system's daemon for root and the session's for
  * everybody else. Free with lodge_connection_free().
+ *
+ * With ssh, ?socket=PATH is the daemon's socket there, keyfile=FILE what ssh is to prove itself by,
+ * no_tty=1 keeps it from asking for passwords, and command=PROGRAM is another ssh.
  *
  * With TLS, ?pkipath=DIR names the folder of cacert.pem, clientcert.pem, clientkey.pem and, if
  * there is one, cacrl.pem. Without it they are in ~/.pki/libvirt, or else where libvirt keeps them

@@ -6,13 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-static void print_error(void)
+int daemon_failed(void)
 {
 	const struct lodge_error *error = lodge_last_error();
 
 	fprintf(stderr, "lodge: %s\n", error->message);
 	if (error->hint)
 		fprintf(stderr, "lodge: %s\n", error->hint);
+	return 1;
 }
 
 struct lodge_connection *daemon_connect(const struct invocation *invocation, unsigned flags)
@@ -21,14 +22,14 @@ struct lodge_connection *daemon_connect(const struct invocation *invocation, uns
 		lodge_connection_open(invocation_value(invocation, "--connect"), flags);
 
 	if (!connection)
-		print_error();
+		daemon_failed();
 	return connection;
 }
 
 int daemon_end(struct lodge_connection *connection, bool good)
 {
 	if (connection && !good)
-		print_error();
+		daemon_failed();
 	lodge_connection_free(connection);
 	return good ? 0 : 1;
 }

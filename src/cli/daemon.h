@@ -15,8 +15,8 @@
 	{                                                                 \
 		"--connect", VALUE_TEXT, "URI",                           \
 			"the daemon: lodge:///system, lodge:///session, " \
-			"lodge+unix:///?socket=PATH or a "                \
-			"path"                                            \
+			"lodge+unix:///?socket=PATH, a path, or "         \
+			"lodge+ssh:// or lodge+tls:// and a host"         \
 	}
 #define JSON_OPTION                                            \
 	{                                                      \
@@ -26,6 +26,8 @@
 /* Connects where the command says, else where `lodge --connect` or $LODGE_URI says. NULL: it has
  * been said why not. */
 struct lodge_connection *daemon_connect(const struct invocation *invocation, unsigned flags);
+/* Says the library's last error on standard error; 1, the exit status. */
+int daemon_failed(void);
 /* The exit status: 0, or 1, then with the library's last error on standard error unless there is
  * no connection. Closes it. */
 int daemon_end(struct lodge_connection *connection, bool good);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opening a connection, and what is asked of the daemon as a whole. See lodge/connection.h. */
 #include "private.h"
+#include "reach.h"
 
 #include <string.h>
 

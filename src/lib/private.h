@@ -58,11 +58,6 @@ bool flags_none(unsigned flags, const char *function);
 void error_set(const char *function, int code, const char *hint, const char *fmt, ...)
 	G_GNUC_PRINTF(4, 5);
 
-/* --- reach.c --- */
-/* Connects to what @uri names (NULL: the usual one). @name is what to open there, or NULL. NULL:
- * the thread's error is set. */
-struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, const char *function);
-
 /* --- connection.c --- */
 struct lodge_connection *connection_ref(struct lodge_connection *connection);
 

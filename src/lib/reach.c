@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From a URI to a connected socket: SCHEME://[HOST[:PORT]]/system|session[?NAME=VALUE&...], where
- * SCHEME is lodge or qemu, alone (this host) or with +unix, +tcp or +tls. See lodge/connection.h.
+ * SCHEME is lodge or qemu, alone (this host) or with +unix, +tcp, +tls or +ssh. See
+ * lodge/connection.h.
  */
+#include "reach.h"
 #include "private.h"
 
 #include "rpc/caller.h"
@@ -19,20 +21,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SYSTEM_SOCKET "/run/libvirt/libvirt-sock"
-#define TCP_PORT      "16509"
-#define TLS_PORT      "16514"
-#define SHAKE_MS      30000 /* of silence in a handshake, then the server is none */
+#define TCP_PORT "16509"
+#define TLS_PORT "16514"
+#define SHAKE_MS 30000 /* of silence in a handshake, then the server is none */
 
-enum transport { OVER_UNIX, OVER_TCP, OVER_TLS };
+enum transport { OVER_UNIX, OVER_TCP, OVER_TLS, OVER_SSH };
 
 struct target {
 	enum transport transport;
 	bool session;
 	bool read_only;
-	char *socket;      /* of OVER_UNIX */
-	char *host, *port; /* of the others */
-	char *pki;         /* a folder, or NULL: the usual ones */
+	char *socket;               /* of OVER_UNIX; of OVER_SSH, or NULL */
+	char *host, *port;          /* of the others */
+	char *pki;                  /* of OVER_TLS: a folder, or NULL: the usual ones */
+	char *user, *key, *program; /* of OVER_SSH, or NULL */
+	bool no_tty;
 };
 
 static void clear_target(struct target *target)
@@ -41,6 +44,9 @@ static void clear_target(struct target *target)
 	g_free(target->host);
 	g_free(target->port);
 	g_free(target->pki);
+	g_free(target->user);
+	g_free(target->key);
+	g_free(target->program);
 }
 
 /* --- what the URI says --- */
@@ -59,8 +65,9 @@ static bool find_transport(const char *scheme, enum transport *transport)
 		enum transport transport;
 	} all[] = {
 		{ "lodge", OVER_UNIX },    { "lodge+unix", OVER_UNIX }, { "lodge+tcp", OVER_TCP },
-		{ "lodge+tls", OVER_TLS }, { "qemu", OVER_UNIX },       { "qemu+unix", OVER_UNIX },
-		{ "qemu+tcp", OVER_TCP },  { "qemu+tls", OVER_TLS },
+		{ "lodge+tls", OVER_TLS }, { "lodge+ssh", OVER_SSH },   { "qemu+ssh", OVER_SSH },
+		{ "qemu", OVER_UNIX },     { "qemu+unix", OVER_UNIX },  { "qemu+tcp", OVER_TCP },
+		{ "qemu+tls", OVER_TLS },
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
@@ -82,7 +89,22 @@ static char *usual_socket(const struct target *target)
 {
 	if (target->session)
 		return g_build_filename(g_get_user_runtime_dir(), "libvirt", "libvirt-sock", NULL);
-	return g_strdup(target->read_only ? SYSTEM_SOCKET "-ro" : SYSTEM_SOCKET);
+	return g_strdup(target->read_only ? REACH_SYSTEM_SOCKET "-ro" : REACH_SYSTEM_SOCKET);
+}
+
+/* Where the value of a parameter goes; NULL: the transport has no such. */
+static char **parameter(struct target *target, const char *name)
+{
+	if (!strcmp(name, "socket") && target->transport != OVER_TCP &&
+	    target->transport != OVER_TLS)
+		return &target->socket;
+	if (!strcmp(name, "pkipath") && target->transport == OVER_TLS)
+		return &target->pki;
+	if (target->transport != OVER_SSH)
+		return NULL;
+	return !strcmp(name, "keyfile")   ? &target->key
+	       : !strcmp(name, "command") ? &target->program
+					  : NULL;
 }
 
 /* False: @why is what it must not say, or NULL. */
@@ -94,12 +116,12 @@ static bool read_parameters(const char *query, struct target *target, const char
 	g_uri_params_iter_init(&iter, query ? query : "", -1, "&", G_URI_PARAMS_NONE);
 	while (g_uri_params_iter_next(&iter, &name, &value, NULL)) {
 		g_autofree char *name_owned = name, *value_owned = value;
+		char **place = parameter(target, name);
 
-		if (!strcmp(name, "socket") && target->transport == OVER_UNIX && !target->socket) {
-			target->socket = g_steal_pointer(&value_owned);
-		} else if (!strcmp(name, "pkipath") && target->transport == OVER_TLS &&
-			   !target->pki) {
-			target->pki = g_steal_pointer(&value_owned);
+		if (place && !*place) {
+			*place = g_steal_pointer(&value_owned);
+		} else if (!strcmp(name, "no_tty")) {
+			target->no_tty = strcmp(value, "0");
 		} else if (!strcmp(name, "no_verify") && strcmp(value, "0")) {
 			*why = "a server that is not verified is no server";
 			return false;
@@ -128,9 +150,11 @@ static bool read_uri(const char *text, struct target *target, const char **why)
 		return !host || !*host;
 	}
 	target->host = g_strdup(host && *host ? host : "localhost");
-	target->port = g_uri_get_port(uri) > 0
-			       ? g_strdup_printf("%d", g_uri_get_port(uri))
-			       : g_strdup(target->transport == OVER_TLS ? TLS_PORT : TCP_PORT);
+	target->user = g_strdup(g_uri_get_userinfo(uri));
+	if (g_uri_get_port(uri) > 0)
+		target->port = g_strdup_printf("%d", g_uri_get_port(uri));
+	else if (target->transport != OVER_SSH)
+		target->port = g_strdup(target->transport == OVER_TLS ? TLS_PORT : TCP_PORT);
 	return true;
 }
 
@@ -294,14 +318,30 @@ static struct rpc_caller *reach_tls(const struct target *target, const char *fun
 
 /* --- all of it --- */
 
+static int reach_ssh(const struct target *target, const char *function)
+{
+	const struct ssh_target ssh = { .host = target->host,
+					.user = target->user,
+					.port = target->port,
+					.socket = target->socket,
+					.key = target->key,
+					.program = target->program,
+					.session = target->session,
+					.read_only = target->read_only,
+					.no_tty = target->no_tty };
+
+	return ssh_connect(&ssh, function);
+}
+
 static struct rpc_caller *reach_target(const struct target *target, const char *function)
 {
 	int fd;
 
 	if (target->transport == OVER_TLS)
 		return reach_tls(target, function);
-	fd = target->transport == OVER_TCP ? connect_tcp(target, function)
-					   : connect_unix(target->socket, function);
+	fd = target->transport == OVER_TCP   ? connect_tcp(target, function)
+	     : target->transport == OVER_SSH ? reach_ssh(target, function)
+					     : connect_unix(target->socket, function);
 	return fd < 0 ? NULL : rpc_caller_new(fd, NULL, NULL);
 }
 
@@ -313,25 +353,50 @@ static const char *name_of(const char *uri, const struct target *target)
 	return *uri == '/' || strstr(uri, "socket=") ? NULL : "qemu:///system";
 }
 
+/* False: the thread's error is set. */
+static bool find(const char *uri, struct target *target, const char *function)
+{
+	const char *why = NULL;
+
+	if (read_uri(uri, target, &why))
+		return true;
+	error_set(function, LODGE_ERR_NO_CONNECT,
+		  "use lodge:///system, lodge:///session, lodge+unix:///system?socket=PATH, "
+		  "lodge+ssh://HOST/system, lodge+tls://HOST/system or "
+		  "lodge+tcp://localhost/system",
+		  why ? "the connection %s cannot be had: %s"
+		      : "there is no connection of the kind %s%s",
+		  uri, why ? why : "");
+	return false;
+}
+
 struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, const char *function)
 {
 	struct target target = { .read_only = flags & LODGE_OPEN_READ_ONLY };
 	struct rpc_caller *caller = NULL;
-	const char *why = NULL;
 
 	if (!uri)
 		uri = default_uri();
-	if (read_uri(uri, &target, &why))
+	if (find(uri, &target, function))
 		caller = reach_target(&target, function);
-	else
-		error_set(
-			function, LODGE_ERR_NO_CONNECT,
-			"use lodge:///system, lodge:///session, lodge+unix:///system?socket=PATH, "
-			"lodge+tls://HOST/system or lodge+tcp://localhost/system",
-			why ? "the connection %s cannot be had: %s"
-			    : "there is no connection of the kind %s%s",
-			uri, why ? why : "");
 	*name = name_of(uri, &target);
 	clear_target(&target);
 	return caller;
+}
+
+int reach_socket(const char *uri, unsigned flags, const char *function)
+{
+	struct target target = { .read_only = flags & LODGE_OPEN_READ_ONLY };
+	int fd = -1;
+
+	if (!uri)
+		uri = default_uri();
+	if (!find(uri, &target, function))
+		fd = -1;
+	else if (target.transport == OVER_UNIX)
+		fd = connect_unix(target.socket, function);
+	else
+		error_set(function, LODGE_ERR_INVALID_ARG, NULL, "%s is not on this host", uri);
+	clear_target(&target);
+	return fd;
 }

@@ -88,7 +88,7 @@ def tls_uri(daemon, pki, scheme="qemu+tls", host="localhost"):
 def run(*words, status=0, user=None):
     if not shutil.which(words[0]):
         raise tap.Skip(f"there is no {words[0]}")
-    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT, env=dict(os.environ, LC_ALL="C"),
+    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT, env=dict(os.environ, LC_ALL="C"), stdin=subprocess.DEVNULL,
                           user=user, extra_groups=None if user is None else [])
     assert done.returncode == status, (words, done)
     return (done.stderr if status else done.stdout).strip()
@@ -245,6 +245,60 @@ def test_tcp_is_for_the_users_of_this_host():
             said = run("virsh", "-c", uri, "list", status=1, user=NOBODY)
             assert said.startswith("error: failed to connect"), said
             until("it is logged", lambda: f"user {NOBODY}, process 0 may not connect" in daemon.text())
+
+
+# A stand-in for ssh: checks the host, and runs the command here, with our programs first in PATH.
+SSH = """#!/bin/sh
+echo "$@" >>"{log}"
+while [ "$1" != -- ]; do shift; done
+[ "$2" = there ] || {{ echo "ssh: no host $2" >&2; exit 255; }}
+shift 2
+PATH="{path}:$PATH" exec sh -c "$*"
+"""
+
+
+def stand_in(daemon, path):
+    with open(f"{daemon.root}/ssh", "w") as out:
+        out.write(SSH.format(log=f"{daemon.root}/ssh.log", path=path))
+    os.chmod(f"{daemon.root}/ssh", 0o755)
+    return f"command={daemon.root}/ssh&socket={daemon.socket}"
+
+
+def test_through_ssh():
+    with lodged(LODGED) as daemon:
+        rest = f"there/system?{stand_in(daemon, os.path.dirname(os.path.abspath(LODGE)))}"
+        with open(f"{daemon.root}/g.xml", "w") as out:
+            out.write(guest_xml("g", IMAGE))
+        run(LODGE, "-c", f"lodge+ssh://anne@{rest}&keyfile=/k&no_tty=1", "define", f"{daemon.root}/g.xml")
+        with open(f"{daemon.root}/ssh.log") as log:
+            asked = log.read()
+        assert asked.startswith("-T -enone -lanne -i/k -oBatchMode=yes -- there sh -c "), asked
+        data = random.Random(3).randbytes(3 << 20)
+        with open(f"{daemon.root}/data", "wb") as out:
+            out.write(data)
+        daemon.virsh("pool-create-as", "p", "dir", "--target", f"{daemon.root}/p", "--build")
+        daemon.virsh("vol-create-as", "p", "v", str(len(data)))
+        run(LODGE, "-c", f"qemu+ssh://{rest}", "vol-upload", "v", f"{daemon.root}/data", "--pool", "p")
+        run(LODGE, "-c", f"qemu+ssh://{rest}", "vol-download", "v", f"{daemon.root}/back", "--pool", "p")
+        with open(f"{daemon.root}/back", "rb") as back:
+            assert back.read() == data
+        said = run(LODGE, "-c", f"lodge+ssh://{rest.replace('there', 'nowhere')}", "list", status=1)
+        assert said.startswith("ssh: no host nowhere\nlodge: the connection to the daemon is lost"), said
+        said = run(LODGE, "-c", f"lodge+ssh://{rest.replace('lodged-sock', 'none')}", "list", status=1)
+        assert f"cannot connect to {daemon.root}/run/none: No such file" in said, said
+        said = run(LODGE, "-c", "lodge+ssh://there/system?command=/nowhere/ssh", "list", status=1)
+        assert "cannot start ssh: " in said and "openssh-client" in said, said
+
+
+def test_bridge_ends_with_either_side():
+    with lodged(LODGED) as daemon:
+        here = f"lodge+unix:///system?socket={daemon.socket}"
+        assert run(LODGE, "bridge", here) == ""  # run()'s standard input has no bytes
+        with subprocess.Popen([LODGE, "bridge", here], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as bridge:
+            bridge.stdin.write(b"\0\0\0\1")  # a length that is none
+            bridge.stdin.flush()
+            assert bridge.stdout.read() == b"" and bridge.wait(WAIT) == 0
+        assert "is not on this host" in run(LODGE, "bridge", "lodge+tls://localhost/system", status=1)
 
 
 def start_fails(*options):
