@@ -18,6 +18,7 @@
 #ifndef LODGE_DOMAIN_DOMAIN_H
 #define LODGE_DOMAIN_DOMAIN_H
 
+#include "base/number_set.h"
 #include "base/types.h"
 
 #include <glib.h>
@@ -108,6 +109,17 @@ struct domain_fw_cfg {
 	unsigned line;
 };
 
+/* Where it runs on the host; an empty set: anywhere. */
+struct domain_placement {
+	struct number_set *vcpus; /* of each */
+	struct number_set others; /* all threads that are not vCPUs */
+	const char *numa_mode;    /* strict, preferred or interleave; NULL: no wish */
+	struct number_set nodes;  /* with one: where guest memory comes from */
+	bool huge_pages;          /* guest memory is made of pages that the host has set apart, */
+	u64 huge_page_kib;        /* ... of this size; 0: the host's default */
+	bool allocated;           /* all of it is there before the guest starts */
+};
+
 struct domain_device {
 	char *alias, *model;
 	struct domain_address address;
@@ -125,6 +137,7 @@ struct domain {
 	u64 code_cache_kib; /* of the software CPU; 0: its default */
 	bool memory_shared; /* memoryBacking: a memfd, or shared access */
 	unsigned vcpus, vcpus_current;
+	struct domain_placement placement;
 	struct {
 		unsigned sockets, dies, cores, threads;
 	} topology;

@@ -172,13 +172,35 @@ static bool open_messages(struct launch *launch, GError **error)
 	return true;
 }
 
+/* <hugepages/> without a size means the host's default, which lodge-vmm cannot look up itself. */
+static bool find_huge_page(struct launch_private *p, GError **error)
+{
+	const struct domain_placement *placement = &p->domain->placement;
+	g_autofree char *text = NULL;
+	const char *line;
+
+	if (!placement->huge_pages)
+		return true;
+	p->huge_page_kib = placement->huge_page_kib;
+	if (!p->huge_page_kib && g_file_get_contents("/proc/meminfo", &text, NULL, NULL)) {
+		line = strstr(text, "Hugepagesize:");
+		p->huge_page_kib =
+			line ? g_ascii_strtoull(line + strlen("Hugepagesize:"), NULL, 10) : 0;
+	}
+	if (!p->huge_page_kib)
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
+			    "%s: <hugepages>: the host's kernel has none; remove it",
+			    p->domain->file);
+	return p->huge_page_kib;
+}
+
 static bool open_all(struct launch *launch, GError **error)
 {
 	struct launch_private *p = launch->private;
 	const struct domain *domain = p->domain;
 
 	p->features_off = cpu_features_off(domain, error);
-	return p->features_off &&
+	return p->features_off && find_huge_page(p, error) &&
 	       engine_choose(launch, p->options.engine, p->options.kvm_absent, error) &&
 	       runtime_open(launch, error) &&
 	       open_boot_file(launch, "kernel", domain->kernel, &p->kernel, error) &&

@@ -36,16 +36,53 @@ static const char *action(enum domain_lifecycle lifecycle)
 	return names[lifecycle];
 }
 
+static json_t *json_set(const struct number_set *set)
+{
+	g_autofree char *text = number_set_format(set);
+
+	return json_string(text);
+}
+
 /* Processors that are there at the start; what could be added later has no place in a plan. */
 static json_t *plan_vcpus(const struct domain *domain)
 {
-	bool all = domain->vcpus_current == domain->vcpus;
+	const struct domain_placement *placement = &domain->placement;
+	bool all = domain->vcpus_current == domain->vcpus, pinned = false;
+	json_t *pins = json_array();
+	json_t *vcpus = json_pack("{s:i, s:i, s:i, s:i}", "count", domain->vcpus_current, "sockets",
+				  all ? domain->topology.sockets * domain->topology.dies
+				      : domain->vcpus_current,
+				  "cores", all ? domain->topology.cores : 1, "threads",
+				  all ? domain->topology.threads : 1);
 
-	return json_pack("{s:i, s:i, s:i, s:i}", "count", domain->vcpus_current, "sockets",
-			 all ? domain->topology.sockets * domain->topology.dies
-			     : domain->vcpus_current,
-			 "cores", all ? domain->topology.cores : 1, "threads",
-			 all ? domain->topology.threads : 1);
+	for (unsigned i = 0; i < domain->vcpus_current; i++) {
+		json_array_append_new(pins, json_set(&placement->vcpus[i]));
+		pinned = pinned || !number_set_empty(&placement->vcpus[i]);
+	}
+	if (pinned)
+		json_object_set(vcpus, "pins", pins);
+	json_decref(pins);
+	if (!number_set_empty(&placement->others))
+		json_object_set_new(vcpus, "others", json_set(&placement->others));
+	return vcpus;
+}
+
+static json_t *plan_memory(const struct launch_private *p)
+{
+	const struct domain_placement *placement = &p->domain->placement;
+	json_t *memory = json_pack("{s:I, s:b}", "bytes", (json_int_t)(p->domain->memory_kib * KIB),
+				   "shared", p->domain->memory_shared);
+
+	if (placement->huge_pages)
+		json_object_set_new(memory, "huge_page_bytes",
+				    json_integer(p->huge_page_kib * KIB));
+	if (placement->allocated)
+		json_object_set_new(memory, "allocated", json_true());
+	if (placement->numa_mode) {
+		json_object_set_new(memory, "numa_mode", json_string(placement->numa_mode));
+		json_object_set_new(memory, "numa_nodes", json_set(&placement->nodes));
+	}
+	return memory;
 }
 
 static json_t *plan_engine(const struct launch *launch)
@@ -345,9 +382,7 @@ json_t *plan_make(const struct launch *launch)
 	plan = json_pack("{s:i, s:s, s:s, s:s}", "version", PLAN_VERSION, "name", domain->name,
 			 "uuid", domain->uuid, "machine", domain->machine);
 	json_object_set_new(plan, "engine", plan_engine(launch));
-	json_object_set_new(plan, "memory",
-			    json_pack("{s:I, s:b}", "bytes", (json_int_t)(domain->memory_kib * KIB),
-				      "shared", domain->memory_shared));
+	json_object_set_new(plan, "memory", plan_memory(p));
 	json_object_set_new(plan, "vcpus", plan_vcpus(domain));
 	json_object_set_new(plan, "cpu", plan_cpu(p));
 	add_debug(plan, p);

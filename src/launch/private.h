@@ -26,6 +26,7 @@ struct launch_private {
 	GPtrArray *nets;                  /* struct opened_net */
 	GPtrArray *fw_cfg;                /* char *: in base64, in the domain's order */
 	int kernel, initrd, log, monitor; /* numbers in the child; -1: none */
+	u64 huge_page_kib;                /* what guest memory is made of; 0: common pages */
 	int statistics;                   /* the same; 0: none */
 	int kvm;                          /* the same; 0: none */
 	int perf_map, jitdump;            /* the same; 0: none */

@@ -14,58 +14,37 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define HUGE_PAGE     (2 * MIB)
 #define LIMIT_RESERVE (32 * MIB) /* what guest RAM leaves to the rest of the process */
 
-/* Guest RAM is never executed by the host. Kernels before 6.3 do not know the flag that says so. */
-static int open_memfd(void)
+/* All of it at once: what a limit allows piece by piece, is asked for so. */
+static int allocate(struct guest_memory *mem, GError **error)
 {
-	int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (!mem->limits)
+		return backing_allocate(mem->hva, mem->bytes, error);
+	for (u64 offset = 0; offset < mem->bytes; offset += MEM_PIECE) {
+		const char *why = guest_memory_provide(mem, mem->hva + offset);
 
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("guest-ram", MFD_CLOEXEC);
-	return fd;
+		if (!why)
+			continue;
+		g_set_error(error, VM_ERROR, ENOMEM,
+			    "cannot provide all %llu MiB of guest memory at once: %s",
+			    (unsigned long long)(mem->bytes / MIB), why);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
-/* Private memory begins where a huge page can: what is mapped too much goes back. */
-static void *map_private(u64 bytes, int prot)
-{
-	u8 *all = mmap(NULL, bytes + HUGE_PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
-	u8 *start;
-
-	if (all == MAP_FAILED)
-		return MAP_FAILED;
-	start = (u8 *)ALIGN_UP((uintptr_t)all, HUGE_PAGE);
-	if (start > all)
-		munmap(all, start - all);
-	munmap(start + bytes, all + HUGE_PAGE - start);
-	return start;
-}
-
-static void *map(struct guest_memory *mem, bool shared, int prot)
-{
-	if (!shared)
-		return map_private(mem->bytes, prot);
-	mem->fd = open_memfd();
-	if (mem->fd < 0 || ftruncate(mem->fd, mem->bytes) < 0)
-		return MAP_FAILED;
-	return mmap(NULL, mem->bytes, prot, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
-}
-
-int guest_memory_init(struct guest_memory *mem, u64 bytes, bool shared,
+int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_backing *backing,
 		      const struct memory_limits *limits, GError **error)
 {
-	int err;
+	int err = 0;
 
 	*mem = (struct guest_memory){ .fd = -1, .bytes = bytes };
+	mem->discard_bytes = MAX(backing->huge_page_bytes, PAGE_SIZE);
 	pthread_mutex_init(&mem->pieces_lock, NULL);
 	if (bytes < MEM_BYTES_MIN || bytes > MEM_BYTES_MAX || bytes % PAGE_SIZE) {
 		g_set_error(error, VM_ERROR, EINVAL,
@@ -77,22 +56,23 @@ int guest_memory_init(struct guest_memory *mem, u64 bytes, bool shared,
 	mem->low_bytes = bytes > MEM_LOW_MAX ? MEM_LOW_SPLIT : bytes;
 	mem->high_bytes = bytes - mem->low_bytes;
 
-	mem->hva = map(mem, shared, limits ? PROT_NONE : PROT_READ | PROT_WRITE);
-	if (mem->hva == MAP_FAILED) {
-		err = errno;
-		mem->hva = NULL;
-		g_set_error(error, VM_ERROR, err, "cannot provide %llu MiB of guest memory: %s",
-			    (unsigned long long)(bytes / MIB), g_strerror(err));
-		guest_memory_destroy(mem);
-		return -err;
-	}
+	if (backing->huge_page_bytes) /* a group's limit does not count those */
+		limits = NULL;
+	mem->hva = backing_map(backing, bytes, limits ? PROT_NONE : PROT_READ | PROT_WRITE,
+			       &mem->fd, error);
+	if (!mem->hva)
+		return -ENOMEM;
 	mem->limits = limits;
 	if (limits)
 		mem->pieces = g_malloc0(bytes / MEM_PIECE + 1);
 	/* Advice only: a host without huge pages says no, and that is fine. */
 	madvise(mem->hva, bytes, MADV_HUGEPAGE);
 	madvise(mem->hva, bytes, MADV_DONTDUMP);
-	return 0;
+	if (backing->allocated)
+		err = allocate(mem, error);
+	if (err)
+		guest_memory_destroy(mem);
+	return err;
 }
 
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
@@ -257,7 +237,7 @@ void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes)
 	u8 *p = guest_memory_ptr(mem, gpa, bytes);
 	int err;
 
-	if (!p || gpa % PAGE_SIZE || bytes % PAGE_SIZE)
+	if (!p || (p - mem->hva) % mem->discard_bytes || bytes % mem->discard_bytes)
 		return;
 	err = mem->fd < 0 ? madvise(p, bytes, MADV_DONTNEED)
 			  : fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -21,6 +21,7 @@
 #define LODGE_MACHINE_MEMORY_H
 
 #include "base/types.h"
+#include "machine/backing.h"
 #include <glib.h>
 #include <pthread.h>
 
@@ -45,6 +46,7 @@ struct guest_memory {
 	int fd; /* of shared memory; -1: it is private */
 	u8 *hva;
 	u64 bytes, low_bytes, high_bytes;
+	u64 discard_bytes; /* the host takes back no less */
 	const struct accel *accel;
 	struct accel_vm *accel_vm;
 	const struct memory_limits *limits; /* NULL: there are none */
@@ -52,10 +54,9 @@ struct guest_memory {
 	u8 *pieces;                         /* which are accessible */
 };
 
-/* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM that
- * costs nothing until touched, @shared: as a memfd. @limits (NULL: none) stays the caller's. -errno
- * with @error set. */
-int guest_memory_init(struct guest_memory *mem, u64 bytes, bool shared,
+/* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM of
+ * the kind that @backing says. @limits (NULL: none) stays the caller's. -errno with @error set. */
+int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_backing *backing,
 		      const struct memory_limits *limits, GError **error);
 /* Hands the ranges to the accelerator; later writes are reported to it. */
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
@@ -68,8 +69,8 @@ int vm_mem_read(struct vm *vm, gpa_t gpa, void *buf, u64 bytes);
 int vm_mem_write(struct vm *vm, gpa_t gpa, const void *buf, u64 bytes);
 int vm_mem_zero(struct vm *vm, gpa_t gpa, u64 bytes);
 
-/* Gives whole pages back to the host; they read as zeros afterwards. What is not page-aligned RAM
- * is left alone. */
+/* Gives whole pages back to the host; they read as zeros afterwards. What is not RAM aligned to the
+ * pages it is made of is left alone. */
 void vm_mem_discard(struct vm *vm, gpa_t gpa, u64 bytes);
 
 /* A host pointer to @bytes (> 0) of RAM at @gpa for the length of one request, or NULL if any

@@ -159,8 +159,8 @@ struct vm *vm_new(const struct vm_config *config, GError **error)
 	vm_clock_init(&vm->clock, config->manual_clock);
 
 	if (create_engine(vm, config, error) ||
-	    guest_memory_init(&vm->memory, config->memory_bytes, config->memory_shared,
-			      config->limits, error) ||
+	    guest_memory_init(&vm->memory, config->memory_bytes, &config->backing, config->limits,
+			      error) ||
 	    fault_register(vm, error) ||
 	    guest_memory_attach(&vm->memory, vm->accel, vm->accel_vm, error) ||
 	    create_vcpus(vm, config->vcpus, error) ||

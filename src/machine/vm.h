@@ -20,6 +20,7 @@
 #define LODGE_MACHINE_VM_H
 
 #include "base/types.h"
+#include "machine/backing.h"
 #include "machine/clock.h"
 #include "machine/device.h"
 #include "machine/irq.h"
@@ -81,7 +82,7 @@ struct vm_config {
 	const struct accel *other;
 	bool tsc_stable; /* see struct accel_config */
 	u64 memory_bytes;
-	bool memory_shared; /* other processes can map it */
+	struct memory_backing backing; /* of memory */
 	unsigned vcpus, sockets, cores, threads;
 	bool step, check_blocks;
 	bool save_code, saved_code_checked;

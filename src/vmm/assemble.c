@@ -267,7 +267,7 @@ static int build_machine(struct assembly *a, const struct plan *plan, const stru
 		.name = plan->name,
 		.accel = accel,
 		.memory_bytes = plan->memory_bytes,
-		.memory_shared = plan->memory_shared,
+		.backing = plan->memory,
 		.limits = limits,
 		.vcpus = MIN(plan->vcpus, UINT32_MAX),
 		.sockets = MIN(plan->sockets, UINT32_MAX),

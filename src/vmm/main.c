@@ -12,6 +12,7 @@
 #include "machine/engine.h"
 #include "machine/limit.h"
 #include "machine/vm.h"
+#include "vmm/affinity.h"
 #include "vmm/assemble.h"
 #include "vmm/counters.h"
 #include "vmm/describe.h"
@@ -43,6 +44,7 @@ struct vmm {
 	struct vm *vm;
 	struct monitor *monitor;
 	struct memory_limits limits;
+	cpu_set_t ran_on;  /* where it ran before the plan said where it should */
 	bool reboot;       /* the next poweroff starts the guest over */
 	s64 crash_restart; /* monotonic microseconds of the last restart after a crash; 0: none */
 };
@@ -359,7 +361,8 @@ static int run(struct vmm *vmm)
 	GError *error = NULL;
 	int status = -1, value;
 
-	if (vm_start(vmm->vm, true, &error)) {
+	if (vm_start(vmm->vm, true, &error) ||
+	    affinity_set_vcpus(vmm->plan, vmm->vm, &vmm->ran_on, &error)) {
 		report(error, "cannot start the guest");
 		return EXIT_ERROR;
 	}
@@ -420,7 +423,8 @@ static int run_plan(int fd)
 	if (memory_limits_open(&vmm.limits))
 		log_info("vmm", "a control group limits memory: %llu MiB are free",
 			 (unsigned long long)(memory_limits_room(&vmm.limits) / MIB));
-	if (sandbox_enter(&error) || build(&vmm, &error))
+	if (affinity_set_others(vmm.plan, &vmm.ran_on, &error) || sandbox_enter(&error) ||
+	    build(&vmm, &error))
 		report(error, "cannot build the machine");
 	else
 		status = run(&vmm);

@@ -114,7 +114,8 @@ struct sections {
 	u64 version;
 	json_t *engine, *memory, *vcpus, *cpu, *cpu_debug, *clock, *lifecycle, *boot, *backends,
 		*devices, *monitor, *log, *statistics;
-	json_t *features_off, *features_required;
+	json_t *features_off, *features_required, *pins;
+	const char *numa_mode, *numa_nodes, *others;
 	const char *log_level;
 };
 
@@ -155,9 +156,14 @@ static const struct member engine_members[] = {
 };
 static const struct member memory_members[] = {
 	P("bytes", NUMBER, true, memory_bytes),
-	P("shared", BOOLEAN, false, memory_shared),
+	P("shared", BOOLEAN, false, memory.shared),
+	P("huge_page_bytes", NUMBER, false, memory.huge_page_bytes),
+	P("allocated", BOOLEAN, false, memory.allocated),
 	END,
 };
+static const struct member memory_words[] = { S(numa_mode, STRING, false),
+					      S(numa_nodes, STRING, false), END };
+static const struct member vcpus_lists[] = { S(pins, ARRAY, false), S(others, STRING, false), END };
 static const struct member vcpus_members[] = {
 	P("count", NUMBER, true, vcpus),
 	P("sockets", NUMBER, true, sockets),
@@ -345,6 +351,52 @@ static int check_words(struct plan *plan, const struct sections *s, GError **err
 	return 0;
 }
 
+static int parse_memory(struct plan *plan, const struct sections *s, GError **error)
+{
+	static const char *const modes[] = { [NUMA_ANY] = "",
+					     [NUMA_STRICT] = "strict",
+					     [NUMA_PREFERRED] = "preferred",
+					     [NUMA_INTERLEAVE] = "interleave" };
+	struct memory_backing *memory = &plan->memory;
+	u64 huge = memory->huge_page_bytes;
+
+	if (huge && (huge <= PAGE_SIZE || huge > 16 * GIB || huge & (huge - 1)))
+		return fail(error, "memory", "huge_page_bytes", "is not the size of a huge page");
+	for (unsigned i = 1; s->numa_mode && i < ARRAY_LEN(modes); i++)
+		if (!strcmp(s->numa_mode, modes[i]))
+			memory->numa_mode = i;
+	if (!s->numa_mode != !memory->numa_mode)
+		return fail(error, "memory", "numa_mode",
+			    "must be strict, preferred or interleave");
+	if (!s->numa_mode != !s->numa_nodes)
+		return fail(error, "memory", "numa_nodes",
+			    "is needed with numa_mode, and only then");
+	if (s->numa_nodes && !number_set_parse(s->numa_nodes, &memory->numa_nodes))
+		return fail(error, "memory", "numa_nodes", "must be a set of numbers");
+	return 0;
+}
+
+static int parse_pins(struct plan *plan, const struct sections *s, GError **error)
+{
+	json_t *value;
+	size_t i;
+
+	if (s->others && !number_set_parse(s->others, &plan->others))
+		return fail(error, "vcpus", "others", "must be a set of numbers");
+	if (!s->pins)
+		return 0;
+	if (json_array_size(s->pins) != plan->vcpus)
+		return fail(error, "vcpus", "pins", "must be as many as vcpus.count");
+	plan->pins = g_new0(struct number_set, plan->vcpus + 1);
+	json_array_foreach (s->pins, i, value) {
+		const char *text = json_string_value(value);
+
+		if (!text || (*text && !number_set_parse(text, &plan->pins[i])))
+			return fail(error, "vcpus", "pins", "must hold sets of numbers");
+	}
+	return 0;
+}
+
 #define CODE_CACHE_MIN (8 * MIB)
 #define CODE_CACHE_MAX (1 * GIB) /* as far as a jump reaches */
 
@@ -389,13 +441,15 @@ static int parse_sections(struct plan *p, struct sections *s, GError **error)
 	if (s->version != 1)
 		return fail(error, "", "version", "must be 1");
 	if (parse_object(s->engine, "engine", engine_members, p, error) ||
-	    parse_object(s->memory, "memory", memory_members, p, error) ||
-	    parse_object(s->vcpus, "vcpus", vcpus_members, p, error) ||
+	    parse_split(s->memory, "memory", memory_members, p, memory_words, s, error) ||
+	    parse_split(s->vcpus, "vcpus", vcpus_members, p, vcpus_lists, s, error) ||
 	    parse_split(s->cpu, "cpu", cpu_members, p, cpu_lists, s, error) ||
 	    parse_object(s->cpu_debug, "cpu_debug", cpu_debug_members, p, error) ||
 	    parse_object(s->clock, "clock", clock_members, p, error) ||
 	    parse_object(s->lifecycle, "lifecycle", lifecycle_members, p, error) ||
 	    parse_object(s->boot, "boot", boot_members, p, error))
+		return -EINVAL;
+	if (parse_memory(p, s, error) || parse_pins(p, s, error))
 		return -EINVAL;
 	if (check_engine(p, error) || check_perf_map(p, error) || check_saved_code(p, error))
 		return -EINVAL;
@@ -483,6 +537,7 @@ void plan_free(struct plan *plan)
 	json_decref(plan->root);
 	g_free(plan->features_off);
 	g_free(plan->features_required);
+	g_free(plan->pins);
 	g_free(plan->backends);
 	g_free(plan->devices);
 	g_free(plan);

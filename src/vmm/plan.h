@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/types.h"
+#include "machine/backing.h"
 #include <glib.h>
 #include <jansson.h>
 
@@ -29,8 +30,10 @@ struct plan {
 	bool movable; /* to the other engine, and back */
 	bool tsc_stable;
 	u64 memory_bytes;
-	bool memory_shared;
+	struct memory_backing memory;
 	u64 vcpus, sockets, cores, threads;
+	struct number_set *pins;  /* of each vCPU; an empty one: anywhere. NULL: none has any */
+	struct number_set others; /* of all other threads */
 	const char **features_off, **features_required; /* NULL-terminated */
 	u64 code_cache_bytes;                           /* 0: the default */
 	bool cpu_step, cpu_check_blocks, cpu_stats;

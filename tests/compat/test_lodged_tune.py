@@ -4,6 +4,8 @@ refuses.
 
     test_lodged_tune.py LODGED BUTTON-IMAGE
 """
+import glob
+import os
 import re
 import signal
 import sys
@@ -120,6 +122,81 @@ def test_names():
         daemon.virsh("start", "i")
         assert "cannot rename active domain" in daemon.virsh("domrename", "i", "j", status=1)
         assert daemon.virsh("domuuid", "new name") == uuid
+
+
+def threads(pid):
+    """Where each thread of a process may run, by the thread's name."""
+    where = {}
+    for task in glob.glob(f"/proc/{pid}/task/*/status"):
+        with open(task) as text:
+            status = dict(line.split(":", 1) for line in text)
+        where.setdefault(status["Name"].strip(), set()).add(status["Cpus_allowed_list"].strip())
+    return where
+
+
+def mappings(pid, mebibytes):
+    """The policies (of numa_maps) and the resident KiB of a process's mappings of that size or a little more."""
+    with open(f"/proc/{pid}/smaps") as text:
+        found = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*?^Rss: +(\d+) kB", text.read(), re.M | re.S)
+    with open(f"/proc/{pid}/numa_maps") as text:
+        policies = dict(line.split()[:2] for line in text)
+    return [(policies[start], int(rss)) for start, end, rss in found
+            if mebibytes << 20 <= int(end, 16) - int(start, 16) < mebibytes + 2 << 20]
+
+
+def test_placement():
+    if not os.path.exists("/proc/self/numa_maps"):
+        raise tap.Skip("the host's kernel knows no memory nodes")
+    cpus = sorted(os.sched_getaffinity(0))
+    first, last = str(cpus[0]), str(cpus[-1])
+    tune = (f"<memoryBacking><allocation mode='immediate'/></memoryBacking>"
+            f"<cputune><vcpupin vcpu='0' cpuset='{first}'/><vcpupin vcpu='1' cpuset='{last},999'/>"
+            f"<vcpupin vcpu='9' cpuset='{last}'/><emulatorpin cpuset='{last}'/></cputune>"
+            f"<numatune><memory mode='strict' nodeset='0'/></numatune>")
+    with lodged(LODGED) as daemon:
+        define(daemon, extra=tune)
+        daemon.virsh("start", "g")
+        pid = daemon.pid("g")
+        where = threads(pid)
+        assert where["vcpu0"] == {first} and where["vcpu1"] == {last}, where
+        with open("/proc/self/status") as text:
+            everywhere = re.search(r"Cpus_allowed_list:\s*(.+)", text.read()).group(1)
+        assert where["vcpu2"] == where["vcpu3"] == {everywhere}, where
+        others = set.union(*(where[name] for name in where if not name.startswith("vcpu")))
+        assert others == {last}, where
+        memory = mappings(pid, 64)
+        assert any(policy == "bind:0" and rss >= 65536 for policy, rss in memory), memory
+        daemon.virsh("destroy", "g")
+        for extra, why in (
+                ("<cputune><vcpupin vcpu='2' cpuset='1023'/></cputune>",
+                 "vCPU 2 cannot run on the host's processors 1023: none of them is there"),
+                ("<cputune><emulatorpin cpuset='1022-1023'/></cputune>",
+                 "the emulator cannot run on the host's processors 1022-1023: none of them"),
+                ("<numatune><memory mode='strict' nodeset='63'/></numatune>",
+                 "cannot take guest memory from the host's memory nodes 63: there are no such nodes"),
+                ("<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>",
+                 "65536 KiB of guest memory are not a multiple of its huge pages of 1048576 KiB")):
+            daemon.virsh("undefine", "g")
+            define(daemon, extra=extra)
+            said = daemon.virsh("start", "g", status=1)
+            assert why in said, said
+
+
+def test_huge_pages():
+    pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+    if not os.path.exists(pool):
+        raise tap.Skip("the host's kernel has no huge pages of 2 MiB")
+    with open(pool + "free_hugepages") as text:
+        free = int(text.read())
+    with lodged(LODGED) as daemon:
+        define(daemon, extra="<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>")
+        if free < 32:
+            said = daemon.virsh("start", "g", status=1)
+            assert "cannot provide 64 MiB of guest memory in huge pages of 2048 KiB: too few are free" in said, said
+        else:
+            daemon.virsh("start", "g")
+            with open(f"/proc/{daemon.pid('g')}/smaps") as text:
+                assert "KernelPageSize:     2048 kB" in text.read()
 
 
 tap.main(globals())

@@ -47,13 +47,14 @@ static void test_memory_high(void)
 
 static void test_memory_refused(void)
 {
+	const struct memory_backing plain = { 0 };
 	struct guest_memory mem;
 	GError *error = NULL;
 
-	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, false, NULL, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 3 * MIB + 1, &plain, NULL, &error), ==, -EINVAL);
 	g_assert_nonnull(error);
 	g_clear_error(&error);
-	g_assert_cmpint(guest_memory_init(&mem, 0, false, NULL, &error), ==, -EINVAL);
+	g_assert_cmpint(guest_memory_init(&mem, 0, &plain, NULL, &error), ==, -EINVAL);
 	g_clear_error(&error);
 }
 
@@ -64,7 +65,7 @@ static void test_memory_kinds(void)
 		const struct vm_config config = { .name = "memory",
 						  .accel = &fake_accel,
 						  .memory_bytes = 5 * MIB,
-						  .memory_shared = shared,
+						  .backing.shared = shared,
 						  .vcpus = 1,
 						  .sockets = 1,
 						  .cores = 1,

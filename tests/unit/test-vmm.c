@@ -76,9 +76,45 @@ static void test_plan_documented(void)
 	g_assert_cmpint(plan->code_from_fd, ==, 18);
 	g_assert_cmpint(plan->code_to_fd, ==, 19);
 	g_assert_true(plan->code_checked);
+	g_assert_cmpuint(plan->memory.huge_page_bytes, ==, 2 * MIB);
+	g_assert_true(plan->memory.allocated);
+	g_assert_cmpint(plan->memory.numa_mode, ==, NUMA_STRICT);
+	g_assert_true(number_set_has(&plan->memory.numa_nodes, 1));
+	g_assert_true(number_set_has(&plan->pins[0], 3) && !number_set_has(&plan->pins[0], 2));
+	g_assert_true(number_set_empty(&plan->pins[1]));
+	g_assert_true(number_set_has(&plan->others, 0));
 	plan_free(plan);
 	g_free(text);
 	g_free(path);
+}
+
+static void test_number_sets(void)
+{
+	static const struct {
+		const char *text, *back; /* NULL: it is none */
+	} cases[] = {
+		{ "0", "0" },           { "0-3,^2,8", "0-1,3,8" },
+		{ "8,0,1,2", "0-2,8" }, { "1023", "1023" },
+		{ "0-1023", "0-1023" }, { "1024", NULL },
+		{ "", NULL },           { ",", NULL },
+		{ "1,", NULL },         { "^1", NULL },
+		{ "1,^1", NULL },       { "3-1", NULL },
+		{ "1-", NULL },         { "-1", NULL },
+		{ "1 2", NULL },        { "99999999999999999999", NULL },
+		{ "^1-2", NULL },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		g_autofree char *back = NULL;
+		struct number_set set;
+		bool good = number_set_parse(cases[i].text, &set);
+
+		g_assert_cmpint(good, ==, cases[i].back != NULL);
+		if (!good)
+			continue;
+		back = number_set_format(&set);
+		g_assert_cmpstr(back, ==, cases[i].back);
+	}
 }
 
 /* What is replaced in the minimal plan, by what, and a part of the message. */
@@ -103,6 +139,20 @@ static void test_plan_refused(void)
 		{ "\"boot\": {}", "\"boot\": []", "boot must be an object" },
 		{ "\"boot\": {},", "", "boot is missing" },
 		{ "67108864", "-1", "memory.bytes" },
+		{ "67108864", "67108864, \"huge_page_bytes\": 3145728",
+		  "memory.huge_page_bytes is not" },
+		{ "67108864", "67108864, \"huge_page_bytes\": 4096",
+		  "memory.huge_page_bytes is not" },
+		{ "67108864", "67108864, \"numa_mode\": \"nearest\"", "memory.numa_mode must be" },
+		{ "67108864", "67108864, \"numa_mode\": \"strict\"",
+		  "memory.numa_nodes is needed" },
+		{ "67108864", "67108864, \"numa_nodes\": \"0\"", "memory.numa_nodes is needed" },
+		{ "67108864", "67108864, \"numa_mode\": \"strict\", \"numa_nodes\": \"x\"",
+		  "memory.numa_nodes must be a set" },
+		{ "\"count\"", "\"pins\": [], \"count\"", "vcpus.pins must be as many" },
+		{ "\"count\"", "\"pins\": [7], \"count\"", "vcpus.pins must hold sets" },
+		{ "\"count\"", "\"pins\": [\"1-\"], \"count\"", "vcpus.pins must hold sets" },
+		{ "\"count\"", "\"others\": \"\", \"count\"", "vcpus.others must be a set" },
 		{ "67108864", "6.5", "memory.bytes must be a whole number" },
 		{ "67108864", "99999999999999999999", "too big" },
 		{ "\"devices\": []", "\"devices\": {}", "devices must be an array" },
@@ -528,6 +578,7 @@ static void test_monitor_many_clients(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/plan/number-sets", test_number_sets);
 	g_test_add_func("/plan/minimal", test_plan_minimal);
 	g_test_add_func("/plan/documented", test_plan_documented);
 	g_test_add_func("/plan/refused", test_plan_refused);

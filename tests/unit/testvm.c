@@ -226,7 +226,7 @@ static struct vm *new_vm(const struct accel *accel, const struct accel *other, u
 		.accel = accel,
 		.other = other,
 		.memory_bytes = memory_bytes,
-		.memory_shared = true, /* as a file it can be cut short: test-starve.c */
+		.backing.shared = true, /* as a file it can be cut short: test-starve.c */
 		.vcpus = vcpus,
 		.sockets = vcpus,
 		.cores = 1,
