@@ -32,18 +32,19 @@ struct accel_bus {
 
 struct accel_config {
 	unsigned vcpus, sockets, cores, threads;
-	u64 code_cache_bytes;            /* of the software CPU; 0: its default */
-	bool step, check_blocks;         /* debug switches of the software CPU */
-	bool save_code;                  /* save_code() will be called */
-	bool saved_code_checked;         /* see struct cpu_vm_config */
-	int saved_code;                  /* descriptor of what it wrote before; 0: none */
-	int perf_map;                    /* descriptor for perf's map of its code; 0: none */
-	int jitdump;                     /* descriptor for perf of the code itself; 0: none */
-	int guest_symbols;               /* ... and of the kernel's symbols for it; 0: none */
-	int kvm_fd;                      /* descriptor of /dev/kvm; 0: none */
-	bool movable;                    /* the guest may go on under another engine */
-	bool tsc_stable;                 /* the host's kernel keeps time by its TSC */
-	u64 tsc_hz;                      /* of the guest's counters; 0: the engine's choice */
+	u64 code_cache_bytes;    /* of the software CPU; 0: its default */
+	bool step, check_blocks; /* debug switches of the software CPU */
+	bool save_code;          /* save_code() will be called */
+	bool saved_code_checked; /* see struct cpu_vm_config */
+	int saved_code;          /* descriptor of what it wrote before; 0: none */
+	int perf_map;            /* descriptor for perf's map of its code; 0: none */
+	int jitdump;             /* descriptor for perf of the code itself; 0: none */
+	int guest_symbols;       /* ... and of the kernel's symbols for it; 0: none */
+	int kvm_fd;              /* descriptor of /dev/kvm; 0: none */
+	bool movable;            /* the guest may go on under another engine */
+	bool dirty_bitmaps;      /* debug switch: KVM tells written pages so, not by rings */
+	bool tsc_stable;         /* the host's kernel keeps time by its TSC */
+	u64 tsc_hz;              /* of the guest's counters; 0: the engine's choice */
 	const char *const *features_off; /* NULL-terminated CPUID flag names to hide, or NULL */
 	const char *const *features_required; /* ... and without which nothing is made */
 	struct accel_bus bus;
@@ -117,6 +118,12 @@ struct accel {
 	 * reads, in nanoseconds. */
 	u64 (*clock)(struct accel_vm *vm, u64 host_tsc);
 	void (*set_clock)(struct accel_vm *vm, u64 ns, u64 host_tsc);
+	/* Which pages processors write: machine/dirty.h. Any thread, also while they run; collect
+	 * adds a bit for each page of @slot, its first page first. NULL: this engine cannot tell.
+	 */
+	int (*dirty_start)(struct accel_vm *vm);
+	void (*dirty_stop)(struct accel_vm *vm);
+	int (*dirty_collect)(struct accel_vm *vm, unsigned slot, u64 *pages);
 	/* Names of CPU features that the domain's contract has and this engine lacks, once there is
 	 * a vCPU; NULL-terminated, the engine's. NULL: it has all of them. */
 	const char *const *(*lacks)(struct accel_vm *vm);

@@ -90,6 +90,7 @@ static int create_vm(struct kvm_machine *vm, GError **error)
 	if (err)
 		return fail(error, "provide local APICs alone", err);
 	enable_helpful(vm);
+	kvm_dirty_init(vm);
 	return 0;
 }
 
@@ -100,6 +101,7 @@ static void vm_destroy(struct accel_vm *accel_vm)
 	if (vm->fd >= 0)
 		close(vm->fd);
 	pthread_mutex_destroy(&vm->routes_lock);
+	kvm_dirty_destroy(vm);
 	g_free(vm->cpuid);
 	g_ptr_array_free(vm->lacks, TRUE);
 	g_free(vm->cpus);
@@ -129,6 +131,7 @@ static struct accel_vm *vm_create(const struct accel_config *config, GError **er
 static int memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void *hva,
 		       u32 flags)
 {
+	struct kvm_machine *machine = (struct kvm_machine *)vm;
 	const struct kvm_userspace_memory_region region = {
 		.slot = slot,
 		.flags = flags & ACCEL_SLOT_READONLY ? KVM_MEM_READONLY : 0,
@@ -137,7 +140,10 @@ static int memory_slot(struct accel_vm *vm, unsigned slot, gpa_t gpa, u64 bytes,
 		.userspace_addr = (uintptr_t)hva,
 	};
 
-	return kvm_call(((struct kvm_machine *)vm)->fd, KVM_SET_USER_MEMORY_REGION, &region);
+	if (slot >= KVM_SLOTS)
+		return -EINVAL;
+	machine->slots[slot] = region;
+	return kvm_call(machine->fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 /* KVM sees memory as it is. */
@@ -156,6 +162,7 @@ static void vcpu_destroy(struct accel_vcpu *vcpu)
 {
 	struct kvm_cpu *cpu = (struct kvm_cpu *)vcpu;
 
+	kvm_dirty_unmap_ring(cpu);
 	if (cpu->run && cpu->run != MAP_FAILED)
 		munmap(cpu->run, cpu->vm->run_bytes);
 	if (cpu->fd >= 0)
@@ -190,6 +197,9 @@ static int set_up_vcpu(struct kvm_machine *vm, struct kvm_cpu *cpu, GError **err
 	cpu->run = mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, cpu->fd, 0);
 	if (cpu->run == MAP_FAILED)
 		return fail(error, "share a vCPU's page", -errno);
+	err = kvm_dirty_map_ring(cpu);
+	if (err)
+		return fail(error, "share a vCPU's ring of written pages", err);
 	if (!vm->cpuid)
 		err = learn(vm, cpu, error);
 	if (err)
@@ -300,6 +310,9 @@ static const unsigned long requests[] = {
 	KVM_GET_DEVICE_ATTR,
 	KVM_SET_DEVICE_ATTR,
 	KVM_CHECK_EXTENSION,
+	KVM_SET_USER_MEMORY_REGION,
+	KVM_GET_DIRTY_LOG,
+	KVM_RESET_DIRTY_RINGS,
 	0,
 };
 
@@ -336,6 +349,9 @@ const struct accel accel_kvm = {
 	.tsc_skip = kvm_tsc_skip,
 	.clock = kvm_clock,
 	.set_clock = kvm_set_clock,
+	.dirty_start = kvm_dirty_start,
+	.dirty_stop = kvm_dirty_stop,
+	.dirty_collect = kvm_dirty_collect,
 	.lacks = kvm_cpuid_lacks,
 	.counters = kvm_counters,
 	.get_lapic = kvm_get_lapic,

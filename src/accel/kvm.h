@@ -6,6 +6,7 @@
  *   kvm_run.c    one processor running: exits, kicks, injection
  *   kvm_state.c  registers and local APIC, from and to the neutral structures
  *   kvm_time.c   time-stamp counters and kvm-clock, while the machine runs and while it stands
+ *   kvm_dirty.c  which pages are written
  *   kvm_cpuid.c  the guest's CPUID contract, cut to what KVM can do
  *
  * The interrupt chip is split: local APICs are KVM's, I/O APIC, PIC and PIT are ours. Everything
@@ -21,6 +22,7 @@
 
 #define KVM_IOAPIC_PINS 24
 #define KVM_MSRS_MAX    112
+#define KVM_SLOTS       3
 
 enum kvm_counter {
 	COUNT_PIO,
@@ -49,6 +51,8 @@ struct kvm_cpu {
 	pid_t tid;       /* of the thread in it */
 	bool unfinished; /* the last exit's access is only complete after another KVM_RUN */
 	struct kvm_stood_timer stood;
+	struct kvm_dirty_gfn *ring; /* NULL: there is none */
+	unsigned ring_next;         /* entry to look at; under vm->dirty_lock */
 	u64 counts[COUNT_COUNT];
 };
 
@@ -68,6 +72,11 @@ struct kvm_machine {
 	bool has_tsc_offset; /* as an attribute of the vCPU */
 	bool stands;         /* the machine does */
 	u64 stood_clock;     /* kvm-clock, while it does */
+
+	struct kvm_userspace_memory_region slots[KVM_SLOTS];
+	bool dirty_rings;           /* else the log of written pages comes as bitmaps */
+	pthread_mutex_t dirty_lock; /* for what follows, and the rings */
+	u64 *dirty[KVM_SLOTS];      /* what was written, while that is asked for */
 
 	pthread_mutex_t routes_lock;
 	u32 routed; /* pins that have a level-triggered message */
@@ -108,6 +117,17 @@ void kvm_time_stands(struct accel_vm *vm);
 void kvm_tsc_skip(struct accel_vm *vm, u64 ticks);
 u64 kvm_clock(struct accel_vm *vm, u64 host_tsc);
 void kvm_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc);
+
+/* --- kvm_dirty.c --- */
+
+void kvm_dirty_init(struct kvm_machine *vm);
+void kvm_dirty_destroy(struct kvm_machine *vm);
+int kvm_dirty_map_ring(struct kvm_cpu *cpu);
+void kvm_dirty_unmap_ring(struct kvm_cpu *cpu);
+void kvm_dirty_ring_full(struct kvm_machine *vm);
+int kvm_dirty_start(struct accel_vm *accel_vm);
+void kvm_dirty_stop(struct accel_vm *accel_vm);
+int kvm_dirty_collect(struct accel_vm *accel_vm, unsigned slot, u64 *pages);
 
 /* --- kvm_cpuid.c --- */
 

@@ -249,6 +249,7 @@ static enum accel_exit serve_exit(struct kvm_cpu *cpu)
 		serve_msr(cpu, cpu->run->exit_reason == KVM_EXIT_X86_WRMSR);
 		return GOES_ON;
 	case KVM_EXIT_INTR: return GOES_ON;
+	case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(cpu->vm); return GOES_ON;
 	case KVM_EXIT_SHUTDOWN:
 	case KVM_EXIT_SYSTEM_EVENT: return ACCEL_EXIT_SHUTDOWN;
 	default: cpu->counts[COUNT_OTHER]++; return failed(cpu);

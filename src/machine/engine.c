@@ -128,7 +128,8 @@ static int put_states(struct vm *vm, const struct x86_state *states, u64 host_ts
  * of those and of the devices, which raise them anew. */
 static int move(struct vm *vm)
 {
-	const unsigned events = ACCEL_EVENT_INTR | ACCEL_EVENT_NMI;
+	const unsigned events =
+		ACCEL_EVENT_INTR | ACCEL_EVENT_NMI | ACCEL_EVENT_INIT | ACCEL_EVENT_SIPI;
 	struct x86_state *states = g_new0(struct x86_state, vm->vcpu_count);
 	u64 host_tsc = vm_host_tsc(vm), clock = vm->accel->clock(vm->accel_vm, host_tsc);
 	int err;
@@ -160,6 +161,10 @@ static int try_move(struct vm *vm, GError **error)
 	if (!vm->other) {
 		g_set_error(error, VM_ERROR, ENOTSUP, "it has one engine only");
 		return -ENOTSUP;
+	}
+	if (vm->memory.logging) {
+		g_set_error(error, VM_ERROR, EBUSY, "its memory is being copied");
+		return -EBUSY;
 	}
 	vm_pause(vm);
 	if (vm_starving(vm)) {

@@ -75,29 +75,37 @@ int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_b
 	return err;
 }
 
-int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
-			struct accel_vm *accel_vm, GError **error)
+bool guest_memory_range(const struct guest_memory *mem, unsigned slot,
+			struct guest_memory_range *range)
 {
-	const struct {
-		gpa_t gpa;
-		u64 bytes, offset;
-	} ranges[] = {
+	const struct guest_memory_range ranges[] = {
 		{ 0, MEM_VIDEO_HOLE_START, 0 },
 		{ MEM_VIDEO_HOLE_END, mem->low_bytes - MEM_VIDEO_HOLE_END, MEM_VIDEO_HOLE_END },
 		{ MEM_HIGH_BASE, mem->high_bytes, mem->low_bytes },
 	};
 
-	for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {
+	if (slot >= ARRAY_LEN(ranges))
+		return false;
+	*range = ranges[slot];
+	return true;
+}
+
+int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
+			struct accel_vm *accel_vm, GError **error)
+{
+	struct guest_memory_range range;
+
+	for (unsigned i = 0; guest_memory_range(mem, i, &range); i++) {
 		int err;
 
-		if (!ranges[i].bytes)
+		if (!range.bytes)
 			continue;
-		err = accel->memory_slot(accel_vm, i, ranges[i].gpa, ranges[i].bytes,
-					 mem->hva + ranges[i].offset, 0);
+		err = accel->memory_slot(accel_vm, i, range.gpa, range.bytes,
+					 mem->hva + range.offset, 0);
 		if (err) {
 			g_set_error(error, VM_ERROR, -err,
 				    "the %s engine refuses guest memory at 0x%llx: %s", accel->name,
-				    (unsigned long long)ranges[i].gpa, g_strerror(-err));
+				    (unsigned long long)range.gpa, g_strerror(-err));
 			return err;
 		}
 	}
@@ -122,6 +130,7 @@ void guest_memory_destroy(struct guest_memory *mem)
 	if (mem->fd >= 0)
 		close(mem->fd);
 	g_clear_pointer(&mem->pieces, g_free);
+	g_clear_pointer(&mem->written, g_free);
 	mem->hva = NULL;
 	mem->fd = -1;
 }
@@ -255,8 +264,19 @@ void *vm_mem_ptr(struct vm *vm, gpa_t gpa, u64 bytes)
 	return p;
 }
 
+static void log_written(struct guest_memory *mem, gpa_t gpa, u64 bytes)
+{
+	const u8 *p = guest_memory_ptr(mem, gpa, bytes);
+
+	for (u64 page = p ? (p - mem->hva) / PAGE_SIZE : 1;
+	     p && page <= (p - mem->hva + bytes - 1) / PAGE_SIZE; page++)
+		__atomic_fetch_or(&mem->written[page / 64], BIT(page % 64), __ATOMIC_SEQ_CST);
+}
+
 void vm_mem_written(struct vm *vm, gpa_t gpa, u64 bytes)
 {
+	if (unlikely(__atomic_load_n(&vm->memory.logging, __ATOMIC_ACQUIRE)))
+		log_written(&vm->memory, gpa, bytes);
 	if (vm->memory.accel)
 		vm->memory.accel->memory_written(vm->memory.accel_vm, gpa, bytes);
 }

@@ -52,12 +52,22 @@ struct guest_memory {
 	const struct memory_limits *limits; /* NULL: there are none */
 	pthread_mutex_t pieces_lock;        /* with limits: the next one */
 	u8 *pieces;                         /* which are accessible */
+	bool logging;                       /* dirty.h: vm_mem_written() notes pages */
+	u64 *written;                       /* ... here, a bit each */
 };
 
 /* Creates and maps @bytes (a multiple of 4 KiB, MEM_BYTES_MIN..MEM_BYTES_MAX) of zeroed RAM of
  * the kind that @backing says. @limits (NULL: none) stays the caller's. -errno with @error set. */
 int guest_memory_init(struct guest_memory *mem, u64 bytes, const struct memory_backing *backing,
 		      const struct memory_limits *limits, GError **error);
+/* What the guest sees at the accelerator's slot @slot; no bytes: nothing. False: there is no such.
+ */
+struct guest_memory_range {
+	gpa_t gpa;
+	u64 bytes, offset;
+};
+bool guest_memory_range(const struct guest_memory *mem, unsigned slot,
+			struct guest_memory_range *range);
 /* Hands the ranges to the accelerator; later writes are reported to it. */
 int guest_memory_attach(struct guest_memory *mem, const struct accel *accel,
 			struct accel_vm *accel_vm, GError **error);

@@ -87,6 +87,7 @@ struct accel_config vm_accel_config(struct vm *vm, const struct vm_config *confi
 		.code_cache_bytes = config->code_cache_bytes,
 		.step = config->step,
 		.check_blocks = config->check_blocks,
+		.dirty_bitmaps = config->dirty_bitmaps,
 		.save_code = config->save_code,
 		.saved_code = config->saved_code,
 		.saved_code_checked = config->saved_code_checked,

@@ -84,7 +84,7 @@ struct vm_config {
 	u64 memory_bytes;
 	struct memory_backing backing; /* of memory */
 	unsigned vcpus, sockets, cores, threads;
-	bool step, check_blocks;
+	bool step, check_blocks, dirty_bitmaps;
 	bool save_code, saved_code_checked;
 	u64 code_cache_bytes;
 	/* of struct accel_config, all of these */
