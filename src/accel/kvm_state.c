@@ -401,6 +401,10 @@ static int set_events(struct kvm_cpu *cpu, const struct x86_state *s)
 		.nmi.pending = s->nmi_pending,
 	};
 
+	if (s->init_pending) {
+		k.flags |= KVM_VCPUEVENT_VALID_SMM;
+		k.smi.latched_init = 1;
+	}
 	if (s->event_pending && s->event_vector == VEC_NMI) {
 		k.nmi.injected = 1;
 	} else if (s->event_pending && s->event_vector >= 32) {
@@ -430,16 +434,34 @@ static void get_activity(struct kvm_cpu *cpu, struct x86_state *s)
 	}
 }
 
+/* Not KVM_MP_STATE_UNINITIALIZED, which takes a start-up message only after another INIT. */
 static int set_activity(struct kvm_cpu *cpu, const struct x86_state *s)
 {
 	const struct kvm_mp_state k = {
-		.mp_state = s->activity == X86_WAIT_SIPI ? (cpu->index ? KVM_MP_STATE_UNINITIALIZED
-								       : KVM_MP_STATE_INIT_RECEIVED)
+		.mp_state = s->activity == X86_WAIT_SIPI ? KVM_MP_STATE_INIT_RECEIVED
 			    : s->activity == X86_HALTED  ? KVM_MP_STATE_HALTED
 							 : KVM_MP_STATE_RUNNABLE,
 	};
 
 	return kvm_call(cpu->fd, KVM_SET_MP_STATE, &k);
+}
+
+/* A start-up message that waits: sent again. Its vector is nowhere else to be set. KVM finds no
+ * local APIC that was not written since the processor was made. */
+static void put_sipi(struct kvm_cpu *cpu, const struct x86_state *s)
+{
+	const struct kvm_msi message = {
+		.address_lo = 0xfee00000 | cpu->index << 12,
+		.data = 6 << 8 | s->sipi_vector, /* SDM vol. 3, 11.6.1: start-up */
+	};
+
+	struct kvm_lapic_state lapic = { 0 };
+
+	if (!s->sipi_pending)
+		return;
+	if (kvm_call(cpu->fd, KVM_GET_LAPIC, &lapic) || kvm_call(cpu->fd, KVM_SET_LAPIC, &lapic) ||
+	    kvm_call(cpu->vm->fd, KVM_SIGNAL_MSI, &message) <= 0)
+		log_warning("kvm", "vCPU %u: KVM takes no start-up message", cpu->index);
 }
 
 /* The activity first: asking for it has KVM take INIT and SIPI that wait. */
@@ -477,6 +499,7 @@ int kvm_set_state(struct accel_vcpu *vcpu, const struct x86_state *s)
 	err = set_events(cpu, s);
 	if (!err)
 		err = set_activity(cpu, s);
+	put_sipi(cpu, s);
 	kvm_set_tsc_offset(vcpu, s->tsc - __builtin_ia32_rdtsc());
 	cpu->unfinished = false;
 	return err;

@@ -156,6 +156,7 @@ struct x86_state {
 	u8 intr_shadow; /* 1: the instruction after STI or MOV SS, interrupts held off */
 	u8 nmi_masked;  /* 1: between an NMI and its IRET */
 	u8 nmi_pending;
+	u8 init_pending, sipi_pending, sipi_vector; /* messages that were not taken yet */
 	u8 event_pending; /* 1: event_* is being delivered and must be delivered on resume */
 	u8 event_vector, event_has_error, event_soft;
 	u32 event_error;

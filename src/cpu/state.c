@@ -94,6 +94,9 @@ void cpu_get_state(struct cpu *cpu, struct x86_state *s)
 	s->intr_shadow = cpu->intr_shadow;
 	s->nmi_masked = cpu->nmi_masked;
 	s->nmi_pending = !!(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQ_NMI);
+	s->init_pending = !!(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQ_INIT);
+	s->sipi_pending = !!(__atomic_load_n(&cpu->requests, __ATOMIC_SEQ_CST) & CPU_REQ_SIPI);
+	s->sipi_vector = cpu->sipi_vector;
 	memcpy(s->xsave, cpu->xsave, sizeof(s->xsave));
 	/* only of a processor that has not run yet */
 	s->event_pending = cpu->fault_pending || cpu->fault.soft;
@@ -170,6 +173,9 @@ int cpu_set_state(struct cpu *cpu, const struct x86_state *s)
 	cpu->nmi_masked = s->nmi_masked;
 	if (s->nmi_pending)
 		cpu_request(cpu, CPU_REQ_NMI);
+	cpu_set_sipi_vector(cpu, s->sipi_vector);
+	cpu_request(cpu,
+		    (s->init_pending ? CPU_REQ_INIT : 0) | (s->sipi_pending ? CPU_REQ_SIPI : 0));
 	memcpy(cpu->xsave, s->xsave, sizeof(cpu->xsave));
 	sanitize_xsave(cpu);
 	cpu->cpl = s->cr0 & CR0_PE ? SEG_ATTR_DPL(s->seg[SEG_SS].attr) : 0;

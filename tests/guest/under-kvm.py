@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs a test of guests on a host that has /dev/kvm (tools/with-kvm), and passes its TAP on.
 
-    under-kvm.py --logs DIR [--memory MIB] TEST.py [ARGUMENT...]
+    under-kvm.py --logs DIR [--memory MIB] TEST.py|PROGRAM [ARGUMENT...]
 
 DIR is where the test keeps its consoles; it is kept on this host, with the other host's console.
 """
@@ -37,10 +37,11 @@ def main():
     os.makedirs(options.logs, exist_ok=True)
     for what in options.guest:
         subprocess.run(["sh", BUILDER, *what.split()], stdout=subprocess.DEVNULL, check=False)
+    python = ["python3"] if options.test[0].endswith(".py") else []
     done = subprocess.run(
         [WITH_KVM, "--time-limit", "3600", "--memory", options.memory,
          "--writable", options.logs, "--console", os.path.join(options.logs, "host.console"), "--",
-         "python3", *options.test], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+         *python, *options.test], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     sys.stderr.write(done.stderr)
     if done.returncode == FAILED and missing(done.stderr):
         print(f"1..0 # SKIP {missing(done.stderr)}")
