@@ -45,6 +45,7 @@ struct places {
 
 struct daemon {
 	struct places places;
+	struct activation *activation;   /* of a service manager */
 	const char *vmm_path;            /* another lodge-vmm, or NULL */
 	const char *engine, *kvm_absent; /* as launch_options has them; or NULL */
 	bool movable;
@@ -55,11 +56,15 @@ struct daemon {
 	struct store *store;
 	struct guests *guests;
 	struct keeper *networks, *pools, *secrets;
-	GThreadPool *storage;        /* of pools.c: what asks disks */
-	GPtrArray *clients;          /* struct rpc_client, while they are connected */
-	GThreadPool *starters;       /* of driver_lodge: what opens and spawns */
-	struct processor *processor; /* this host's, once it was asked for (cpu.h) */
-	int lock_fd;
+	GThreadPool *storage;                 /* of pools.c: what asks disks */
+	GPtrArray *clients;                   /* struct rpc_client, while they are connected */
+	GThreadPool *starters;                /* of driver_lodge: what opens and spawns */
+	struct processor *processor;          /* this host's, once it was asked for (cpu.h) */
+	int lock_fd, socket_fd, socket_ro_fd; /* the latter two: rpc_server's, once it listens */
+	bool handed_over;                     /* the sockets are the service manager's */
+	unsigned patience_seconds;            /* with guests, when the host goes down */
+	bool going_down;                      /* it does */
+	bool asked_to_end;                    /* by a signal */
 };
 
 #define DAEMON_ERROR daemon_error_quark()

@@ -19,6 +19,7 @@
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
 #include "daemon/pools.h"
+#include "daemon/scope.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 #include "launch/launch.h"
@@ -42,6 +43,7 @@
 #define GRACEFUL_SECONDS 10
 #define HELPER_SECONDS   5
 #define MESSAGES_MAX     4096
+#define PROCESSES_MAX    64 /* of a guest, that are moved into its scope */
 
 /* docs/plan.md */
 enum { VMM_POWEROFF = 0, VMM_REBOOT = 3, VMM_CRASH = 4, VMM_QUIT = 5 };
@@ -656,6 +658,7 @@ static void start_succeeded(struct start *start)
 	struct run *run = start->run;
 	struct guest *guest = run->guest;
 	struct launch *launch = start->launch;
+	pid_t pids[PROCESSES_MAX];
 
 	run->launch = launch;
 	domain_free(guest->live);
@@ -671,6 +674,7 @@ static void start_succeeded(struct start *start)
 	}
 	run->messages_source = g_unix_fd_add(launch->messages_fd, G_IO_IN, on_messages, run);
 	run->helpers = g_timeout_add_seconds(HELPER_SECONDS, on_helpers, run);
+	scope_make(guest, pids, launch_processes(launch, pids, PROCESSES_MAX));
 	open_books(run);
 	reach_monitor(run, launch->monitor_path);
 	if (run->stop_wanted)
@@ -871,6 +875,7 @@ static bool adopt(struct guest *guest)
 		launch_sweep(guest->daemon->places.guests, guest->name);
 		return false;
 	}
+	scope_make_if_none(guest, pid);
 	open_books(run);
 	reach_monitor(run, path);
 	return true;

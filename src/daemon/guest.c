@@ -114,6 +114,10 @@ bool guest_start(struct guest *guest, const struct launch_authority *authority, 
 			error, VIR_ERR_OPERATION_INVALID,
 			"Requested operation is not valid: domain '%s' is already running",
 			guest->name);
+	if (guest->daemon->going_down)
+		return daemon_refuse(error, VIR_ERR_OPERATION_INVALID,
+				     "domain '%s' is not started: the host is going down",
+				     guest->name);
 	g_clear_pointer(&guest->left_out, g_free);
 	guest->live = domain_make_live(from, &guest->left_out, error);
 	if (!guest->live)

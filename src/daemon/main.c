@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The program lodged: options, the order of starting and of ending. */
 #include "base/log.h"
+#include "daemon/activation.h"
 #include "daemon/authority.h"
 #include "daemon/guest.h"
 #include "daemon/networks.h"
 #include "daemon/pools.h"
+#include "daemon/powerdown.h"
 #include "daemon/remote.h"
+#include "daemon/scope.h"
 #include "daemon/secrets.h"
 #include "daemon/store.h"
 #include "launch/processor.h"
@@ -22,7 +25,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE   2
+#define PATIENCE     90
+#define PATIENCE_MAX 86400
 
 static const struct rpc_handlers *const all_calls[] = {
 	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
@@ -38,6 +43,7 @@ struct options {
 	char *root, *engine, *kvm_absent, *vmm, *log, *group;
 	struct remote_options remote;
 	gboolean system, session, movable, verbose, version;
+	int patience;
 };
 
 static const char description[] =
@@ -45,7 +51,9 @@ static const char description[] =
 	"virsh,\n"
 	"virt-install, virt-manager, python-libvirt. It stays in the foreground; SIGTERM or "
 	"SIGINT\n"
-	"ends it. Guests run on, and the lodged that is started next takes them over.\n"
+	"ends it. Guests run on, and the lodged that is started next takes them over. SIGUSR1 "
+	"powers\n"
+	"guests down and then ends it.\n"
 	"\n"
 	"One of --root, --system and --session says where it keeps things and where clients find "
 	"it:\n"
@@ -89,6 +97,8 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		  "NAME" },
 		{ "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
 		  "write the log to FILE, not to standard error", "FILE" },
+		{ "patience", 0, 0, G_OPTION_ARG_INT, &options->patience,
+		  "how long guests may take to power off when the host does: 90", "SECONDS" },
 		{ "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose, "write more into the log",
 		  NULL },
 		{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options->vmm,
@@ -108,6 +118,9 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		return good;
 	if (argc > 1)
 		g_set_error(error, DAEMON_ERROR, 0, "what is '%s'? See lodged --help", argv[1]);
+	else if (options->patience < 0 || options->patience > PATIENCE_MAX)
+		g_set_error(error, DAEMON_ERROR, 0, "--patience takes 0 to %d seconds",
+			    PATIENCE_MAX);
 	else if (!!options->root + options->system + options->session != 1)
 		g_set_error(error, DAEMON_ERROR, 0,
 			    "give one of --root DIR, --system and --session; see lodged --help");
@@ -206,11 +219,34 @@ static void go(struct rpc_client *client, void *opaque)
 
 /* --- the order of things --- */
 
+static void end_or_power_down(bool going_down, struct daemon *daemon)
+{
+	if (going_down)
+		powerdown_begin(daemon);
+	else
+		g_main_loop_quit(daemon->loop);
+}
+
+/* A service is told in the same way that it is to be restarted and that the host goes down. */
 static gboolean on_signal(gpointer opaque)
 {
 	struct daemon *daemon = opaque;
 
-	g_main_loop_quit(daemon->loop);
+	activation_notify(daemon->activation, "STOPPING=1");
+	if (activation_is_service(daemon->activation) && !daemon->asked_to_end)
+		scope_ask_going_down(daemon, end_or_power_down);
+	else
+		g_main_loop_quit(daemon->loop); /* once more: now */
+	daemon->asked_to_end = true;
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_power_down(gpointer opaque)
+{
+	struct daemon *daemon = opaque;
+
+	daemon->asked_to_end = true;
+	powerdown_begin(daemon);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -238,13 +274,16 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 						   : PLACES_ROOT;
 
 	raise_limits();
-	daemon->lock_fd = -1;
+	daemon->lock_fd = daemon->socket_fd = daemon->socket_ro_fd = -1;
+	daemon->patience_seconds = options->patience;
 	daemon->vmm_path = options->vmm;
 	daemon->engine = options->engine;
 	daemon->kvm_absent = options->kvm_absent;
 	daemon->movable = options->movable;
 	daemon->clients = g_ptr_array_new();
-	if (!open_log(options, error) || !find_group(daemon, options, error) ||
+	daemon->activation = activation_new(error);
+	if (!daemon->activation || !open_log(options, error) ||
+	    !find_group(daemon, options, error) ||
 	    !places_open(&daemon->places, kind, options->root, error) ||
 	    !sockets_claim(daemon, error))
 		return false;
@@ -282,6 +321,7 @@ static void finish(struct daemon *daemon)
 	g_ptr_array_unref(daemon->clients);
 	processor_free(daemon->processor);
 	places_close(&daemon->places);
+	activation_free(daemon->activation);
 }
 
 static int run(const struct options *options)
@@ -294,7 +334,9 @@ static int run(const struct options *options)
 	if (start(&daemon, options, &error)) {
 		g_unix_signal_add(SIGTERM, on_signal, &daemon);
 		g_unix_signal_add(SIGINT, on_signal, &daemon);
+		g_unix_signal_add(SIGUSR1, on_power_down, &daemon);
 		log_info("lodged", "version " LODGE_VERSION " serves %s", daemon.places.socket);
+		activation_notify(daemon.activation, "READY=1\nSTATUS=Serving clients");
 		g_main_loop_run(daemon.loop);
 	} else {
 		fprintf(stderr, "lodged: %s\n", error->message);
@@ -307,7 +349,7 @@ static int run(const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = { 0 };
+	struct options options = { .patience = PATIENCE };
 	GError *error = NULL;
 	int status = 0;
 

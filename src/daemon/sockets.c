@@ -2,11 +2,13 @@
 /*
  * Where clients come. lodged takes libvirt's names (--system, --session) only when nobody else has
  * them: not when somebody listens there, and not when a socket of libvirt's modular daemon, which
- * clients look for first, would have them go elsewhere.
+ * clients look for first, would have them go elsewhere. A service manager may have bound them for
+ * lodged: they are its to remove then, and their mode and group are those of its units.
  */
 #include "daemon/daemon.h"
 
 #include "base/log.h"
+#include "daemon/activation.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -127,8 +129,22 @@ static bool claim(struct daemon *daemon, GError **error)
 {
 	const struct places *p = &daemon->places;
 
-	return (daemon->lock_fd >= 0 || lock_places(daemon, error)) && check_shadow(p, error) &&
-	       check_path(p->socket, error) && (!p->socket_ro || check_path(p->socket_ro, error));
+	if ((daemon->lock_fd < 0 && !lock_places(daemon, error)) || !check_shadow(p, error))
+		return false;
+	return daemon->handed_over ||
+	       (check_path(p->socket, error) && (!p->socket_ro || check_path(p->socket_ro, error)));
+}
+
+/* Sockets that the service manager has bound. Who hands over one of two means that one alone. */
+static void take_over(struct daemon *daemon)
+{
+	const struct places *p = &daemon->places;
+
+	daemon->socket_fd = activation_take(daemon->activation, p->socket);
+	daemon->socket_ro_fd =
+		p->socket_ro ? activation_take(daemon->activation, p->socket_ro) : -1;
+	daemon->handed_over = daemon->socket_fd >= 0 || daemon->socket_ro_fd >= 0;
+	activation_close_rest(daemon->activation);
 }
 
 /*
@@ -137,6 +153,7 @@ static bool claim(struct daemon *daemon, GError **error)
  */
 bool sockets_claim(struct daemon *daemon, GError **error)
 {
+	take_over(daemon);
 	for (unsigned i = 0; i < CLAIM_TIMES; i++) {
 		g_clear_error(error);
 		if (claim(daemon, error))
@@ -174,28 +191,33 @@ static int listen_at(const char *path, mode_t mode, s64 group, GError **error)
 	return -1;
 }
 
-bool sockets_listen(struct daemon *daemon, GError **error)
+static bool bind_all(struct daemon *daemon, GError **error)
 {
 	const struct places *p = &daemon->places;
-	int fd = listen_at(p->socket, 0600, daemon->group, error);
 
-	if (fd < 0)
-		return false;
-	rpc_server_listen(daemon->server, fd, false);
-	if (!p->socket_ro)
-		return true;
-	fd = listen_at(p->socket_ro, 0666, -1, error);
-	if (fd < 0)
-		return false;
-	rpc_server_listen(daemon->server, fd, true);
-	return true;
+	daemon->socket_fd = listen_at(p->socket, 0600, daemon->group, error);
+	if (daemon->socket_fd < 0 || !p->socket_ro)
+		return daemon->socket_fd >= 0;
+	daemon->socket_ro_fd = listen_at(p->socket_ro, 0666, -1, error);
+	return daemon->socket_ro_fd >= 0;
+}
+
+bool sockets_listen(struct daemon *daemon, GError **error)
+{
+	bool good = daemon->handed_over || bind_all(daemon, error);
+
+	if (daemon->socket_fd >= 0)
+		rpc_server_listen(daemon->server, daemon->socket_fd, false);
+	if (daemon->socket_ro_fd >= 0)
+		rpc_server_listen(daemon->server, daemon->socket_ro_fd, true);
+	return good;
 }
 
 void sockets_close(struct daemon *daemon)
 {
 	if (daemon->lock_fd < 0)
 		return; /* they are another's */
-	if (daemon->server) {
+	if (daemon->server && !daemon->handed_over) {
 		unlink(daemon->places.socket);
 		if (daemon->places.socket_ro)
 			unlink(daemon->places.socket_ro);

@@ -302,6 +302,19 @@ bool launch_start(struct launch *launch, GError **error)
 	return good;
 }
 
+unsigned launch_processes(const struct launch *launch, pid_t *pids, unsigned max)
+{
+	const GPtrArray *nets = launch->private->nets;
+	unsigned count = 0;
+
+	if (launch->pid && count < max)
+		pids[count++] = launch->pid;
+	for (guint i = 0; i < nets->len && count < max; i++)
+		if (((struct opened_net *)nets->pdata[i])->helper > 0)
+			pids[count++] = ((struct opened_net *)nets->pdata[i])->helper;
+	return count;
+}
+
 void launch_ended(struct launch *launch, int wait_status)
 {
 	launch->pid = 0;

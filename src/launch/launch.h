@@ -104,6 +104,9 @@ bool launch_start(struct launch *launch, GError **error);
 /* After a SIGCHLD: takes the end of a network helper and says so for a person, or NULL. Caller
  * frees. */
 char *launch_helper_ended(struct launch *launch);
+/* Writes the numbers of the processes that run, lodge-vmm's first, and returns how many; @max at
+ * most. */
+unsigned launch_processes(const struct launch *launch, pid_t *pids, unsigned max);
 /* Notes in the log how the guest ended; @wait_status as of waitpid(). */
 void launch_ended(struct launch *launch, int wait_status);
 /* Closes what is open; a guest that still runs is killed. NULL is ignored. */
