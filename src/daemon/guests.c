@@ -148,10 +148,10 @@ static void load_definition(struct guests *guests, const char *file)
 	struct guest *guest;
 
 	if (!g_str_has_suffix(file, ".xml"))
-		return; /* what a crash left of a write that nobody was told of */
+		return;
 	domain = definition_read(path, &definer, &error);
 	if (!domain || !domain_complete(domain, &error)) {
-		log_error("lodged", "a definition is left alone: %s", error->message);
+		log_error("lodged", "%s is left alone: %s", path, error->message);
 		g_error_free(error);
 		domain_free(domain);
 		authority_free(definer);
@@ -225,8 +225,6 @@ static void load_running(struct guests *guests, const char *file)
 	struct guest *guest;
 	int id = -1;
 
-	if (strstr(file, ".new"))
-		return;
 	live = running_read(path, &id, &error);
 	guest = live ? guest_of(guests, live) : NULL;
 	guests->last_id = MAX(guests->last_id, id);
@@ -282,6 +280,9 @@ void guests_load(struct guests *guests)
 {
 	const struct places *p = &guests->daemon->places;
 
+	store_sweep(p->domains);
+	store_sweep(p->autostart);
+	store_sweep(p->running);
 	each(guests, p->domains, false, load_definition);
 	each(guests, p->autostart, false, load_mark);
 	each(guests, p->running, true, load_running); /* of two of one guest, the later first */

@@ -463,7 +463,7 @@ static void load_one(struct keeper *keeper, const char *file)
 	if (g_file_get_contents(path, &text, &length, &error))
 		doc = read_xml(keeper, text, length, path, &error);
 	if (!doc) {
-		log_error("lodged", "a definition is left alone: %s", error->message);
+		log_error("lodged", "%s is left alone: %s", path, error->message);
 		g_error_free(error);
 		return;
 	}
@@ -485,6 +485,8 @@ void keeper_load(struct keeper *keeper)
 	GDir *dir = g_dir_open(keeper->directory, 0, NULL);
 	const char *name;
 
+	store_sweep(keeper->directory);
+	store_sweep(keeper->marks);
 	while (dir && (name = g_dir_read_name(dir)))
 		if (g_str_has_suffix(name, ".xml")) /* no rest of a write, and no directory */
 			load_one(keeper, name);

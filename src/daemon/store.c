@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BATCH_MAX 256
+#define BATCH_MAX  256
+#define UNFINISHED ".new"
 
 struct job {
 	char *path;
@@ -57,7 +58,7 @@ static bool write_all(int fd, const char *text)
 /* Puts a complete file in its place; the directory does not know it for sure yet. */
 static bool replace(const char *path, const char *text, GError **error)
 {
-	g_autofree char *temporary = g_strconcat(path, ".new", NULL);
+	g_autofree char *temporary = g_strconcat(path, UNFINISHED, NULL);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool good;
 
@@ -92,6 +93,21 @@ bool store_write_now(const char *path, const char *text, GError **error)
 	g_autofree char *directory = g_path_get_dirname(path);
 
 	return replace(path, text, error) && sync_directory(directory, error);
+}
+
+void store_sweep(const char *directory)
+{
+	GDir *dir = g_dir_open(directory, 0, NULL);
+	const char *name;
+
+	while (dir && (name = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(directory, name, NULL);
+
+		if (g_str_has_suffix(name, UNFINISHED))
+			unlink(path);
+	}
+	if (dir)
+		g_dir_close(dir);
 }
 
 /* --- the thread --- */

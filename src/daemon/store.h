@@ -20,6 +20,8 @@ struct store;
 typedef void store_done(const GError *error, void *opaque);
 
 struct store *store_new(void);
+/* Removes from a directory what a crash has left there of writes that nobody was told of. */
+void store_sweep(const char *directory);
 /* Takes over @text; @done may be NULL. */
 void store_write(struct store *store, const char *path, char *text, store_done *done, void *opaque);
 /* A file that is not there is removed already. */

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lodged when things go wrong: killed under the load of eight clients, without room or permission to write, with
+files that are no definitions; and after ten thousand calls.
+
+    test_lodged_robust.py LODGED BUTTON-IMAGE KILLS
+"""
+import contextlib
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import rpc
+import tap
+from lodged import Lodged, guest_xml, lodged, until
+
+LODGED, IMAGE, KILLS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+CLIENTS = 8
+CLONE_NEWNS = 0x20000
+
+
+# --- SIGKILL under load ---
+
+class Worker(threading.Thread):
+    """Defines, starts, destroys and undefines guests until the connection breaks. What was answered, and is not
+    being undone, is in .defined and .started."""
+
+    def __init__(self, daemon, name):
+        super().__init__()
+        self.daemon_, self.name_ = daemon, name
+        self.defined, self.started, self.calls, self.wrong = set(), set(), 0, None
+
+    def run(self):
+        try:
+            with self.daemon_.client() as client:
+                for number in range(1000000):
+                    self.turn(client, f"{self.name_}-{number}")
+        except (OSError, ConnectionError):
+            pass  # it was killed
+        except Exception as error:  # told by who joins
+            self.wrong = error
+
+    def turn(self, client, name):
+        dom = client.call("domain_define_xml", xml=guest_xml(name, IMAGE))["dom"]
+        self.defined.add(name)
+        self.calls += 1
+        if self.calls % 5 == 0:
+            client.call("domain_create", dom=dom)
+            self.started.add(name)
+        if self.calls % 10 == 0:
+            self.started.discard(name)
+            client.call("domain_destroy", dom=dom)
+        if self.calls % 4 == 0:
+            other = random.choice(sorted(self.defined - self.started))
+            self.defined.discard(other)
+            gone = client.call("domain_lookup_by_name", name=other)["dom"]
+            client.call("domain_undefine", dom=gone)
+
+
+def names(client, flags):
+    return {dom["name"]: dom for dom in client.call("connect_list_all_domains", need_results=1, flags=flags)["domains"]}
+
+
+def test_kill_under_load():
+    random.seed(17)
+    with lodged(LODGED) as daemon:
+        answered = 0
+        for turn in range(KILLS):
+            workers = [Worker(daemon, f"w{turn}-{n}") for n in range(CLIENTS)]
+            for worker in workers:
+                worker.start()
+            time.sleep(random.uniform(0, 0.5))
+            daemon.end(signal.SIGKILL)
+            for worker in workers:
+                worker.join()
+                assert not worker.wrong, (turn, worker.wrong)
+            daemon.start()
+            with daemon.client() as client:
+                there, active = names(client, 0), names(client, 1)
+                defined = set().union(*(worker.defined for worker in workers))
+                started = set().union(*(worker.started for worker in workers))
+                answered += len(defined) + len(started)
+                assert defined <= set(there), (turn, defined - set(there))
+                assert started <= set(active), (turn, started - set(active), daemon.text()[-3000:])
+                for name in os.listdir(f"{daemon.root}/run/guests"):
+                    assert name in active and os.path.exists(f"/proc/{daemon.pid(name)}"), (turn, name)
+                for dom in active.values():
+                    client.call("domain_destroy", dom=dom)
+                for dom in there.values():
+                    client.call("domain_undefine", dom=dom)
+            until("nothing is left", lambda: not os.listdir(f"{daemon.root}/state/running"))
+            assert not os.listdir(f"{daemon.root}/state/domains"), turn
+        assert answered > 3 * KILLS, f"only {answered} answers before {KILLS} kills"
+        print(f"# {KILLS} kills, {answered} answered definitions and starts")
+
+
+# --- nowhere to write ---
+
+@contextlib.contextmanager
+def small_disk():
+    """A lodged on a disk of 2 MiB, in a mount namespace of this process's own."""
+    if os.geteuid():
+        raise tap.Skip("only root mounts for sure")
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise tap.Skip("there are no mount namespaces here")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    with lodged(LODGED) as daemon:
+        assert daemon.end() == 0
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "lodged", daemon.root], capture_output=True)
+        if done.returncode:
+            daemon.start()
+            raise tap.Skip("nothing can be mounted here")
+        try:
+            daemon.start()
+            yield daemon
+        finally:
+            if daemon.process.poll() is None:
+                daemon.end()
+            daemon.kill_guests()
+            subprocess.run(["umount", "-l", daemon.root], check=True)
+            daemon.start()  # for the end of lodged()
+
+
+def define(client, name, **options):
+    return client.call("domain_define_xml", xml=guest_xml(name, IMAGE, **options))["dom"]
+
+
+def refused(call, *arguments, **values):
+    try:
+        call(*arguments, **values)
+    except rpc.Refused as error:
+        return error.message
+    raise AssertionError("it was not refused")
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as out:
+        with contextlib.suppress(OSError):
+            while True:
+                out.write(bytes(4096))
+
+
+def test_a_full_disk():
+    with small_disk() as daemon:
+        with daemon.client() as client:
+            kept, other = define(client, "kept"), define(client, "other")
+            client.call("domain_create", dom=kept)
+            before = client.call("domain_get_xml_desc", dom=kept, flags=2)["xml"]
+        pid = daemon.pid("kept")
+        fill(f"{daemon.root}/big")
+        for again in (False, True):  # and once more after a restart, which a full disk is no obstacle to
+            with daemon.client() as client:
+                assert "No space left" in refused(define, client, "new")
+                assert "No space left" in refused(client.call, "domain_create", dom=other)
+                assert "No space left" in refused(client.call, "network_define_xml",
+                                                  xml="<network><name>n</name><forward mode='nat'/></network>")
+                assert set(names(client, 0)) == {"kept", "other"} and set(names(client, 1)) == {"kept"}
+                assert client.call("domain_get_xml_desc", dom=kept, flags=2)["xml"] == before
+                client.call("domain_suspend", dom=kept)
+                client.call("domain_resume", dom=kept)
+            if not again:
+                daemon.end(signal.SIGKILL)
+                daemon.start()
+        assert daemon.pid("kept") == pid
+        assert not [name for name in os.listdir(f"{daemon.root}/state/domains") if name.endswith(".new")]
+        with daemon.client() as client:
+            client.call("domain_destroy", dom=kept)
+            client.call("domain_undefine", dom=kept)
+        os.unlink(f"{daemon.root}/big")
+        with daemon.client() as client:
+            define(client, "new")
+            client.call("domain_create", dom=other)
+            client.call("domain_destroy", dom=other)
+            assert set(names(client, 0)) == {"new", "other"}
+
+
+def test_a_state_folder_that_is_read_only():
+    with small_disk() as daemon:
+        with daemon.client() as client:
+            kept, other = define(client, "kept"), define(client, "other")
+            client.call("domain_create", dom=kept)
+        state = f"{daemon.root}/state"
+        subprocess.run(["mount", "--bind", state, state], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True)
+        for again in (False, True):
+            with daemon.client() as client:
+                for call in ((define, client, "new"), (client.call, "domain_undefine")):
+                    said = refused(*call, **({} if call[0] is define else {"dom": other}))
+                    assert "Read-only file system" in said and state in said, said
+                assert "Read-only file system" in refused(client.call, "domain_create", dom=other)
+                assert set(names(client, 0)) == {"kept", "other"} and set(names(client, 1)) == {"kept"}
+            if not again:
+                daemon.restart()
+        with daemon.client() as client:
+            client.call("domain_destroy", dom=kept)
+            assert not names(client, 1)
+        daemon.restart(signal.SIGKILL)  # its record is still there, and it is not
+        with daemon.client() as client:
+            assert not names(client, 1) and set(names(client, 0)) == {"kept", "other"}
+        subprocess.run(["umount", state], check=True)
+        daemon.restart()
+        with daemon.client() as client:
+            client.call("domain_create", dom=kept)
+            client.call("domain_destroy", dom=kept)
+            client.call("domain_undefine", dom=other)
+
+
+# --- what is no definition ---
+
+BAD = {
+    "empty": b"",
+    "zeros": bytes(4096),
+    "noise": bytes(random.Random(5).randrange(256) for _ in range(4096)),
+    "another element": b"<thing><name>x</name></thing>",
+    "no end": b"<domain type='qemu'><name>x</name>",
+    "deep": b"<domain type='qemu'>" + b"<a>" * 100000,
+    "entities": b"<!DOCTYPE d [<!ENTITY a 'aaaaaaaaaa'>" + b"".join(
+        b"<!ENTITY %c '%s'>" % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9)) + b"]><domain><name>&j;</name></domain>",
+    "a file of the host": b"<!DOCTYPE d [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><domain><name>&a;</name></domain>",
+}
+
+
+def test_files_that_are_no_definitions():
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            define(client, "good")
+        daemon.end()
+        files = {}
+        for folder in ("domains", "networks", "pools", "secrets", "running"):
+            for number, (what, content) in enumerate(BAD.items()):
+                path = f"{daemon.root}/state/{folder}/00000000-0000-4000-8000-{number:012d}" + (
+                    ".0000000007" if folder == "running" else ".xml")
+                with open(path, "wb") as out:
+                    out.write(content)
+                files[path] = content
+            os.mkdir(f"{daemon.root}/state/{folder}/10000000-0000-4000-8000-000000000000.xml")
+        daemon.start()
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {"good"}
+            assert client.call("connect_list_all_networks", need_results=1, flags=0)["ret"] == 1
+            assert client.call("connect_list_all_storage_pools", need_results=1, flags=0)["ret"] == 0
+            assert client.call("connect_list_all_secrets", need_results=1, flags=0)["ret"] == 0
+            define(client, "more")
+        said = daemon.text()
+        for path, content in files.items():
+            assert path in said, f"nothing is said of {path}"
+            with open(path, "rb") as kept:
+                assert kept.read() == content, f"{path} was not left alone"
+        assert "root:" not in said
+
+
+# --- no leak ---
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+def mixed_calls(daemon, count):
+    """That many calls on connections of a hundred each: what is answered, what is refused, and what changes."""
+    xml = guest_xml("g", IMAGE)
+    made = 0
+    while made < count:
+        with daemon.client() as client:
+            for turn in range(10):
+                dom = client.call("domain_define_xml", xml=xml)["dom"]
+                client.call("domain_get_xml_desc", dom=dom, flags=0)
+                client.call("connect_list_all_domains", need_results=1, flags=0)
+                client.call("connect_get_all_domain_stats", doms=[], stats=0, flags=0)
+                client.call("domain_set_metadata", dom=dom, type=1, metadata=f"title {turn}", flags=2)
+                client.call("connect_get_capabilities")
+                refused(client.call, "domain_lookup_by_name", name="nobody")
+                refused(client.call, "domain_define_xml", xml="<domain>")
+                refused(client.call, "domain_suspend", dom=dom)
+                client.call("domain_undefine", dom=dom)
+            made += 10 * 10
+        assert not client.events
+
+
+def test_ten_thousand_calls():
+    if "san" in subprocess.run(["ldd", LODGED], capture_output=True, text=True).stdout:
+        raise tap.Skip("a sanitizer keeps what was freed")
+    with lodged(LODGED) as daemon:
+        mixed_calls(daemon, 2000)
+        pid = daemon.process.pid
+        before, files = resident_kib(pid), len(os.listdir(f"/proc/{pid}/fd"))
+        mixed_calls(daemon, 10000)
+        until("its connections are closed", lambda: len(os.listdir(f"/proc/{pid}/fd")) <= files)
+        after = resident_kib(pid)
+        print(f"# resident: {before} KiB, and after ten thousand calls {after} KiB")
+        assert after - before < 1024, (before, after)
+
+
+tap.main(globals())
