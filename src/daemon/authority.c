@@ -85,6 +85,39 @@ bool authority_read(const char *text, struct launch_authority **authority)
 	return true;
 }
 
+/*
+ *   <domain>...</domain>
+ *   <!-- lodge-owner 1 UID GID GROUP... -->
+ */
+
+#define MARK_BEGIN "<!-- "
+#define MARK_END   " -->\n"
+
+char *authority_mark(char *text, const struct launch_authority *authority)
+{
+	g_autofree char *before = text;
+	g_autofree char *line = g_strchomp(authority_write(authority));
+
+	return *line ? g_strconcat(text, MARK_BEGIN, line, MARK_END, NULL)
+		     : g_steal_pointer(&before);
+}
+
+bool authority_unmark(char *text, gsize *length, struct launch_authority **authority)
+{
+	char *line = g_strrstr(text, "\n" MARK_BEGIN);
+	g_autofree char *written = NULL;
+
+	*authority = NULL;
+	if (!line || !g_str_has_suffix(line, MARK_END))
+		return true;
+	line++;
+	written = g_strconcat(line + strlen(MARK_BEGIN), NULL);
+	strcpy(written + strlen(written) - strlen(MARK_END), "\n");
+	*line = '\0';
+	*length = line - text;
+	return authority_read(written, authority);
+}
+
 bool authority_is_member(const struct rpc_identity *identity, gid_t group)
 {
 	if (identity->gid == group)

@@ -20,6 +20,13 @@ void authority_free(struct launch_authority *authority);
 char *authority_write(const struct launch_authority *authority);
 bool authority_read(const char *text, struct launch_authority **authority);
 
+/* What is kept says in its last line in whose name it is, unless that is lodged's own. */
+/* Takes over @text, and gives it that line; the caller frees what is returned. */
+char *authority_mark(char *text, const struct launch_authority *authority);
+/* Takes the line off, in place. False: it is none that says anything. The caller frees *@authority.
+ */
+bool authority_unmark(char *text, gsize *length, struct launch_authority **authority);
+
 /* Is the peer in @group, by its own groups? */
 bool authority_is_member(const struct rpc_identity *identity, gid_t group);
 

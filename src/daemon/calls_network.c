@@ -237,7 +237,7 @@ static void define(struct rpc_call *call, const char *xml)
 	GError *error = NULL;
 	xmlDoc *doc = kept_read(keeper, xml, &error);
 
-	if (!doc || !kept_define(keeper, doc, done_define, call, &error))
+	if (!doc || !kept_define(keeper, doc, NULL, done_define, call, &error))
 		fail_call(call, error);
 }
 

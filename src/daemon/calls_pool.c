@@ -18,16 +18,41 @@ struct keeper *call_pools(const struct rpc_call *call)
 	return ((struct daemon *)rpc_call_opaque(call))->pools;
 }
 
+static bool only_reads(const struct rpc_procedure *procedure)
+{
+	for (u32 i = 0; i < procedure->rule_count; i++) {
+		const struct rpc_rule *rule = &procedure->rules[i];
+
+		if (!rule->reads && g_str_has_prefix(rule->object, "storage_"))
+			return false;
+	}
+	return true;
+}
+
+bool call_may(struct rpc_call *call, const struct kept *pool)
+{
+	const struct launch_authority *by = call_authority(call);
+	const struct rpc_procedure *procedure = rpc_call_procedure(call);
+
+	if (!by || (pool->owner && pool->owner->uid == by->uid) || only_reads(procedure))
+		return true;
+	rpc_call_fail(call, VIR_ERR_AUTH_UNAVAILABLE, VIR_FROM_STORAGE,
+		      "%s is for root, and for who has defined storage pool '%s': user %u may use "
+		      "what is there",
+		      procedure->name, pool->name, by->uid);
+	return false;
+}
+
 static struct kept *find(struct rpc_call *call, const struct rpc_storage_pool *pool)
 {
 	struct kept *kept = keeper_find_uuid(call_pools(call), pool->uuid);
 
-	if (!kept)
-		rpc_call_fail(call, VIR_ERR_NO_STORAGE_POOL, VIR_FROM_STORAGE,
-			      "Storage pool not found: no storage pool with matching uuid and name "
-			      "'%s'",
-			      pool->name);
-	return kept;
+	if (kept)
+		return call_may(call, kept) ? kept : NULL;
+	rpc_call_fail(call, VIR_ERR_NO_STORAGE_POOL, VIR_FROM_STORAGE,
+		      "Storage pool not found: no storage pool with matching uuid and name '%s'",
+		      pool->name);
+	return NULL;
 }
 
 struct kept *call_pool_active(struct rpc_call *call, const struct rpc_storage_pool *pool)
@@ -283,15 +308,27 @@ static void done_define(struct kept *kept, const GError *error, void *call)
 		answer_pool(call, kept, NULL);
 }
 
+static const struct kept *known_as(const struct rpc_call *call, const xmlDoc *doc)
+{
+	u8 uuid[UUID_BYTES];
+
+	guest_parse_uuid(xml_text(xml_child(xmlDocGetRootElement(doc), "uuid")), uuid);
+	return keeper_find_uuid(call_pools(call), uuid);
+}
+
 /* NULL: the call has been failed. */
 static xmlDoc *read_pool(struct rpc_call *call, const char *xml)
 {
 	GError *error = NULL;
 	xmlDoc *doc = kept_read(call_pools(call), xml, &error);
 	const struct kept *other = doc ? pool_conflict(call_pools(call), doc) : NULL;
+	const struct kept *known = doc ? known_as(call, doc) : NULL;
 
 	if (!doc) {
 		fail_call(call, error);
+	} else if (known && !call_may(call, known)) {
+		xmlFreeDoc(doc);
+		doc = NULL;
 	} else if (other) {
 		rpc_call_fail(
 			call, VIR_ERR_OPERATION_FAILED, VIR_FROM_STORAGE,
@@ -312,7 +349,7 @@ static void define(struct rpc_call *call, const struct rpc_storage_pool_define_x
 	if (!call_flags(call, args->flags, VIR_STORAGE_POOL_DEFINE_VALIDATE) ||
 	    !(doc = read_pool(call, args->xml)))
 		return;
-	if (!kept_define(call_pools(call), doc, done_define, call, &error))
+	if (!kept_define(call_pools(call), doc, call_authority(call), done_define, call, &error))
 		fail_call(call, error);
 }
 
@@ -387,6 +424,7 @@ static void create_xml(struct rpc_call *call, const struct rpc_storage_pool_crea
 			      kept->uuid_text);
 		xmlFreeDoc(doc);
 	} else {
+		kept->owner = authority_copy(call_authority(call));
 		kept_list(kept);
 		job = start_job(kept, call, args->flags);
 		job->answer = created;

@@ -159,7 +159,7 @@ static void define_xml(struct rpc_call *call, const struct rpc_secret_define_xml
 	if (!call_flags(call, args->flags, VIR_SECRET_DEFINE_VALIDATE))
 		return;
 	doc = kept_read(keeper, args->xml, &error);
-	if (!doc || !kept_define(keeper, doc, done_define, call, &error))
+	if (!doc || !kept_define(keeper, doc, NULL, done_define, call, &error))
 		fail_call(call, error);
 }
 

@@ -8,6 +8,9 @@
 #include "rpc_protocol.h"
 
 struct keeper *call_pools(const struct rpc_call *call);
+/* Anybody may read; a pool and its volumes are changed by root, and by who has defined the pool.
+ * False: the call has been failed. */
+bool call_may(struct rpc_call *call, const struct kept *pool);
 /* The active pool that @pool names; NULL: the call has been failed. */
 struct kept *call_pool_active(struct rpc_call *call, const struct rpc_storage_pool *pool);
 /* @kept as clients are told of it. */

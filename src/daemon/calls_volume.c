@@ -17,7 +17,7 @@ const struct volume *call_volume(struct rpc_call *call, const struct rpc_storage
 			      "Storage volume not found: no storage vol with matching name '%s' in "
 			      "an active pool '%s'",
 			      vol->name, vol->pool);
-	return found;
+	return found && call_may(call, *pool) ? found : NULL;
 }
 
 static char *path_of(struct rpc_call *call, const struct kept *pool, const char *name)

@@ -50,47 +50,24 @@ static void end(struct change *change, const GError *error)
 	g_free(change);
 }
 
-/* --- in whose name ---
- *
- *   <domain>...</domain>
- *   <!-- lodge-owner 1 UID GID GROUP... -->      unless lodged's own authority goes with it
- */
-
-#define OWNER_BEGIN "<!-- "
-#define OWNER_END   " -->\n"
+/* --- in whose name --- */
 
 char *definition_write(const struct domain *domain, const struct launch_authority *definer)
 {
-	g_autofree char *xml = domain_format(domain);
-	g_autofree char *owner = g_strchomp(authority_write(definer));
-
-	return *owner ? g_strconcat(xml, OWNER_BEGIN, owner, OWNER_END, NULL)
-		      : g_steal_pointer(&xml);
+	return authority_mark(domain_format(domain), definer);
 }
 
 struct domain *definition_read(const char *path, struct launch_authority **definer, GError **error)
 {
-	g_autofree char *text = NULL, *owner = NULL;
+	g_autofree char *text = NULL;
 	gsize length;
-	char *line;
 
 	*definer = NULL;
 	if (!g_file_get_contents(path, &text, &length, error))
 		return NULL;
-	line = g_strrstr(text, "\n" OWNER_BEGIN);
-	if (line && g_str_has_suffix(line, OWNER_END)) {
-		owner = g_strndup(line + strlen("\n" OWNER_BEGIN),
-				  strlen(line) - strlen("\n" OWNER_BEGIN OWNER_END));
-		line[1] = '\0';
-		length = line + 1 - text;
-	}
-	if (owner) {
-		g_autofree char *written = g_strconcat(owner, "\n", NULL);
-
-		if (!authority_read(written, definer)) {
-			daemon_refuse(error, 0, "%s does not say in whose name it is", path);
-			return NULL;
-		}
+	if (!authority_unmark(text, &length, definer)) {
+		daemon_refuse(error, 0, "%s does not say in whose name it is", path);
+		return NULL;
 	}
 	return domain_parse(text, length, path, NULL, error);
 }

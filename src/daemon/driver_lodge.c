@@ -785,16 +785,19 @@ GThreadPool *driver_lodge_threads(void)
 	return g_thread_pool_new(start_thread, NULL, THREADS, FALSE, NULL);
 }
 
-/* What an active pool has is opened with lodged's authority, as the pool is. */
+/* What an active pool of lodged's own has is opened with its authority, as the pool is. What a pool
+ * of somebody else's has is a file like any other. */
 static char **find_pooled(const struct guest *guest)
 {
 	GPtrArray *found = g_ptr_array_new();
 
 	for (guint i = 0; i < guest->live->disks->len; i++) {
 		const struct domain_disk *disk = guest->live->disks->pdata[i];
+		const struct kept *pool;
 		const char *name;
 
-		if (disk->path && pool_of_path(guest->daemon->pools, disk->path, &name))
+		pool = disk->path ? pool_of_path(guest->daemon->pools, disk->path, &name) : NULL;
+		if (pool && !pool->owner)
 			g_ptr_array_add(found, g_strdup(disk->path));
 	}
 	g_ptr_array_add(found, NULL);

@@ -142,6 +142,7 @@ void kept_unref(struct kept *kept)
 	if (kept->data)
 		kept->keeper->kind->free_data(kept->data);
 	xmlFreeDoc(kept->doc);
+	authority_free(kept->owner);
 	g_free(kept->name);
 	g_free(kept->uuid_text);
 	g_free(kept);
@@ -335,7 +336,8 @@ static void defined(const GError *error, void *opaque)
 	end(change, error);
 }
 
-bool kept_define(struct keeper *keeper, xmlDoc *doc, kept_done *done, void *opaque, GError **error)
+bool kept_define(struct keeper *keeper, xmlDoc *doc, const struct launch_authority *by,
+		 kept_done *done, void *opaque, GError **error)
 {
 	struct kept *kept = kept_find_or_make(keeper, doc, error);
 	g_autofree char *path = NULL;
@@ -355,10 +357,13 @@ bool kept_define(struct keeper *keeper, xmlDoc *doc, kept_done *done, void *opaq
 	if (kept->doc != doc)
 		change->before = kept->doc;
 	kept->doc = doc;
+	if (!kept->listed)
+		kept->owner = authority_copy(by);
 	kept->persistent = kept->saving = true;
 	kept_list(kept);
 	path = file_of(keeper->directory, kept, ".xml");
-	store_write(keeper->daemon->store, path, xml_write(xmlDocGetRootElement(doc)), defined,
+	store_write(keeper->daemon->store, path,
+		    authority_mark(xml_write(xmlDocGetRootElement(doc)), kept->owner), defined,
 		    change);
 	kept_unref(kept);
 	return true;
@@ -455,19 +460,26 @@ static void load_one(struct keeper *keeper, const char *file)
 {
 	g_autofree char *path = g_build_filename(keeper->directory, file, NULL);
 	g_autofree char *mark = NULL, *text = NULL;
+	struct launch_authority *owner = NULL;
 	GError *error = NULL;
 	xmlDoc *doc = NULL;
 	struct kept *kept;
 	gsize length;
 
-	if (g_file_get_contents(path, &text, &length, &error))
-		doc = read_xml(keeper, text, length, path, &error);
+	if (g_file_get_contents(path, &text, &length, &error)) {
+		if (authority_unmark(text, &length, &owner))
+			doc = read_xml(keeper, text, length, path, &error);
+		else
+			daemon_refuse(&error, 0, "it does not say in whose name it is");
+	}
 	if (!doc) {
 		log_error("lodged", "%s is left alone: %s", path, error->message);
 		g_error_free(error);
+		authority_free(owner);
 		return;
 	}
 	kept = make(keeper, doc);
+	kept->owner = owner;
 	if (keeper_find_uuid(keeper, kept->uuid) || keeper_find_name(keeper, kept->name)) {
 		log_error("lodged", "%s is left alone: its name or its uuid is another %s's", path,
 			  keeper->kind->noun);

@@ -57,7 +57,8 @@ struct kept {
 	bool listed, persistent, autostart, active;
 	bool fixed;  /* belongs to lodged itself: there is no file, and no change */
 	bool saving; /* its definition is being written */
-	void *data;  /* its owner's */
+	struct launch_authority *owner; /* who has defined it; NULL: lodged's own authority */
+	void *data;                     /* its owner's */
 };
 
 struct keeper {
@@ -94,9 +95,11 @@ void kept_unlist(struct kept *kept);
 struct kept *kept_ref(struct kept *kept);
 void kept_unref(struct kept *kept);
 
-/* Gives an object, which may be new, the definition @doc, which it takes over. False with @error
+/* Gives an object, which may be new, the definition @doc, which it takes over. One that is new is
+ * in the name of @by, which is copied; one that is not stays in whose name it is. False with @error
  * set when that cannot be; else @done follows. */
-bool kept_define(struct keeper *keeper, xmlDoc *doc, kept_done *done, void *opaque, GError **error);
+bool kept_define(struct keeper *keeper, xmlDoc *doc, const struct launch_authority *by,
+		 kept_done *done, void *opaque, GError **error);
 bool kept_undefine(struct kept *kept, kept_done *done, void *opaque, GError **error);
 bool kept_set_autostart(struct kept *kept, bool autostart, kept_done *done, void *opaque,
 			GError **error);

@@ -152,21 +152,6 @@ static bool admit(const struct rpc_identity *identity, void *opaque)
 	       (daemon->group >= 0 && authority_is_member(identity, daemon->group));
 }
 
-/* What is done with lodged's own authority, in folders that are anybody's, is not a member's. */
-static bool permit(const struct rpc_client *client, const struct rpc_procedure *procedure,
-		   void *opaque)
-{
-	if (authority_is_own(rpc_client_identity(client)))
-		return true;
-	for (u32 i = 0; i < procedure->rule_count; i++) {
-		const struct rpc_rule *rule = &procedure->rules[i];
-
-		if (!rule->reads && g_str_has_prefix(rule->object, "storage_"))
-			return false;
-	}
-	return true;
-}
-
 /* Members of it are served by root's lodged alone, which can open files as others. */
 static bool find_group(struct daemon *daemon, const struct options *options, GError **error)
 {
@@ -263,12 +248,9 @@ static void raise_limits(void)
 
 static bool start(struct daemon *daemon, const struct options *options, GError **error)
 {
-	const struct rpc_server_options server = { .handlers = all_calls,
-						   .admit = admit,
-						   .permit = permit,
-						   .come = come,
-						   .gone = go,
-						   .opaque = daemon };
+	const struct rpc_server_options server = {
+		.handlers = all_calls, .admit = admit, .come = come, .gone = go, .opaque = daemon
+	};
 	enum places_kind kind = options->system    ? PLACES_SYSTEM
 				: options->session ? PLACES_SESSION
 						   : PLACES_ROOT;

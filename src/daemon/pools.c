@@ -7,6 +7,7 @@
 #include "domain/xml.h"
 #include "rpc_constants.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,6 +161,7 @@ struct pool_job *pool_job_new(struct kept *kept, struct rpc_call *call, const ch
 
 	job->kept = kept_ref(kept);
 	job->call = call;
+	job->authority = authority_copy(kept->owner);
 	job->folder = g_strdup(pool_target(kept));
 	job->name = g_strdup(name);
 	return job;
@@ -170,6 +172,7 @@ static void free_job(struct pool_job *job)
 	free_scan(&job->scan);
 	volume_free(job->volume);
 	g_clear_error(&job->error);
+	authority_free(job->authority);
 	g_free(job->from_folder);
 	g_free(job->from_name);
 	g_free(job->folder);
@@ -204,12 +207,27 @@ static gboolean come_back(gpointer opaque)
 	return G_SOURCE_REMOVE;
 }
 
+static void work_as_owner(struct pool_job *job)
+{
+	const struct launch_options as = { .authority = job->authority };
+	struct own_authority own;
+
+	if (authority_take(&as, &own)) {
+		job->work(job);
+		authority_drop(&own);
+	} else {
+		g_set_error(&job->error, DAEMON_ERROR, VIR_ERR_SYSTEM_ERROR,
+			    "cannot look at %s as user %u, whose storage pool it is: %s",
+			    job->folder, job->authority->uid, g_strerror(errno));
+	}
+}
+
 static void run_on_thread(gpointer opaque, gpointer unused)
 {
 	struct pool_job *job = opaque;
 	GSource *source = g_idle_source_new();
 
-	job->work(job);
+	work_as_owner(job);
 	g_source_set_priority(source, G_PRIORITY_DEFAULT);
 	g_source_set_callback(source, come_back, job, NULL);
 	g_source_attach(source, NULL);
@@ -313,7 +331,8 @@ static void finish_start(struct pool_job *job)
 	kept->active = true;
 	pool_take_scan(job);
 	job->held = true;
-	store_write(kept->keeper->daemon->store, path, xml_write(xmlDocGetRootElement(kept->doc)),
+	store_write(kept->keeper->daemon->store, path,
+		    authority_mark(xml_write(xmlDocGetRootElement(kept->doc)), kept->owner),
 		    start_kept, job);
 }
 
@@ -472,22 +491,33 @@ static void start_again(struct kept *kept, struct startup *startup)
 static struct kept *was_active(struct keeper *keeper, const char *path)
 {
 	g_autofree char *text = NULL;
+	struct launch_authority *owner = NULL;
 	GError *error = NULL;
 	struct kept *kept = NULL;
 	xmlDoc *doc = NULL;
+	gsize length;
 
-	if (g_file_get_contents(path, &text, NULL, &error))
-		doc = kept_read(keeper, text, &error);
+	if (g_file_get_contents(path, &text, &length, &error)) {
+		if (authority_unmark(text, &length, &owner))
+			doc = kept_read(keeper, text, &error);
+		else
+			daemon_refuse(&error, 0, "it does not say in whose name it is");
+	}
 	if (doc)
 		kept = kept_find_or_make(keeper, doc, &error);
 	if (!kept) {
 		log_error("lodged", "the record of an active pool, %s, is left alone: %s", path,
 			  error->message);
 		g_error_free(error);
+		authority_free(owner);
 		return NULL;
 	}
 	if (kept->doc != doc)
 		xmlFreeDoc(doc);
+	if (kept->listed)
+		authority_free(owner);
+	else
+		kept->owner = owner;
 	kept_list(kept);
 	return kept;
 }

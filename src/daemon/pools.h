@@ -4,6 +4,9 @@
  *
  *   call --> pool_run(job) --thread: work()--> storage.c --main loop: finish()--> answer
  *
+ * A pool is worked on as who has defined it, with that user's authority for files and no more; so
+ * it is refreshed and started by whoever.
+ *
  * What a disk is asked for is a job; those of one pool run one after the other, those of different
  * pools do not wait for each other. What was found last is what lists and lookups tell.
  *
@@ -26,6 +29,7 @@ struct pool_job {
 	void (*answer)(struct pool_job *job); /* of pool_start() */
 	bool held;                            /* it goes on after finish() */
 	struct startup *startup;              /* of lodged, that waits for it; or NULL */
+	struct launch_authority *authority;   /* as whom it is done; NULL: lodged's own */
 	char *folder, *name;                  /* the pool's target; a volume's name or NULL */
 	bool build;                           /* make the folder first */
 	mode_t mode;                          /* of the folder */

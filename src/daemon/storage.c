@@ -5,11 +5,14 @@
 #include "daemon/daemon.h"
 #include "rpc_constants.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NAME_BYTES_MAX 255
@@ -47,9 +50,12 @@ void volume_free(struct volume *volume)
 
 /* --- folders --- */
 
+/* Whose folder it is may have put links in its way, but none through /proc into what lodged has. */
 static int open_folder(const char *folder, GError **error)
 {
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+				      .resolve = RESOLVE_NO_MAGICLINKS };
+	int fd = syscall(SYS_openat2, AT_FDCWD, folder, &how, sizeof(how));
 
 	if (fd < 0)
 		fail(error, VIR_ERR_SYSTEM_ERROR, "open the folder", folder, NULL);
@@ -539,14 +545,13 @@ bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
 {
 	int fd = open_folder(folder, error);
 	struct statvfs fs;
-	const char *name;
-	GDir *dir;
+	struct dirent *entry;
+	DIR *dir;
 
 	if (fd < 0)
 		return false;
-	if (fstatvfs(fd, &fs) || !(dir = g_dir_open(folder, 0, error))) {
-		if (!*error)
-			fail(error, VIR_ERR_SYSTEM_ERROR, "look into", folder, NULL);
+	if (fstatvfs(fd, &fs) || !(dir = fdopendir(fd))) {
+		fail(error, VIR_ERR_SYSTEM_ERROR, "look into", folder, NULL);
 		close(fd);
 		return false;
 	}
@@ -554,14 +559,14 @@ bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
 	scan->available = (u64)fs.f_bfree * fs.f_frsize;
 	scan->allocated = scan->capacity - scan->available;
 	scan->volumes = g_ptr_array_new_with_free_func((GDestroyNotify)volume_free);
-	while (scan->volumes->len < STORAGE_FILES_MAX && (name = g_dir_read_name(dir))) {
+	while (scan->volumes->len < STORAGE_FILES_MAX && (entry = readdir(dir))) {
+		const char *name = entry->d_name;
 		struct volume *volume = storage_name_is_good(name) ? look_in(fd, name) : NULL;
 
 		if (volume)
 			g_ptr_array_add(scan->volumes, volume);
 	}
 	g_ptr_array_sort(scan->volumes, compare_names);
-	g_dir_close(dir);
-	close(fd);
+	closedir(dir); /* and its descriptor */
 	return true;
 }

@@ -114,6 +114,20 @@ void launch_free(struct launch *launch);
 /* The same, but the guest goes on, and whoever comes next finds it (find.c). */
 void launch_leave(struct launch *launch);
 
+/* --- authority.c --- */
+
+/* What the thread was before it took somebody's authority. */
+struct own_authority {
+	bool changed;
+	gid_t *groups;
+	int count;
+};
+/* Until authority_drop(), this thread opens files as who the options say. False: it cannot, and
+ * errno is EPERM. */
+bool authority_take(const struct launch_options *options, struct own_authority *own);
+/* Leaves errno as it is. */
+void authority_drop(struct own_authority *own);
+
 /* --- find.c --- */
 
 enum launch_found {

@@ -100,17 +100,6 @@ void code_close(struct launch *launch);
 void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
 /* --- authority.c --- */
-/* What the thread was before it took somebody's authority. */
-struct own_authority {
-	bool changed;
-	gid_t *groups;
-	int count;
-};
-/* Until authority_drop(), this thread opens files as who the options say. False: it cannot, and
- * errno is EPERM. */
-bool authority_take(const struct launch_options *options, struct own_authority *own);
-/* Leaves errno as it is. */
-void authority_drop(struct own_authority *own);
 /* As open(2), with the options' authority. */
 int authority_open(const struct launch_options *options, const char *path, int flags, mode_t mode);
 /* The same for a disk, which may be one of the launcher's volumes. */

@@ -119,12 +119,6 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 		rpc_call_fail(call, VIR_ERR_OPERATION_DENIED, VIR_FROM_RPC,
 			      "operation %s forbidden for read only access: it needs %s:%s",
 			      procedure->name, rule->object, rule->permission);
-	} else if (client->server->options.permit &&
-		   !client->server->options.permit(client, procedure,
-						   client->server->options.opaque)) {
-		rpc_call_fail(call, VIR_ERR_AUTH_UNAVAILABLE, VIR_FROM_RPC,
-			      "%s is for root: user %u may have guests, and use what is there",
-			      procedure->name, client->identity.uid);
 	} else {
 		procedure->run(handlers, call, rpc_call_args(call));
 	}

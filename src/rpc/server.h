@@ -75,9 +75,6 @@ struct rpc_server_options {
 	const struct rpc_handlers *const *handlers;
 	/* May this peer connect? NULL: all may. */
 	bool (*admit)(const struct rpc_identity *identity, void *opaque);
-	/* May the client, which is not a read-only one, call this? NULL: all may call all. */
-	bool (*permit)(const struct rpc_client *client, const struct rpc_procedure *procedure,
-		       void *opaque);
 	/* A client has come; NULL: nobody asks. */
 	void (*come)(struct rpc_client *client, void *opaque);
 	/* The client has gone; its data (below) is still there. NULL: nobody asks. */

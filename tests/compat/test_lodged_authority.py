@@ -239,6 +239,102 @@ def test_every_kind_of_file():
         assert os.path.exists(f"{daemon.root}/trap/socket"), "lodged removed what Anne could not"
 
 
+def may_only_look(daemon, user, pool, volume):
+    uuid = virsh(daemon, user, "pool-uuid", pool)
+    path = file_of(f"{daemon.root}/{pool}.xml", 0, 0o644, content=virsh(daemon, user, "pool-dumpxml", pool).encode())
+    for words in (["pool-define", path], ["pool-destroy", pool], ["pool-autostart", pool], ["pool-refresh", uuid],
+                  ["vol-delete", volume, pool], ["vol-create-as", pool, "w", "1M"], ["vol-wipe", volume, pool],
+                  ["vol-download", volume, "/dev/null", pool], ["vol-upload", volume, "/dev/null", pool],
+                  ["vol-resize", volume, "2M", pool], ["vol-clone", volume, "w", "--pool", pool]):
+        said = virsh(daemon, user, *words, status=1)
+        assert "is for root, and for who has defined" in said, (words, said)
+    assert volume in virsh(daemon, user, "vol-list", pool)
+
+
+def owner_of(path):
+    return os.stat(path).st_uid
+
+
+def test_pools_of_members():
+    with served() as daemon:
+        where, inside = home(daemon, ANNE), f"{home(daemon, ANNE)}/pool"
+        virsh(daemon, ANNE, "pool-define-as", "mine", "dir", "--target", inside)
+        for words in (["pool-build", "mine"], ["pool-start", "mine"], ["vol-create-as", "mine", "v", "1M"]):
+            virsh(daemon, ANNE, *words)
+        assert owner_of(inside) == owner_of(f"{inside}/v") == ANNE
+        for user in (ANNE, BERT):
+            home(daemon, user)
+            define(daemon, user, f"g{user}", disk(f"{inside}/v"))
+        virsh(daemon, ANNE, "start", f"g{ANNE}")
+        virsh(daemon, ANNE, "destroy", f"g{ANNE}")
+        assert "Permission denied" in virsh(daemon, BERT, "start", f"g{BERT}", status=1), "a pool's volume is its owner's"
+        for number in (0, signal.SIGTERM, signal.SIGKILL):
+            if number:
+                daemon.restart(number)
+            may_only_look(daemon, BERT, "mine", "v")
+            name = f"n{number}"
+            daemon.virsh("vol-create-as", "mine", name, "1M")  # root too works there as Anne
+            virsh(daemon, ANNE, "vol-clone", name, f"{name}c", "--pool", "mine")
+            assert owner_of(f"{inside}/{name}") == owner_of(f"{inside}/{name}c") == ANNE
+            text = daemon.virsh("pool-dumpxml", "mine")
+            assert "lodge-owner" not in text
+            daemon.virsh("pool-define", file_of(f"{daemon.root}/mine.xml", 0, content=text.encode()))
+        virsh(daemon, ANNE, "pool-destroy", "mine")
+        virsh(daemon, ANNE, "pool-undefine", "mine")
+
+
+def test_a_members_pool_reaches_no_further_than_the_member():
+    with served() as daemon:
+        where, inside = home(daemon, ANNE), f"{home(daemon, ANNE)}/pool"
+        hidden = f"{daemon.root}/hidden"
+        os.mkdir(hidden, 0o700)
+        file_of(f"{hidden}/secret", 0)
+        virsh(daemon, ANNE, "pool-define-as", "h", "dir", "--target", hidden)
+        assert "Permission denied" in virsh(daemon, ANNE, "pool-start", "h", status=1)
+        assert "Permission denied" in daemon.virsh("pool-start", "h", status=1), "root lends it nothing"
+        virsh(daemon, ANNE, "pool-create-as", "etc", "dir", "--target", "/etc")
+        assert "Permission denied" in virsh(daemon, ANNE, "vol-download", "shadow", f"{where}/got", "etc", status=1)
+        assert "Permission denied" in virsh(daemon, ANNE, "vol-create-as", "etc", "lodge-test", "1M", status=1)
+        assert "Permission denied" in virsh(daemon, ANNE, "vol-delete", "passwd", "etc", status=1)
+        assert "Permission denied" in daemon.virsh("vol-create-as", "etc", "lodge-test", "1M", status=1)
+        daemon.restart(signal.SIGKILL)  # nor does one without a definition
+        assert "Permission denied" in daemon.virsh("vol-create-as", "etc", "lodge-test", "1M", status=1)
+        assert not os.path.exists("/etc/lodge-test")
+
+        os.mkdir(f"{where}/real", 0o700)
+        os.chown(f"{where}/real", ANNE, ANNE)
+        os.symlink(f"{where}/real", inside)
+        virsh(daemon, ANNE, "pool-create-as", "p", "dir", "--target", inside)
+        for leads, message in ((hidden, "Permission denied"), (f"{daemon.root}/state/domains", "Permission denied"),
+                               ("/proc/self/cwd", "Too many levels"), (f"/proc/{daemon.process.pid}/root/etc", "denied|levels")):
+            os.unlink(inside)
+            os.symlink(leads, inside)
+            said = virsh(daemon, ANNE, "pool-refresh", "p", status=1)
+            assert re.search(message, said), (leads, said)
+            assert virsh(daemon, ANNE, "vol-create-as", "p", "x", "1M", status=1)
+        with open(f"{where}/chown.xml", "w") as out:
+            out.write("<volume><name>c</name><capacity>1</capacity><target><permissions><owner>0</owner><mode>0644</mode>"
+                      "</permissions></target></volume>")
+        os.chmod(f"{where}/chown.xml", 0o644)
+        os.unlink(inside)
+        os.symlink(f"{where}/real", inside)
+        assert "not permitted" in virsh(daemon, ANNE, "vol-create", "p", f"{where}/chown.xml", status=1)
+        assert os.listdir(f"{where}/real") == []
+
+
+def test_a_pool_without_its_owners_line_is_not_used():
+    with served() as daemon:
+        home(daemon, ANNE)
+        virsh(daemon, ANNE, "pool-define-as", "mine", "dir", "--target", f"{home(daemon, ANNE)}/pool")
+        path = f"{daemon.root}/state/pools/{daemon.virsh('pool-uuid', 'mine')}.xml"
+        text = open(path).read()
+        assert re.search(rf"\n<!-- lodge-owner 1 {ANNE} {ANNE}.* -->\n$", text), text
+        for line in ("<!-- lodge-owner 1 0 0 -->", "<!-- lodge-owner 1 x -->", "<!-- x -->"):
+            file_of(path, 0, content=re.sub("<!--.*-->", line, text).encode())
+            daemon.restart()
+            assert daemon.virsh("pool-list", "--all", "--name") == "" and f"{path} is left alone" in daemon.text(), line
+
+
 def test_pools_are_roots_and_their_volumes_for_all():
     with served() as daemon:
         home(daemon, ANNE)
@@ -251,10 +347,7 @@ def test_pools_are_roots_and_their_volumes_for_all():
         virsh(daemon, ANNE, "start", "a")
         virsh(daemon, ANNE, "destroy", "a")
         assert rows(virsh(daemon, ANNE, "vol-list", "p")) == [["v", f"{pool}/v"]]
-        for words in (["pool-define-as", "q", "dir", "--target", "/etc"], ["pool-destroy", "p"], ["vol-delete", "v", "p"],
-                      ["vol-create-as", "p", "w", "1M"], ["vol-download", "v", "/dev/null", "p"], ["pool-refresh", "p"]):
-            said = virsh(daemon, ANNE, *words, status=1)
-            assert "is for root" in said, (words, said)
+        may_only_look(daemon, ANNE, "p", "v")
         os.symlink("/etc/shadow", f"{pool}/link")
         daemon.virsh("pool-refresh", "p")
         define(daemon, ANNE, "l", disk(f"{pool}/link"))
