@@ -77,13 +77,16 @@ static char *format_foreign(const xmlNode *node)
 
 static char *read_note(const struct domain *domain, int type, const char *uri)
 {
-	const xmlNode *root = xmlDocGetRootElement(domain->doc);
+	xmlDoc *doc = domain_tree(domain);
+	const xmlNode *root = xmlDocGetRootElement(doc);
 	const xmlNode *node =
 		element_of(type) ? xml_child(root, element_of(type)) : find_foreign(root, uri);
+	char *text = NULL;
 
-	if (!node)
-		return NULL;
-	return element_of(type) ? g_strdup(xml_text(node)) : format_foreign(node);
+	if (node)
+		text = element_of(type) ? g_strdup(xml_text(node)) : format_foreign(node);
+	xmlFreeDoc(doc);
+	return text;
 }
 
 static void get_metadata(struct rpc_call *call, const struct rpc_domain_get_metadata_args *args)

@@ -180,6 +180,7 @@ struct guest *define_guest(struct daemon *daemon, struct domain *domain,
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
 	change->before_by = guest->definer;
+	domain_fold(domain);
 	guest->config = domain;
 	guest->definer = authority_copy(by);
 	guest->saving = true;
@@ -296,6 +297,7 @@ bool define_rename(struct guest *guest, const char *name, const struct launch_au
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
 	change->before_by = guest->definer;
+	domain_fold(copy);
 	guest->config = copy;
 	guest->definer = authority_copy(define_whose(guest, by));
 	guest->saving = true;

@@ -29,7 +29,7 @@ struct guest {
 	bool listed; /* among the guests that clients find */
 	u8 uuid[UUID_BYTES];
 	char *uuid_text, *name;
-	struct domain *config; /* NULL: it is transient */
+	struct domain *config; /* folded; NULL: it is transient */
 	struct domain *given;  /* what its running one was started from, if that is not config */
 	bool saving;           /* its definition is being written */
 	struct domain *live;   /* NULL: it is inactive */

@@ -165,6 +165,7 @@ static void load_definition(struct guests *guests, const char *file)
 	} else {
 		g_free(domain->file);
 		domain->file = g_strdup(guest->name);
+		domain_fold(domain);
 		guest->config = domain;
 		guest->definer = g_steal_pointer(&definer);
 		guests_add(guests, guest);

@@ -87,14 +87,35 @@ struct domain *domain_parse_file(const char *path, GError **error)
 	return domain;
 }
 
+void domain_fold(struct domain *domain)
+{
+	xmlDoc *again;
+
+	if (!domain->doc)
+		return;
+	domain->text = domain_format(domain);
+	again = xml_read(domain->text, strlen(domain->text), domain->file, NULL);
+	if (again) /* which domain_tree() relies on */
+		g_clear_pointer(&domain->doc, xmlFreeDoc);
+	else /* it is as long as what is read, and what is written is longer */
+		g_clear_pointer(&domain->text, g_free);
+	xmlFreeDoc(again);
+}
+
+xmlDoc *domain_tree(const struct domain *domain)
+{
+	return domain->doc ? xmlCopyDoc(domain->doc, 1)
+			   : xml_read(domain->text, strlen(domain->text), domain->file, NULL);
+}
+
 char *domain_format(const struct domain *domain)
 {
-	return xml_write(xmlDocGetRootElement(domain->doc));
+	return domain->doc ? xml_write(xmlDocGetRootElement(domain->doc)) : g_strdup(domain->text);
 }
 
 char *domain_format_public(const struct domain *domain)
 {
-	xmlDoc *copy = xmlCopyDoc(domain->doc, 1);
+	xmlDoc *copy = domain_tree(domain);
 	xmlNode *root = xmlDocGetRootElement(copy);
 	char *text;
 
@@ -111,6 +132,7 @@ void domain_free(struct domain *domain)
 		return;
 	domain_forget(domain);
 	xmlFreeDoc(domain->doc);
+	g_free(domain->text);
 	g_free(domain->file);
 	g_free(domain->directory);
 	g_ptr_array_unref(domain->notes);

@@ -127,10 +127,11 @@ struct domain_device {
 };
 
 struct domain {
-	struct _xmlDoc *doc;
-	char *file;       /* as messages name it */
-	char *directory;  /* relative paths begin here; NULL: they are refused */
-	GPtrArray *notes; /* char *: what is worth knowing */
+	struct _xmlDoc *doc; /* NULL: it is folded */
+	char *text;          /* of one that is */
+	char *file;          /* as messages name it */
+	char *directory;     /* relative paths begin here; NULL: they are refused */
+	GPtrArray *notes;    /* char *: what is worth knowing */
 
 	char *name, *uuid, *machine;
 	u64 memory_kib, current_kib;
@@ -170,6 +171,14 @@ struct domain *domain_parse(const char *text, size_t length, const char *file,
 /* The same for a file, "-" being standard input. */
 struct domain *domain_parse_file(const char *path, GError **error);
 void domain_free(struct domain *domain);
+
+/*
+ * Keeps the XML as text and not as a tree, which takes twenty times the room. A folded domain is
+ * for reading: it is formatted, and made live; nothing of it is changed any more.
+ */
+void domain_fold(struct domain *domain);
+/* A copy of the tree, also of a folded domain; the caller frees it. */
+struct _xmlDoc *domain_tree(const struct domain *domain);
 
 /* The whole XML as libvirt's tools lay it out; the caller frees it. */
 char *domain_format(const struct domain *domain);

@@ -409,7 +409,7 @@ static struct domain *copy(const struct domain *domain)
 {
 	struct domain *live = g_new0(struct domain, 1);
 
-	live->doc = xmlCopyDoc(domain->doc, 1);
+	live->doc = domain_tree(domain);
 	live->file = g_strdup(domain->file);
 	live->directory = g_strdup(domain->directory);
 	live->notes = g_ptr_array_new_with_free_func(g_free);

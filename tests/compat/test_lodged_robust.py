@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -293,6 +294,24 @@ def test_ten_thousand_calls():
         after = resident_kib(pid)
         print(f"# resident: {before} KiB, and after ten thousand calls {after} KiB")
         assert after - before < 1024, (before, after)
+
+
+def test_a_thousand_guests_are_small():
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "xml/virt-install/import-debian.xml")) as text:
+        xml = re.sub(r"<uuid>.*?</uuid>|<mac [^>]*>", "", text.read())
+    with lodged(LODGED) as daemon:
+        before = resident_kib(daemon.process.pid)
+        with daemon.client() as client:
+            for number in range(1000):
+                client.call("domain_define_xml", xml=re.sub(r"<name>.*?</name>", f"<name>g{number}</name>", xml))
+        made = resident_kib(daemon.process.pid)
+        daemon.restart()
+        again = resident_kib(daemon.process.pid)
+        print(f"# resident: {before} KiB, with a thousand guests {made} KiB, started again with them {again} KiB")
+        if "san" not in subprocess.run(["ldd", LODGED], capture_output=True, text=True).stdout:
+            assert max(made, again) < 30 * 1024, (before, made, again)
+        with daemon.client() as client:
+            assert len(names(client, 0)) == 1000
 
 
 tap.main(globals())

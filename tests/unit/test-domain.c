@@ -264,6 +264,40 @@ static void test_live_leaves_out_comforts(void)
 	domain_free(domain);
 }
 
+/* Text in place of the tree is the same domain. */
+static void test_folded(void)
+{
+	const char *disk =
+		"<disk type='file'><source file='/d'/><target dev='vda' bus='virtio'/></disk>"
+		"<graphics type='vnc' passwd='x'/>";
+	struct domain *whole = complete_devices(disk), *folded;
+	char *one, *other;
+
+	/* not a second completion, which makes up another uuid */
+	one = domain_format(whole);
+	folded = parse(one, NULL);
+	domain_fold(folded);
+	domain_fold(folded);
+	g_assert_null(folded->doc);
+	other = domain_format(folded);
+	g_assert_cmpstr(one, ==, other);
+	g_free(one);
+	g_free(other);
+	one = domain_format_public(whole);
+	other = domain_format_public(folded);
+	g_assert_null(strstr(other, "passwd"));
+	g_assert_cmpstr(one, ==, other);
+	g_free(one);
+	g_free(other);
+	domain_free(whole);
+	whole = domain_make_live(folded, &one, NULL);
+	g_assert_nonnull(whole->doc);
+	g_assert_cmpuint(whole->disks->len, ==, 1);
+	g_free(one);
+	domain_free(whole);
+	domain_free(folded);
+}
+
 static void test_live_refuses_what_is_needed(void)
 {
 	struct domain *domain =
@@ -313,6 +347,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/domain/pci", test_ports_and_addresses);
 	g_test_add_func("/domain/too-many-devices", test_too_many_devices);
 	g_test_add_func("/domain/live-comforts", test_live_leaves_out_comforts);
+	g_test_add_func("/domain/folded", test_folded);
 	g_test_add_func("/domain/live-refuses", test_live_refuses_what_is_needed);
 	g_test_add_func("/domain/forwards", test_forwards);
 	return g_test_run();
