@@ -44,7 +44,7 @@ class Vm:
 
     It ends with close(), at the end of a with statement, or with this process. Without guard it
     is left running if this process is killed, and its CPU time holds nothing of ours: a guard
-    has to be set by code of this process's in the child.
+    has to be set by code of this process's in the child. A function as guard is called there instead.
     """
 
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
@@ -139,7 +139,7 @@ class Vm:
         self.process = subprocess.Popen([vmm, "--plan", str(plan_file.fileno())],
                                         pass_fds=self.fds + [plan_file.fileno()],
                                         stdin=subprocess.DEVNULL,
-                                        preexec_fn=die_with_parent if guard else None)
+                                        preexec_fn=die_with_parent if guard is True else guard or None)
         plan_file.close()
         serial_fd.close()
         for other in port_fds:
