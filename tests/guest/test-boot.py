@@ -162,7 +162,8 @@ def plan(options):
     elif options.what == "kvm":
         add("cloud kernel, 2 vCPUs", boot_kernel, "cloud", 2, append="quiet ")
     elif options.what == "debian":
-        add("Debian disk, 2 vCPUs", boot_debian, 2)
+        for vcpus in (1, 2) if options.engine == "kvm" else (2,):
+            add(f"Debian disk, {vcpus} vCPUs", boot_debian, vcpus)
     else:
         for flavour in flavours:
             for vcpus in (1, 2, 4):
