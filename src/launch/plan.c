@@ -113,7 +113,7 @@ static json_t *plan_cpu(const struct launch_private *p)
 			json_array_append_new(list, json_string(required->pdata[i]));
 		json_object_set_new(cpu, "features_required", list);
 	}
-	if (p->kvm && p->options.movable && kvm_tsc_is_stable())
+	if (kvm_tsc_is_stable())
 		json_object_set_new(cpu, "tsc_stable", json_true());
 	if (p->domain->code_cache_kib)
 		json_object_set_new(cpu, "code_cache_bytes",
