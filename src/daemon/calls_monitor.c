@@ -4,7 +4,7 @@
  * bring the guest into a state that lodged does not expect; the guest is marked for that, and the
  * log says so.
  */
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/calls.h"
 
 #include <jansson.h>
@@ -89,9 +89,9 @@ static void monitor_command(struct rpc_call *call,
 	if (!command)
 		return;
 	if (!guest->tainted)
-		log_warning("lodged",
-			    "guest %s is tainted: user %u gives it monitor commands by hand",
-			    guest->name, rpc_client_identity(rpc_call_client(call))->uid);
+		log_about(LOG_WARNING, "lodged", guest->name,
+			  "guest %s is tainted: user %u gives it monitor commands by hand",
+			  guest->name, rpc_client_identity(rpc_call_client(call))->uid);
 	guest->tainted = true;
 	passed = g_new0(struct passed, 1);
 	passed->call = call;

@@ -13,7 +13,7 @@
  */
 #include "daemon/driver.h"
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "base/statistics.h"
 #include "daemon/books.h"
 #include "daemon/guest.h"
@@ -199,7 +199,8 @@ static gboolean on_kill(gpointer opaque)
 	struct run *run = opaque;
 
 	run->deadline = 0;
-	log_warning("lodged", "guest %s does not end, and is killed", run->guest->name);
+	log_about(LOG_WARNING, "lodged", run->guest->name, "guest %s does not end, and is killed",
+		  run->guest->name);
 	signal_process(run, SIGKILL);
 	return G_SOURCE_REMOVE;
 }
@@ -514,7 +515,8 @@ static void note_messages(struct run *run, const char *text, size_t bytes)
 {
 	g_autofree char *said = g_utf8_make_valid(text, bytes);
 
-	log_info("lodged", "guest %s says: %s", run->guest->name, g_strchomp(said));
+	log_about(LOG_INFO, "lodged", run->guest->name, "guest %s says: %s", run->guest->name,
+		  g_strchomp(said));
 	g_string_append_len(run->messages, text, bytes);
 	if (run->messages->len > MESSAGES_MAX)
 		g_string_erase(run->messages, 0, run->messages->len - MESSAGES_MAX);
@@ -549,7 +551,8 @@ static gboolean on_helpers(gpointer opaque)
 	char *text = launch_helper_ended(run->launch);
 
 	if (text)
-		log_warning("lodged", "guest %s: %s", run->guest->name, text);
+		log_about(LOG_WARNING, "lodged", run->guest->name, "guest %s: %s", run->guest->name,
+			  text);
 	g_free(text);
 	return G_SOURCE_CONTINUE;
 }
@@ -595,8 +598,8 @@ static void reach_monitor(struct run *run, const char *path)
 
 	run->monitor = path ? monitor_open(path, &monitor_callbacks, run, &error) : NULL;
 	if (!run->monitor)
-		log_warning("lodged", "guest %s: %s", run->guest->name,
-			    error ? error->message : "it has no monitor");
+		log_about(LOG_WARNING, "lodged", run->guest->name, "guest %s: %s", run->guest->name,
+			  error ? error->message : "it has no monitor");
 	g_clear_error(&error);
 }
 

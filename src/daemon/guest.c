@@ -2,7 +2,7 @@
 /* One guest's states: what is asked of it, and what its driver tells. See guest.h. */
 #include "daemon/guest.h"
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 #include "rpc_constants.h"
@@ -202,7 +202,8 @@ void guest_started(struct guest *guest, bool paused)
 {
 	guest->starting = false;
 	set_state(guest, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
-	log_info("lodged", "guest %s, number %d, runs", guest->name, guest->id);
+	log_about(LOG_INFO, "lodged", guest->name, "guest %s, number %d, runs", guest->name,
+		  guest->id);
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
 	if (paused)
 		guest_paused(guest, VIR_DOMAIN_PAUSED_USER);
@@ -226,7 +227,8 @@ static void become_inactive(struct guest *guest, int reason)
 
 void guest_start_failed(struct guest *guest, const GError *error)
 {
-	log_warning("lodged", "guest %s does not start: %s", guest->name, error->message);
+	log_about(LOG_WARNING, "lodged", guest->name, "guest %s does not start: %s", guest->name,
+		  error->message);
 	guest_ref(guest);
 	become_inactive(guest, VIR_DOMAIN_SHUTOFF_FAILED);
 	wake(guest, &guest->start_waiters, error);
@@ -251,7 +253,8 @@ void guest_ended(struct guest *guest, enum guest_ending ending)
 	};
 
 	guest_ref(guest);
-	log_info("lodged", "guest %s, number %d, %s", guest->name, guest->id, endings[ending].text);
+	log_about(LOG_INFO, "lodged", guest->name, "guest %s, number %d, %s", guest->name,
+		  guest->id, endings[ending].text);
 	become_inactive(guest, endings[ending].reason);
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_STOPPED, endings[ending].detail);
 	wake(guest, &guest->stop_waiters, NULL);

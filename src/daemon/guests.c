@@ -2,7 +2,7 @@
 /* All guests, and how they are found again when lodged starts. See guest.h. */
 #include "daemon/guest.h"
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/store.h"
 #include "domain/domain.h"
 #include "launch/launch.h"
@@ -185,7 +185,8 @@ static void load_mark(struct guests *guests, const char *uuid)
 	guest->autostart = g_file_get_contents(path, &text, NULL, NULL) &&
 			   authority_read(text, &guest->marked_by);
 	if (!guest->autostart) /* not with an authority that nobody has given */
-		log_error("lodged", "guest %s does not start by itself: %s does not say for whom",
+		log_about(LOG_ERROR, "lodged", guest->name,
+			  "guest %s does not start by itself: %s does not say for whom",
 			  guest->name, path);
 }
 
@@ -240,11 +241,13 @@ static void load_running(struct guests *guests, const char *file)
 		store_remove(guests->daemon->store, path, NULL, NULL);
 		domain_free(live);
 	} else if (take_over(guest, live, id)) {
-		log_info("lodged", "guest %s, number %d, is taken over", guest->name, id);
+		log_about(LOG_INFO, "lodged", guest->name, "guest %s, number %d, is taken over",
+			  guest->name, id);
 		if (!guest->listed)
 			guests_add(guests, guest);
 	} else {
-		log_info("lodged", "guest %s has ended while no lodged was there", guest->name);
+		log_about(LOG_INFO, "lodged", guest->name,
+			  "guest %s has ended while no lodged was there", guest->name);
 		store_remove(guests->daemon->store, path, NULL, NULL);
 	}
 	guest_unref(guest);
@@ -295,7 +298,8 @@ void guests_load(struct guests *guests)
 static void say_start_failed(struct guest *guest, const GError *error, void *opaque)
 {
 	if (error)
-		log_error("lodged", "guest %s does not start: %s", guest->name, error->message);
+		log_about(LOG_ERROR, "lodged", guest->name, "guest %s does not start: %s",
+			  guest->name, error->message);
 }
 
 /* Has this been done since the host started? Notes that it is now. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The program lodged: options, the order of starting and of ending. */
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/activation.h"
 #include "daemon/authority.h"
 #include "daemon/guest.h"
@@ -25,9 +25,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define EXIT_USAGE   2
-#define PATIENCE     90
-#define PATIENCE_MAX 86400
+#define EXIT_USAGE    2
+#define PATIENCE      90
+#define PATIENCE_MAX  86400
+#define LOG_BYTES_MAX (8 * MIB)
 
 static const struct rpc_handlers *const all_calls[] = {
 	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
@@ -96,7 +97,7 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		  "what may vary",
 		  "NAME" },
 		{ "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
-		  "write the log to FILE, not to standard error", "FILE" },
+		  "write the log to FILE, not to standard error or the journal", "FILE" },
 		{ "patience", 0, 0, G_OPTION_ARG_INT, &options->patience,
 		  "how long guests may take to power off when the host does: 90", "SECONDS" },
 		{ "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose, "write more into the log",
@@ -129,15 +130,16 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 
 static bool open_log(const struct options *options, GError **error)
 {
-	int fd = options->log ? open(options->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
-			      : STDERR_FILENO;
+	const enum log_level level = options->verbose ? LOG_DEBUG : LOG_INFO;
 
-	if (fd >= 0) {
-		log_open(fd, options->verbose ? LOG_DEBUG : LOG_INFO);
-		return true;
+	if (options->log && !log_to_file(options->log, level, LOG_BYTES_MAX)) {
+		g_set_error(error, DAEMON_ERROR, 0, "cannot open %s: %s", options->log,
+			    g_strerror(errno));
+		return false;
 	}
-	g_set_error(error, DAEMON_ERROR, 0, "cannot open %s: %s", options->log, g_strerror(errno));
-	return false;
+	if (!options->log && !log_to_journal("lodged", level))
+		log_open(STDERR_FILENO, level);
+	return true;
 }
 
 /* --- clients --- */
@@ -183,7 +185,8 @@ static void come(struct rpc_client *client, void *opaque)
 static void say_stop_failed(struct guest *guest, const GError *error, void *opaque)
 {
 	if (error)
-		log_warning("lodged", "guest %s: %s", guest->name, error->message);
+		log_about(LOG_WARNING, "lodged", guest->name, "guest %s: %s", guest->name,
+			  error->message);
 }
 
 /* Guests that were to live as long as the connection end with it. */

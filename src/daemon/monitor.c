@@ -2,6 +2,8 @@
 /* A client of a guest's monitor on a main loop. See monitor.h. */
 #include "daemon/monitor.h"
 
+#include "base/log.h"
+
 #include "base/types.h"
 
 #include <errno.h>
@@ -66,6 +68,7 @@ static bool send_message(struct monitor *m, const json_t *message)
 	size_t length = strlen(line);
 	bool sent = send(m->fd, line, length, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)length;
 
+	log_debug("monitor", "%s: %s", sent ? "ask" : "cannot ask", text);
 	g_free(line);
 	free(text);
 	return sent;

@@ -212,6 +212,8 @@ static void work_as_owner(struct pool_job *job)
 	const struct launch_options as = { .authority = job->authority };
 	struct own_authority own;
 
+	log_debug("storage", "a job in %s%s%s", job->folder, job->name ? " about " : "",
+		  job->name ? job->name : "");
 	if (authority_take(&as, &own)) {
 		job->work(job);
 		authority_drop(&own);

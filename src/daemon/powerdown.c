@@ -2,7 +2,7 @@
 /* See powerdown.h. */
 #include "daemon/powerdown.h"
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/activation.h"
 #include "daemon/guest.h"
 #include "rpc_constants.h"
@@ -21,7 +21,8 @@ struct powerdown {
 static void say_failed(struct guest *guest, const GError *error, void *opaque)
 {
 	if (error)
-		log_warning("lodged", "guest %s: %s", guest->name, error->message);
+		log_about(LOG_WARNING, "lodged", guest->name, "guest %s: %s", guest->name,
+			  error->message);
 }
 
 static void end_guest(struct guest *guest)
@@ -38,7 +39,7 @@ static void press_button(struct guest *guest)
 {
 	GError *error = NULL;
 
-	log_info("lodged", "guest %s is told to power off", guest->name);
+	log_about(LOG_INFO, "lodged", guest->name, "guest %s is told to power off", guest->name);
 	if (guest_command(guest, COMMAND_SHUTDOWN, say_failed, NULL, &error))
 		return;
 	say_failed(guest, error, NULL);
@@ -52,8 +53,8 @@ static void ask(struct powerdown *down, struct guest *guest)
 	if (guest->stopping || guest->starting)
 		return;
 	if (down->out_of_patience) {
-		log_warning("lodged", "guest %s does not power off in time, and is ended",
-			    guest->name);
+		log_about(LOG_WARNING, "lodged", guest->name,
+			  "guest %s does not power off in time, and is ended", guest->name);
 		end_guest(guest);
 	} else if (!before) {
 		g_hash_table_add(down->asked, guest_ref(guest));

@@ -2,7 +2,7 @@
 /* See scope.h. The interface is org.freedesktop.systemd1(5). */
 #include "daemon/scope.h"
 
-#include "base/log.h"
+#include "base/log_sink.h"
 #include "daemon/activation.h"
 
 #include <gio/gio.h>
@@ -122,7 +122,8 @@ static void on_scope(GVariant *reply, const GError *error, void *opaque)
 	g_autofree char *name = opaque;
 
 	if (error)
-		log_warning("lodged", "guest %s has no scope of its own: %s", name, error->message);
+		log_about(LOG_WARNING, "lodged", name, "guest %s has no scope of its own: %s", name,
+			  error->message);
 }
 
 void scope_make(const struct guest *guest, const pid_t *pids, unsigned count)

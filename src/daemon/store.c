@@ -2,6 +2,8 @@
 /* Files that are whole or not there. See store.h. */
 #include "daemon/store.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -114,6 +116,7 @@ void store_sweep(const char *directory)
 
 static void run_job(struct job *job)
 {
+	log_debug("store", "%s %s", job->text ? "write" : "remove", job->path);
 	if (job->text)
 		replace(job->path, job->text, &job->error);
 	else if (unlink(job->path) && errno != ENOENT)

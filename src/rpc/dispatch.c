@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From a message to the handler that serves it, past the access rules. See server.h. */
+#include "base/log.h"
 #include "rpc/private.h"
 
 #include "rpc_constants.h"
@@ -120,6 +121,7 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 			      "operation %s forbidden for read only access: it needs %s:%s",
 			      procedure->name, rule->object, rule->permission);
 	} else {
+		log_debug("rpc", "user %u calls %s", client->identity.uid, procedure->name);
 		procedure->run(handlers, call, rpc_call_args(call));
 	}
 }
