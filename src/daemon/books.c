@@ -2,8 +2,10 @@
 /* The host's books about a guest's process. See books.h. */
 #include "daemon/books.h"
 
+#include "base/number_set.h"
 #include "rpc_constants.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +64,7 @@ void books_find_vcpus(pid_t pid, pid_t *threads, unsigned count)
 		g_dir_close(dir);
 }
 
-static void read_affinity(pid_t thread, u8 *map, size_t map_bytes)
+void books_affinity(pid_t thread, u8 *map, size_t map_bytes)
 {
 	cpu_set_t set;
 
@@ -72,6 +74,41 @@ static void read_affinity(pid_t thread, u8 *map, size_t map_bytes)
 	for (size_t i = 0; i < MIN(map_bytes * 8, CPU_SETSIZE); i++)
 		if (CPU_ISSET(i, &set))
 			map[i / 8] |= 1u << i % 8;
+}
+
+bool books_pin(pid_t thread, const struct number_set *cpus)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < MIN(NUMBER_SET_MAX, CPU_SETSIZE); i++)
+		if (number_set_has(cpus, i))
+			CPU_SET(i, &set);
+	return !sched_setaffinity(thread, sizeof(set), &set);
+}
+
+/* A thread that has ended meanwhile needs no place. */
+bool books_pin_others(pid_t pid, const struct number_set *cpus)
+{
+	g_autofree char *directory = g_strdup_printf("/proc/%d/task", pid);
+	GDir *dir = g_dir_open(directory, 0, NULL);
+	const char *entry;
+	bool good = dir;
+
+	while (good && (entry = g_dir_read_name(dir))) {
+		g_autofree char *path = g_build_filename(directory, entry, "comm", NULL);
+		g_autofree char *name = NULL;
+		unsigned number;
+
+		if (g_file_get_contents(path, &name, NULL, NULL) &&
+		    sscanf(name, "vcpu%u", &number) != 1)
+			good = books_pin(atoi(entry), cpus) || errno == ESRCH;
+	}
+	if (dir)
+		g_dir_close(dir);
+	else
+		errno = ESRCH;
+	return good;
 }
 
 bool books_vcpu(pid_t pid, pid_t thread, struct guest_vcpu *out, u8 *map, size_t map_bytes)
@@ -88,7 +125,7 @@ bool books_vcpu(pid_t pid, pid_t thread, struct guest_vcpu *out, u8 *map, size_t
 	out->wait_ns = wait;
 	if (!map_bytes)
 		return true;
-	read_affinity(thread, map, map_bytes);
+	books_affinity(thread, map, map_bytes);
 	books = g_strdup_printf("/proc/%d/task/%d/stat", pid, thread);
 	fields = stat_fields(books);
 	/* the 39th field of proc(5); the third stands first here */

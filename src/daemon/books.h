@@ -13,5 +13,11 @@ void books_find_vcpus(pid_t pid, pid_t *threads, unsigned count);
 /* One of these. @map: a bit for each of the host's processors that it may run on; with 0 @map_bytes
  * neither that nor where it runs is looked for. False: there is no such thread. */
 bool books_vcpu(pid_t pid, pid_t thread, struct guest_vcpu *out, u8 *map, size_t map_bytes);
+/* Where a thread may run: a bit for each of the host's processors. */
+void books_affinity(pid_t thread, u8 *map, size_t map_bytes);
+/* ... and shall from now on. False with errno set. */
+bool books_pin(pid_t thread, const struct number_set *cpus);
+/* The same for all threads of a process but those of processors. */
+bool books_pin_others(pid_t pid, const struct number_set *cpus);
 
 #endif

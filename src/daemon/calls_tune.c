@@ -6,8 +6,6 @@
 #include "daemon/calls.h"
 #include "domain/xml.h"
 
-#include <unistd.h>
-
 /* Which of the two is meant; false: the call has been failed, as the running one cannot be changed.
  */
 static bool check_target(struct rpc_call *call, const struct guest *guest, u32 flags,
@@ -229,27 +227,6 @@ static void set_vcpus_live(struct rpc_call *call, const struct rpc_domain_set_vc
 	set_vcpus(call, &args->dom, args->nvcpus, VIR_DOMAIN_AFFECT_LIVE);
 }
 
-/* Where its processors may run: wherever the host has some, as nothing ties them down. */
-static void get_vcpu_pin_info(struct rpc_call *call,
-			      const struct rpc_domain_get_vcpu_pin_info_args *args)
-{
-	struct rpc_domain_get_vcpu_pin_info_ret ret = { 0 };
-	const struct guest *guest;
-	size_t map_bytes = MAX(args->maplen, 0);
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-
-	if (!call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
-	    !(guest = call_guest(call, &args->dom)))
-		return;
-	ret.num = MIN(guest_domain(guest)->vcpus_current, (u32)MAX(args->ncpumaps, 0));
-	ret.cpumaps.items = rpc_arena_array(rpc_call_arena(call), ret.num, map_bytes);
-	ret.cpumaps.count = ret.cpumaps.items ? ret.num * map_bytes : 0;
-	for (u32 i = 0; ret.cpumaps.items && i < (u32)ret.num; i++)
-		for (size_t cpu = 0; cpu < MIN(map_bytes * 8, (size_t)cpus); cpu++)
-			ret.cpumaps.items[i * map_bytes + cpu / 8] |= 1u << cpu % 8;
-	rpc_reply_domain_get_vcpu_pin_info(call, &ret);
-}
-
 /* --- what becomes of it when it ends --- */
 
 static void set_lifecycle_action(struct rpc_call *call,
@@ -324,7 +301,6 @@ const struct rpc_handlers calls_tune = {
 	.domain_set_max_memory = set_max_memory,
 	.domain_set_vcpus_flags = set_vcpus_flags,
 	.domain_set_vcpus = set_vcpus_live,
-	.domain_get_vcpu_pin_info = get_vcpu_pin_info,
 	.domain_set_lifecycle_action = set_lifecycle_action,
 	.domain_rename = rename_domain,
 };

@@ -12,6 +12,7 @@
 
 struct guest;
 struct domain;
+struct number_set;
 struct json_t;
 
 enum guest_command {
@@ -65,6 +66,10 @@ struct driver {
 	 */
 	bool (*vcpu)(const struct guest *guest, unsigned number, struct guest_vcpu *vcpu, u8 *map,
 		     size_t map_bytes);
+	/* Where thread @vcpu of a processor may run, or, with -1, all its others. */
+	void (*affinity)(const struct guest *guest, int vcpu, u8 *map, size_t map_bytes);
+	/* ... and may from now on; false with errno set. */
+	bool (*pin)(const struct guest *guest, int vcpu, const struct number_set *cpus);
 	/* What it publishes, with as many disks and cards as its live domain has; the caller clears
 	 * it. */
 	bool (*counters)(const struct guest *guest, struct statistics *counters);

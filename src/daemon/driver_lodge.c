@@ -14,6 +14,7 @@
 #include "daemon/driver.h"
 
 #include "base/log_sink.h"
+#include "base/number_set.h"
 #include "base/statistics.h"
 #include "daemon/books.h"
 #include "daemon/guest.h"
@@ -926,6 +927,41 @@ static bool vcpu(const struct guest *guest, unsigned number, struct guest_vcpu *
 	return run->vcpus[number] && books_vcpu(run->pid, run->vcpus[number], out, map, map_bytes);
 }
 
+/* The thread of a processor, or the main one; 0: it is not there. */
+static pid_t thread_of(const struct guest *guest, int number)
+{
+	struct run *run = guest->run;
+
+	if (!run || !run->pid || number >= (int)run->vcpu_count)
+		return 0;
+	if (number < 0)
+		return run->pid;
+	if (!run->vcpus[number])
+		books_find_vcpus(run->pid, run->vcpus, run->vcpu_count);
+	return run->vcpus[number];
+}
+
+static void affinity(const struct guest *guest, int vcpu, u8 *map, size_t map_bytes)
+{
+	pid_t thread = thread_of(guest, vcpu);
+
+	if (thread)
+		books_affinity(thread, map, map_bytes);
+}
+
+static bool pin(const struct guest *guest, int vcpu, const struct number_set *cpus)
+{
+	const struct run *run = guest->run;
+	pid_t thread = thread_of(guest, vcpu);
+
+	if (thread && vcpu >= 0)
+		return books_pin(thread, cpus);
+	if (thread)
+		return books_pin_others(run->pid, cpus);
+	errno = ESRCH;
+	return false;
+}
+
 const struct driver driver_lodge = {
 	.name = "lodge",
 	.start = start,
@@ -936,6 +972,8 @@ const struct driver driver_lodge = {
 	.pass = pass,
 	.statistics = statistics,
 	.vcpu = vcpu,
+	.affinity = affinity,
+	.pin = pin,
 	.counters = counters,
 	.leave = leave,
 };

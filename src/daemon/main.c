@@ -35,7 +35,7 @@ static const struct rpc_handlers *const all_calls[] = {
 	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
 	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
 	&calls_stats,   &calls_secret, &calls_tune,     &calls_monitor,  &calls_cpu,
-	NULL,
+	&calls_pin,     NULL,
 };
 
 /* --- options --- */

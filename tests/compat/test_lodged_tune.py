@@ -182,6 +182,42 @@ def test_placement():
             assert why in said, said
 
 
+def pins(text):
+    """What virsh vcpupin or emulatorpin tells: a set of processors by their number or *."""
+    return dict(re.findall(r"^ *([0-9*]+): +(\S+)$", text, re.M) or re.findall(r"^ *([0-9*]+) +(\S+)$", text, re.M))
+
+
+def test_pins():
+    cpus = sorted(os.sched_getaffinity(0))
+    first, last = str(cpus[0]), str(cpus[-1])
+    with lodged(LODGED) as daemon:
+        define(daemon)
+        everywhere = pins(daemon.virsh("vcpupin", "g"))["3"]
+        daemon.virsh("vcpupin", "g", "1", last, "--config")
+        assert pins(daemon.virsh("vcpupin", "g")) == {"0": everywhere, "1": last, "2": everywhere, "3": everywhere}
+        daemon.virsh("start", "g")
+        assert threads(daemon.pid("g"))["vcpu1"] == {last}
+        daemon.virsh("vcpupin", "g", "1", first, "--live")
+        daemon.virsh("vcpupin", "g", "2", last, "--live", "--config")
+        daemon.virsh("emulatorpin", "g", first)
+        where = threads(daemon.pid("g"))
+        assert where["vcpu1"] == {first} and where["vcpu2"] == {last}, where
+        assert set.union(*(where[name] for name in where if not name.startswith("vcpu"))) == {first}, where
+        assert pins(daemon.virsh("vcpupin", "g"))["1"] == pins(daemon.virsh("emulatorpin", "g"))["*"] == first
+        assert pins(daemon.virsh("vcpupin", "g", "--config"))["1"] == last
+        for xml, pinned in ((daemon.virsh("dumpxml", "g"), {"1": first, "2": last}),
+                            (daemon.virsh("dumpxml", "g", "--inactive"), {"1": last, "2": last})):
+            assert dict(re.findall(r"<vcpupin vcpu='(\d)' cpuset='(\d+)'/>", xml)) == pinned, xml
+        daemon.restart(signal.SIGKILL)
+        assert f"<emulatorpin cpuset='{first}'/>" in daemon.virsh("dumpxml", "g")
+        assert "has no processor 4" in daemon.virsh("vcpupin", "g", "4", first, "--live", status=1)
+        with daemon.client() as client:
+            dom = client.call("domain_lookup_by_name", name="g")["dom"]
+            assert "none of these processors is there" in refused(WRONG, client.call, "domain_pin_emulator", dom=dom, cpumap=bytes(8), flags=1)
+        daemon.virsh("destroy", "g")
+        assert "is not running" in daemon.virsh("vcpupin", "g", "0", first, "--live", status=1)
+
+
 def test_huge_pages():
     pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
     if not os.path.exists(pool):
