@@ -213,10 +213,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	struct vm *vm = vcpu->vm;
-	char name[16];
 
-	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, 1);
 	while (park_if_asked(vcpu)) {
 		switch (vm->accel->run(vcpu->accel)) {
@@ -247,9 +244,24 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned index, GError **error)
 	return vcpu;
 }
 
+/* A thread begins with the name of the one that starts it: so who looks for a processor's finds it
+ * as soon as it is there. */
+static int start_named(struct vcpu *vcpu)
+{
+	char name[16], own[16];
+	int err;
+
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	pthread_getname_np(pthread_self(), own, sizeof(own));
+	pthread_setname_np(pthread_self(), name);
+	err = thread_start(&vcpu->thread, vcpu_thread, vcpu);
+	pthread_setname_np(pthread_self(), own);
+	return err;
+}
+
 int vcpu_start(struct vcpu *vcpu, GError **error)
 {
-	int err = thread_start(&vcpu->thread, vcpu_thread, vcpu);
+	int err = start_named(vcpu);
 
 	if (err) {
 		g_set_error(error, VM_ERROR, err, "cannot start the thread of vCPU %u: %s",

@@ -372,6 +372,7 @@ static int run(struct vmm *vmm)
 		return EXIT_ERROR;
 	}
 	log_start(vmm->vm);
+	monitor_open(vmm->monitor);
 	if (!vmm->plan->paused)
 		vm_resume(vmm->vm);
 	while (status < 0) {

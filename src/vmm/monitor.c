@@ -35,6 +35,7 @@ struct monitor {
 	pthread_t thread;
 	pthread_mutex_t lock; /* clients' output and the list, against monitor_event() */
 	GPtrArray *clients;
+	bool open; /* clients are taken */
 	bool quit;
 };
 
@@ -475,7 +476,7 @@ static void *monitor_thread(void *arg)
 		quit = m->quit;
 		n = m->clients->len;
 		fds[0] = (struct pollfd){ .fd = m->wake_fd, .events = POLLIN };
-		fds[1] = (struct pollfd){ .fd = m->listen_fd, .events = POLLIN };
+		fds[1] = (struct pollfd){ .fd = m->open ? m->listen_fd : -1, .events = POLLIN };
 		for (guint i = 0; i < n; i++) {
 			struct client *c = g_ptr_array_index(m->clients, i);
 
@@ -516,6 +517,16 @@ struct monitor *monitor_new(struct vm *vm, int listen_fd, GError **error)
 	g_ptr_array_free(m->clients, TRUE);
 	g_free(m);
 	return NULL;
+}
+
+void monitor_open(struct monitor *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&m->lock);
+	m->open = true;
+	pthread_mutex_unlock(&m->lock);
+	wake(m);
 }
 
 void monitor_event(struct monitor *m, const char *name, json_t *data)

@@ -24,8 +24,11 @@
 struct monitor;
 struct vm;
 
-/* Serves @listen_fd, whose ownership passes. NULL with @error set. */
+/* Will serve @listen_fd, whose ownership passes. NULL with @error set. */
 struct monitor *monitor_new(struct vm *vm, int listen_fd, GError **error);
+/* Clients are taken from now on: whom it answers knows that the guest has been started. @monitor
+ * may be NULL. */
+void monitor_open(struct monitor *monitor);
 /* Any thread: sends an event to every client that negotiated. Takes over @data, which may be NULL.
  * @monitor may be NULL. */
 void monitor_event(struct monitor *monitor, const char *name, json_t *data);

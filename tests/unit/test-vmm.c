@@ -399,6 +399,7 @@ static void serve(struct served *s)
 	g_assert_cmpint(bind(fd, (struct sockaddr *)&s->address, sizeof(s->address)), ==, 0);
 	g_assert_cmpint(listen(fd, 20), ==, 0);
 	s->monitor = monitor_new(s->vm, fd, NULL);
+	monitor_open(s->monitor);
 	g_assert_nonnull(s->monitor);
 }
 
