@@ -108,23 +108,22 @@ static bool owner_of_peer(int fd, uid_t *uid)
 	return found;
 }
 
-/* The user's own groups, beside the first; the caller frees them. */
-static gid_t *groups_of(uid_t uid, gid_t *first, unsigned *count)
+/* What the user database says of identity->uid, as no process can be asked: its groups, which the
+ * caller frees. NULL: there is no such user, who could be nobody's owner either. */
+static gid_t *find_groups(struct rpc_identity *identity)
 {
-	const struct passwd *user = getpwuid(uid);
+	const struct passwd *user = getpwuid(identity->uid);
 	gid_t *groups = NULL;
 	int n = 64, room;
 
-	*first = user ? user->pw_gid : (gid_t)-1;
-	*count = 0;
 	if (!user)
 		return NULL;
+	identity->gid = user->pw_gid;
 	do {
 		room = n;
 		groups = g_renew(gid_t, groups, room);
-		n = room;
 		if (getgrouplist(user->pw_name, user->pw_gid, groups, &n) >= 0)
-			*count = n;
+			identity->group_count = n;
 	} while (n > room && n <= GROUPS_MAX);
 	return groups;
 }
@@ -150,23 +149,29 @@ static void no_delay(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 }
 
+static void refuse(int fd, const char *why)
+{
+	g_autofree char *address = address_of(fd);
+
+	log_info("rpc", "%s is refused: %s", address, why);
+	close(fd);
+}
+
 void rpc_remote_take(struct rpc_server *server, int fd)
 {
 	struct rpc_identity identity = {};
 	g_autofree gid_t *groups = NULL;
 
 	if (!owner_of_peer(fd, &identity.uid)) {
-		g_autofree char *address = address_of(fd);
-
-		log_info("rpc",
-			 "%s is refused: its user is not known, as it is no socket of this "
-			 "host",
-			 address);
-		close(fd);
+		refuse(fd, "its user is not known, as it is no socket of this host");
+		return;
+	}
+	identity.groups = groups = find_groups(&identity);
+	if (!groups) {
+		refuse(fd, "its user is not in this host's user database");
 		return;
 	}
 	no_delay(fd);
-	identity.groups = groups = groups_of(identity.uid, &identity.gid, &identity.group_count);
 	rpc_server_greet(server, fd, NULL, &identity);
 }
 

@@ -18,7 +18,7 @@ import tap
 from lodged import WAIT, guest_xml, lodged, until
 
 LODGED, LODGE, IMAGE = sys.argv[1:]
-NOBODY = 65534
+NOBODY, NO_USER = 65534, 54399
 NEWCOMERS = 100  # RPC_NEWCOMERS_MAX
 WORDS = {"ca": ["ca", "cert_signing_key", "crl_signing_key"], "server": ["tls_www_server", "signing_key", "encryption_key"],
          "client": ["tls_www_client", "signing_key", "encryption_key"]}
@@ -245,6 +245,8 @@ def test_tcp_is_for_the_users_of_this_host():
             said = run("virsh", "-c", uri, "list", status=1, user=NOBODY)
             assert said.startswith("error: failed to connect"), said
             until("it is logged", lambda: f"user {NOBODY}, process 0 may not connect" in daemon.text())
+            run("virsh", "-c", uri, "list", status=1, user=NO_USER)
+            until("it is logged", lambda: "is refused: its user is not in this host's user database" in daemon.text())
 
 
 # A stand-in for ssh: checks the host, and runs the command here, with our programs first in PATH.
