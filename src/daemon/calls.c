@@ -60,6 +60,28 @@ bool call_flags(struct rpc_call *call, u32 flags, u32 known)
 	return false;
 }
 
+bool call_affects(struct rpc_call *call, const struct guest *guest, u32 flags, bool *live,
+		  bool *config)
+{
+	bool neither = !(flags & (VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG));
+
+	*live = (flags & VIR_DOMAIN_AFFECT_LIVE) || (neither && guest_is_active(guest));
+	*config = (flags & VIR_DOMAIN_AFFECT_CONFIG) || (neither && !guest_is_active(guest));
+	if (*live && (!guest_is_active(guest) || guest->starting))
+		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "Requested operation is not valid: domain '%s' is not running",
+			      guest->name);
+	else if (*config && !guest->config)
+		rpc_call_fail(
+			call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			"Requested operation is not valid: domain '%s' has no definition: it is "
+			"transient",
+			guest->name);
+	else
+		return true;
+	return false;
+}
+
 /* All calls that return nothing answer alike. */
 void call_done(struct guest *guest, const GError *error, void *call)
 {

@@ -20,6 +20,14 @@ char *call_text(struct rpc_call *call, char *text);
 /* False, and the call has been failed, when @flags has others than @known. */
 bool call_flags(struct rpc_call *call, u32 flags, u32 known);
 
+/*
+ * Which of a guest's two domains @flags mean (VIR_DOMAIN_AFFECT_*): the live one, its definition or
+ * both; with neither flag the live one if there is one. False: the call has been failed, as one of
+ * them is not there.
+ */
+bool call_affects(struct rpc_call *call, const struct guest *guest, u32 flags, bool *live,
+		  bool *config);
+
 /* Does a list with these flags, VIR_CONNECT_LIST_DOMAINS_*, have @guest? Others are ignored. */
 bool call_filter(const struct guest *guest, u32 flags);
 /* The guests that it has, by name; the caller unrefs the array. */

@@ -36,21 +36,6 @@ static xmlNode *find_foreign(const xmlNode *root, const char *uri)
 	return NULL;
 }
 
-/* Which of both is meant; false with @error set when it is not there. */
-static bool choose(const struct guest *guest, u32 flags, bool *live, bool *config, GError **error)
-{
-	*live = (flags & VIR_DOMAIN_AFFECT_LIVE) || (!flags && guest->live);
-	*config = (flags & VIR_DOMAIN_AFFECT_CONFIG) || (!flags && !guest->live);
-	if (*live && (!guest->live || guest->starting))
-		return fail(error, VIR_ERR_OPERATION_INVALID,
-			    "Requested operation is not valid: domain is not running");
-	if (*config && !guest->config)
-		return fail(error, VIR_ERR_OPERATION_INVALID,
-			    "Requested operation is not valid: a transient domain has no "
-			    "definition");
-	return true;
-}
-
 static bool check_type(int type, const char *uri, GError **error)
 {
 	if (element_of(type) || (type == VIR_DOMAIN_METADATA_ELEMENT && uri))
@@ -100,11 +85,12 @@ static void get_metadata(struct rpc_call *call, const struct rpc_domain_get_meta
 	if (!guest ||
 	    !call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG))
 		return;
-	if (!check_type(args->type, args->uri, &error) ||
-	    !choose(guest, args->flags, &live, &config, &error)) {
+	if (!check_type(args->type, args->uri, &error)) {
 		fail_call(call, error);
 		return;
 	}
+	if (!call_affects(call, guest, args->flags, &live, &config))
+		return;
 	text = read_note(live ? guest->live : guest->config, args->type, args->uri);
 	if (!text) {
 		rpc_call_fail(call, VIR_ERR_NO_DOMAIN_METADATA, VIR_FROM_QEMU,
@@ -210,13 +196,12 @@ static void done(struct guest *guest, const GError *error, void *opaque)
 
 /* The definition first, if both change: it is the one that can fail. */
 static bool write_both(struct rpc_call *call, struct guest *guest, const struct note *note,
-		       u32 flags, GError **error)
+		       bool live, bool config, GError **error)
 {
 	struct domain *new_live = NULL, *new_config = NULL;
 	struct noted *noted;
-	bool live, config;
 
-	if (!check_note(note, error) || !choose(guest, flags, &live, &config, error))
+	if (!check_note(note, error))
 		return false;
 	noted = g_new0(struct noted, 1);
 	*noted = (struct noted){ call, note->type, g_strdup(note->uri) };
@@ -248,10 +233,13 @@ static void set_metadata(struct rpc_call *call, const struct rpc_domain_set_meta
 	const struct note note = { args->type, args->metadata, args->key, args->uri };
 	struct guest *guest = call_guest(call, &args->dom);
 	GError *error = NULL;
+	bool live, config;
 
-	if (guest &&
-	    call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) &&
-	    !write_both(call, guest, &note, args->flags, &error))
+	if (!guest ||
+	    !call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
+	    !call_affects(call, guest, args->flags, &live, &config))
+		return;
+	if (!write_both(call, guest, &note, live, config, &error))
 		fail_call(call, error);
 }
 

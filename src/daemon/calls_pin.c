@@ -84,27 +84,6 @@ static struct domain *with_pin(const struct domain *domain, const struct pin *pi
 
 /* --- changing --- */
 
-static bool choose(struct rpc_call *call, const struct guest *guest, u32 flags, bool *live,
-		   bool *config)
-{
-	*config = flags & VIR_DOMAIN_AFFECT_CONFIG;
-	*live = (flags & VIR_DOMAIN_AFFECT_LIVE) || (!*config && guest_is_active(guest));
-	*config |= !*live;
-	if (*live && !guest_is_active(guest))
-		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
-			      "Requested operation is not valid: domain '%s' is not running",
-			      guest->name);
-	else if (*config && !guest->config)
-		rpc_call_fail(
-			call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
-			"Requested operation is not valid: domain '%s' has no definition: it is "
-			"transient",
-			guest->name);
-	else
-		return true;
-	return false;
-}
-
 /* Now, with a note of it; false with @error set. */
 static bool pin_live(struct guest *guest, const struct pin *pin, GError **error)
 {
@@ -134,7 +113,7 @@ static void change(struct rpc_call *call, const struct rpc_domain *dom, struct p
 	bool live, config;
 
 	if (!guest || !call_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
-	    !choose(call, guest, flags, &live, &config) ||
+	    !call_affects(call, guest, flags, &live, &config) ||
 	    !read_map(call, map, map_bytes, &pin->cpus))
 		return;
 	if (pin->vcpu != ALL_OTHERS &&
@@ -196,24 +175,36 @@ static void tell(const struct guest *guest, bool live, int vcpu, u8 *map, size_t
 		write_map(&p->vcpus[vcpu], map, bytes);
 }
 
+/* The guest, and which of its domains is asked about; NULL: the call has been failed. */
+static const struct guest *asked(struct rpc_call *call, const struct rpc_domain *dom, u32 flags,
+				 bool *live)
+{
+	const struct guest *guest = call_guest(call, dom);
+	bool config;
+
+	if (!guest || !call_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
+	    !call_affects(call, guest, flags, live, &config))
+		return NULL;
+	*live = !config;
+	return guest;
+}
+
 static void get_vcpu_pin_info(struct rpc_call *call,
 			      const struct rpc_domain_get_vcpu_pin_info_args *args)
 {
 	struct rpc_domain_get_vcpu_pin_info_ret ret = { 0 };
-	const struct guest *guest = call_guest(call, &args->dom);
 	size_t bytes = MAX(args->maplen, 0);
-	bool live, config;
+	bool live;
+	const struct guest *guest = asked(call, &args->dom, args->flags, &live);
 
-	if (!guest ||
-	    !call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
-	    !choose(call, guest, args->flags, &live, &config))
+	if (!guest)
 		return;
-	ret.num = MIN((config ? guest->config : guest->live)->vcpus_current,
+	ret.num = MIN((live ? guest->live : guest->config)->vcpus_current,
 		      (u32)MAX(args->ncpumaps, 0));
 	ret.cpumaps.items = rpc_arena_array(rpc_call_arena(call), ret.num, bytes);
 	ret.cpumaps.count = ret.cpumaps.items ? ret.num * bytes : 0;
 	for (int i = 0; ret.cpumaps.items && i < ret.num; i++)
-		tell(guest, !config, i, ret.cpumaps.items + i * bytes, bytes);
+		tell(guest, live, i, ret.cpumaps.items + i * bytes, bytes);
 	rpc_reply_domain_get_vcpu_pin_info(call, &ret);
 }
 
@@ -221,18 +212,16 @@ static void get_emulator_pin_info(struct rpc_call *call,
 				  const struct rpc_domain_get_emulator_pin_info_args *args)
 {
 	struct rpc_domain_get_emulator_pin_info_ret ret = { .ret = 1 };
-	const struct guest *guest = call_guest(call, &args->dom);
 	size_t bytes = MAX(args->maplen, 0);
-	bool live, config;
+	bool live;
+	const struct guest *guest = asked(call, &args->dom, args->flags, &live);
 
-	if (!guest ||
-	    !call_flags(call, args->flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG) ||
-	    !choose(call, guest, args->flags, &live, &config))
+	if (!guest)
 		return;
 	ret.cpumaps.items = rpc_arena_array(rpc_call_arena(call), 1, bytes);
 	ret.cpumaps.count = ret.cpumaps.items ? bytes : 0;
 	if (ret.cpumaps.items)
-		tell(guest, !config, ALL_OTHERS, ret.cpumaps.items, bytes);
+		tell(guest, live, ALL_OTHERS, ret.cpumaps.items, bytes);
 	rpc_reply_domain_get_emulator_pin_info(call, &ret);
 }
 

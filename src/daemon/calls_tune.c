@@ -11,27 +11,16 @@
 static bool check_target(struct rpc_call *call, const struct guest *guest, u32 flags,
 			 const char *what)
 {
-	bool live = (flags & VIR_DOMAIN_AFFECT_LIVE) ||
-		    (!(flags & VIR_DOMAIN_AFFECT_CONFIG) && guest_is_active(guest));
+	bool live, config;
 
-	if ((flags & VIR_DOMAIN_AFFECT_LIVE) && !guest_is_active(guest))
-		rpc_call_fail(call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
-			      "Requested operation is not valid: domain '%s' is not running",
-			      guest->name);
-	else if (live)
+	if (!call_affects(call, guest, flags, &live, &config))
+		return false;
+	if (live)
 		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
 			      "changing the %s of a running guest is not in this version; --config "
 			      "changes them from its next start on",
 			      what);
-	else if (!guest->config)
-		rpc_call_fail(
-			call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
-			"Requested operation is not valid: domain '%s' has no definition: it is "
-			"transient",
-			guest->name);
-	else
-		return true;
-	return false;
+	return !live;
 }
 
 /* Takes over @config, the definition with the change; NULL: it is none, as @error says. */
