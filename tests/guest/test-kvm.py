@@ -7,6 +7,7 @@
 Runs where /dev/kvm is (under-kvm.py).
 """
 import argparse
+import difflib
 import os
 import re
 import subprocess
@@ -92,6 +93,71 @@ def lodge_run(directory, *words):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "XDG_RUNTIME_DIR": directory,
                                "XDG_STATE_HOME": directory})
+
+
+# A model that both engines can be on the emulated host, which has no XSAVE.
+SAME = """<domain type='kvm'><name>same</name><memory unit='MiB'>256</memory><vcpu>2</vcpu>
+<os><type arch='x86_64'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+<cmdline>console=ttyS0 quiet panic=-1 mitigations=off lodge.run="{script}"</cmdline></os>
+<cpu mode='custom'><model>EPYC</model><topology sockets='1' cores='2' threads='1'/>
+{disabled}</cpu>
+<devices><serial type='pty'/><console type='pty'><target type='virtio'/></console>
+<disk type='file'><source file='{disk}'/><target dev='vda'/></disk>
+<disk type='file'><source file='{disk}.2'/><target dev='vdb'/><readonly/></disk>
+<interface type='user'><mac address='52:54:00:12:34:56'/></interface>
+<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+<channel type='null'><target type='virtio' name='org.lodge.test'/></channel>
+<watchdog model='i6300esb'/><panic model='isa'/></devices></domain>"""
+# What the guest's own eyes see: each function's whole configuration space, from which lspci tells all it tells, and
+# its resources; each processor but for what is measured; ACPI's tables but for what KASLR moves.
+LOOK = ("echo seen:; for d in /sys/bus/pci/devices/*; do echo $d; hexdump -C $d/config; cat $d/resource; done; "
+        "grep -v -e MHz -e bogomips /proc/cpuinfo; cat /proc/ioports /proc/iomem | grep -v -i -e kernel -e ram; "
+        "for t in DSDT FACP APIC MCFG HPET; do sha256sum /sys/firmware/acpi/tables/$t; done; "
+        "cat /proc/interrupts | awk '{ print $1, $NF }'; ls /sys/class/*; echo end of it")
+
+# What says that the processor is safe from an attack: the software CPU is, the host may not be.
+SAFE = {"ssbd", "ibrs_enhanced"}
+
+
+def look(directory, engine):
+    disk = os.path.join(directory, "disk")
+    for path in (disk, disk + ".2"):
+        with open(path, "wb") as file:
+            file.truncate(8 << 20)
+    disabled = "".join(f"<feature policy='disable' name='{name}'/>"
+                       for name in ("xsave", "xsaveopt", "xgetbv1", "avx", "avx2", "fma", "f16c"))
+    path = os.path.join(directory, "same.xml")
+    with open(path, "w") as file:
+        file.write(SAME.format(kernel=guest_file("kernel", "cloud"), initrd=guest_file("initrd", "cloud"),
+                               disk=disk, disabled=disabled,
+                               script=LOOK.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")))
+    done = lodge_run(directory, "--engine", engine, path)
+    os.makedirs(options.logs, exist_ok=True)
+    with open(os.path.join(options.logs, f"kvm-same-{engine}.console"), "w") as file:
+        file.write(done.stdout + done.stderr)
+    assert done.returncode == 0 and engine in done.stdout + done.stderr, done.stderr
+    seen = re.search(r"^seen:\n(.*?)^end of it$", text(done.stdout.encode()), re.M | re.S)
+    assert seen, done.stdout[-2000:]
+    return seen[1]
+
+
+def apart(seen):
+    """Without what the engines need not have in common."""
+    seen = re.sub(r"^bugs\s*:.*\n", "", seen, flags=re.M)
+    return re.sub(r"^(flags\s*:.*)$", lambda m: " ".join(w for w in m[1].split() if w not in SAFE), seen, flags=re.M)
+
+
+def test_both_engines_show_the_same_machine():
+    with tempfile.TemporaryDirectory() as directory:
+        kvm, soft = look(directory, "kvm"), look(directory, "soft")
+    flags = set(re.search(r"^flags\s*: (.*)$", kvm, re.M)[1].split())
+    assert {"aes", "sse4_2", "popcnt", "rdrand", "smep", "bmi1", "hypervisor"} <= flags, flags
+    assert len(re.findall(r"^processor", kvm, re.M)) == 2 and kvm.count("/sys/bus/pci/devices/") > 12, kvm
+    kvm, soft = apart(kvm), apart(soft)
+    different = [line for line in difflib.unified_diff(kvm.splitlines(), soft.splitlines(), "kvm", "soft",
+                                                       lineterm="", n=0)]
+    assert not different, "\n".join(different)
+    print(f"# {len(kvm.splitlines())} lines are the same; flags: {' '.join(sorted(flags))}")
 
 
 def test_a_feature_that_the_host_lacks_is_named():
