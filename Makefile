@@ -13,7 +13,7 @@ BUILD := $(BUILD)-asan
 MESON_ARGS += -Db_sanitize=address,undefined -Db_lundef=false
 endif
 
-.PHONY: all programs deps demo run check check-slow bench install clean format help
+.PHONY: all programs deps demo run check check-slow bench install deb clean format help
 
 all: deps-build $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j$(JOBS)
@@ -31,6 +31,7 @@ help:
 	@echo "make bench      measure"
 	@echo "make deps       install every package any target needs"
 	@echo "make install    prefix=/usr/local DESTDIR="
+	@echo "make deb        build Debian packages, beside the tree"
 	@echo "make format     clang-format the tree"
 	@echo "make clean      remove the build directories"
 
@@ -72,6 +73,9 @@ install: all
 	@meson configure $(BUILD) -Dprefix=$(abspath $(prefix))
 	@ninja -C $(BUILD) -j$(JOBS)
 	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+deb: deps-slow
+	@dpkg-buildpackage -b -uc -us -tc -j$(JOBS)
 
 format: deps-check
 	@python3 tools/check-format.py --fix
