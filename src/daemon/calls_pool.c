@@ -100,13 +100,26 @@ void call_job_done(struct pool_job *job)
 
 /* --- lists --- */
 
-/* A type that is asked for is 'dir', or there is none. */
 static GPtrArray *matching(const struct rpc_call *call, u32 flags)
 {
+	static const struct {
+		const char *type;
+		u32 flag;
+	} types[] = {
+		{ "dir", VIR_CONNECT_LIST_STORAGE_POOLS_DIR },
+		{ "fs", VIR_CONNECT_LIST_STORAGE_POOLS_FS },
+		{ "netfs", VIR_CONNECT_LIST_STORAGE_POOLS_NETFS },
+	};
 	GPtrArray *found = keeper_matching(call_pools(call), flags);
+	guint count = 0;
 
-	if ((flags & TYPES) && !(flags & VIR_CONNECT_LIST_STORAGE_POOLS_DIR))
-		g_ptr_array_set_size(found, 0);
+	if (!(flags & TYPES))
+		return found;
+	for (guint i = 0; i < found->len; i++)
+		for (unsigned j = 0; j < ARRAY_LEN(types); j++)
+			if ((flags & types[j].flag) && pool_is_of(found->pdata[i], types[j].type))
+				found->pdata[count++] = found->pdata[i];
+	g_ptr_array_set_size(found, count);
 	return found;
 }
 
@@ -437,8 +450,13 @@ static void destroy(struct rpc_call *call, const struct rpc_storage_pool_destroy
 {
 	struct kept *kept = call_pool_active(call, &args->pool);
 
-	if (kept)
-		pool_stop(kept, call_kept_done, call);
+	struct pool_job *job;
+
+	if (!kept)
+		return;
+	job = pool_job_new(kept, call, NULL);
+	job->answer = call_job_done;
+	pool_stop(job);
 }
 
 static void work_build(struct pool_job *job)
@@ -506,20 +524,23 @@ static void refresh(struct rpc_call *call, const struct rpc_storage_pool_refresh
 	pool_run(job);
 }
 
+#define POOL_CAPABILITIES(type)                      \
+	"  <pool type='" type "' supported='yes'>\n" \
+	"    <volOptions>\n"                         \
+	"      <defaultFormat type='raw'/>\n"        \
+	"      <enum name='targetFormatType'>\n"     \
+	"        <value>raw</value>\n"               \
+	"      </enum>\n"                            \
+	"    </volOptions>\n"                        \
+	"  </pool>\n"
+
 static void get_capabilities(struct rpc_call *call,
 			     const struct rpc_connect_get_storage_pool_capabilities_args *args)
 {
 	const struct rpc_connect_get_storage_pool_capabilities_ret ret = {
-		.capabilities = (char *)"<storagepoolCapabilities>\n"
-					"  <pool type='dir' supported='yes'>\n"
-					"    <volOptions>\n"
-					"      <defaultFormat type='raw'/>\n"
-					"      <enum name='targetFormatType'>\n"
-					"        <value>raw</value>\n"
-					"      </enum>\n"
-					"    </volOptions>\n"
-					"  </pool>\n"
-					"</storagepoolCapabilities>\n"
+		.capabilities = (char *)"<storagepoolCapabilities>\n" POOL_CAPABILITIES("dir")
+			POOL_CAPABILITIES("fs")
+				POOL_CAPABILITIES("netfs") "</storagepoolCapabilities>\n"
 	};
 
 	if (call_flags(call, args->flags, 0))

@@ -3,6 +3,7 @@
 #include "daemon/pools.h"
 
 #include "base/log.h"
+#include "daemon/mount.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 #include "rpc_constants.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define THREADS         8
 #define JOBS_MAX        1024 /* of one pool, that wait */
@@ -91,6 +93,59 @@ static bool check_folder(const struct places *places, const char *path, GError *
 	return true;
 }
 
+bool pool_is_of(const struct kept *kept, const char *type)
+{
+	return xml_attr_is(xmlDocGetRootElement(kept->doc), "type", type);
+}
+
+/* One word for mount(8), that it takes for no option. */
+static bool is_word(const char *text)
+{
+	for (const char *p = text; p && *p; p++)
+		if (g_ascii_isspace(*p) || g_ascii_iscntrl(*p))
+			return false;
+	return text && *text && *text != '-';
+}
+
+static bool check_format(const xmlNode *root, const char *const *known, GError **error)
+{
+	const char *format = xml_attr(xml_find(root, "source/format"), "type");
+
+	if (!format || g_strv_contains(known, format))
+		return true;
+	g_set_error(error, DAEMON_ERROR, VIR_ERR_CONFIG_UNSUPPORTED,
+		    "the <format> of the pool's <source>, '%s', is none that is mounted", format);
+	return false;
+}
+
+static bool check_type(const xmlNode *root, GError **error)
+{
+	static const char *const disk[] = { "auto",  "ext2", "ext3",    "ext4", "xfs",
+					    "btrfs", "vfat", "iso9660", "udf",  NULL };
+	static const char *const net[] = { "auto", "nfs", "cifs", "glusterfs", NULL };
+	const char *device = xml_attr(xml_find(root, "source/device"), "path");
+	const char *host = xml_attr(xml_find(root, "source/host"), "name");
+	const char *dir = xml_attr(xml_find(root, "source/dir"), "path");
+
+	if (xml_attr_is(root, "type", "dir"))
+		return true;
+	if (xml_attr_is(root, "type", "fs"))
+		return check_format(root, disk, error) &&
+		       ((is_word(device) && *device == '/') ||
+			daemon_refuse(error, VIR_ERR_XML_ERROR,
+				      "a pool of type 'fs' needs the <device path='/dev/...'> of "
+				      "its <source>"));
+	if (xml_attr_is(root, "type", "netfs"))
+		return check_format(root, net, error) &&
+		       ((is_word(host) && is_word(dir)) ||
+			daemon_refuse(error, VIR_ERR_XML_ERROR,
+				      "a pool of type 'netfs' needs the <host name='...'> and the "
+				      "<dir path='...'> of its <source>"));
+	return daemon_refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
+			     "only storage pools of type 'dir', 'fs' and 'netfs' are in this "
+			     "version");
+}
+
 static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 {
 	static const char *const found[] = { "capacity", "allocation", "available" };
@@ -98,9 +153,8 @@ static bool complete(const struct keeper *keeper, xmlDoc *doc, GError **error)
 	const char *given = target_of(doc);
 	g_autofree char *path = NULL;
 
-	if (!xml_attr_is(root, "type", "dir"))
-		return daemon_refuse(error, VIR_ERR_CONFIG_UNSUPPORTED,
-				     "only storage pools of type 'dir' are in this version");
+	if (!check_type(root, error))
+		return false;
 	if (!given || *given != '/')
 		return daemon_refuse(error, VIR_ERR_XML_ERROR,
 				     "the <path> of the pool's <target> must be absolute");
@@ -155,6 +209,27 @@ struct kept *pool_conflict(const struct keeper *keeper, const xmlDoc *doc)
 
 /* --- jobs --- */
 
+/* What mount(8) calls it. */
+static void name_source(struct pool_job *job)
+{
+	const xmlNode *root = xmlDocGetRootElement(job->kept->doc);
+	const char *format = xml_attr(xml_find(root, "source/format"), "type");
+	const char *host = xml_attr(xml_find(root, "source/host"), "name");
+	const char *dir = xml_attr(xml_find(root, "source/dir"), "path");
+	bool net = pool_is_of(job->kept, "netfs");
+
+	if (pool_is_of(job->kept, "fs"))
+		job->source = g_strdup(xml_attr(xml_find(root, "source/device"), "path"));
+	else if (net && !g_strcmp0(format, "cifs"))
+		job->source = g_strdup_printf("//%s/%s", host, dir + (*dir == '/'));
+	else if (net)
+		job->source = g_strdup_printf("%s:%s", host, dir);
+	if (g_strcmp0(format, "auto"))
+		job->format = g_strdup(format);
+	if (net && !job->format)
+		job->format = g_strdup("nfs");
+}
+
 struct pool_job *pool_job_new(struct kept *kept, struct rpc_call *call, const char *name)
 {
 	struct pool_job *job = g_new0(struct pool_job, 1);
@@ -164,6 +239,7 @@ struct pool_job *pool_job_new(struct kept *kept, struct rpc_call *call, const ch
 	job->authority = authority_copy(kept->owner);
 	job->folder = g_strdup(pool_target(kept));
 	job->name = g_strdup(name);
+	name_source(job);
 	return job;
 }
 
@@ -173,6 +249,8 @@ static void free_job(struct pool_job *job)
 	volume_free(job->volume);
 	g_clear_error(&job->error);
 	authority_free(job->authority);
+	g_free(job->source);
+	g_free(job->format);
 	g_free(job->from_folder);
 	g_free(job->from_name);
 	g_free(job->folder);
@@ -261,12 +339,21 @@ static char *active_path(const struct kept *kept)
 	return g_build_filename(kept->keeper->daemon->places.pools_active, file, NULL);
 }
 
-static void work_start(struct pool_job *job)
+/* Who else mounts could put a file system of its own making before the kernel. */
+static bool may_mount(struct pool_job *job)
+{
+	return (!job->authority && !geteuid()) ||
+	       daemon_refuse(
+		       &job->error, VIR_ERR_OPERATION_DENIED,
+		       "mounting is for root's lodged and root's storage pools; a pool of type "
+		       "'dir' can be where root has mounted %s",
+		       job->source);
+}
+
+static void look_into(struct pool_job *job)
 {
 	char *real;
 
-	if (job->build && !storage_make_folder(job->folder, job->mode, &job->error))
-		return;
 	real = storage_real_path(job->folder, &job->error);
 	if (!real)
 		return;
@@ -274,6 +361,20 @@ static void work_start(struct pool_job *job)
 	if (check_folder(&job->kept->keeper->daemon->places, real, &job->error))
 		storage_scan(job->folder, &job->scan, &job->error);
 	free(real);
+}
+
+static void work_start(struct pool_job *job)
+{
+	bool mounted = false;
+
+	if (job->build && !storage_make_folder(job->folder, job->mode, &job->error))
+		return;
+	if (job->source && (!may_mount(job) || !mount_on(job->source, job->format, job->folder,
+							 &mounted, &job->error)))
+		return;
+	look_into(job);
+	if (job->error && mounted)
+		mount_off(job->folder, NULL);
 }
 
 static void stop_now(struct kept *kept)
@@ -345,33 +446,45 @@ void pool_start(struct pool_job *job)
 	pool_run(job);
 }
 
-struct stopping {
-	struct kept *kept;
-	kept_done *done;
-	void *opaque;
-};
-
 static void stop_kept(const GError *error, void *opaque)
 {
-	struct stopping *stopping = opaque;
+	struct pool_job *job = opaque;
 
-	events_kept(stopping->kept, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
-		    VIR_STORAGE_POOL_EVENT_STOPPED);
-	stopping->done(stopping->kept, error, stopping->opaque);
-	kept_unref(stopping->kept);
-	g_free(stopping);
+	events_kept(job->kept, VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, VIR_STORAGE_POOL_EVENT_STOPPED);
+	job->error = error ? g_error_copy(error) : NULL;
+	job->answer(job);
+	free_job(job);
 }
 
-void pool_stop(struct kept *kept, kept_done *done, void *opaque)
+static void work_stop(struct pool_job *job)
 {
-	g_autofree char *path = active_path(kept);
-	struct stopping *stopping = g_new0(struct stopping, 1);
+	if (job->source && may_mount(job))
+		mount_off(job->folder, &job->error);
+}
 
-	stopping->kept = kept_ref(kept);
-	stopping->done = done;
-	stopping->opaque = opaque;
+static void finish_stop(struct pool_job *job)
+{
+	struct kept *kept = job->kept;
+	g_autofree char *path = active_path(kept);
+
+	if (!job->error && !kept->active)
+		daemon_refuse(&job->error, VIR_ERR_OPERATION_INVALID,
+			      "Requested operation is not valid: storage pool '%s' is not active",
+			      kept->name);
+	if (job->error) {
+		job->answer(job);
+		return;
+	}
 	stop_now(kept);
-	store_remove(kept->keeper->daemon->store, path, stop_kept, stopping);
+	job->held = true;
+	store_remove(kept->keeper->daemon->store, path, stop_kept, job);
+}
+
+void pool_stop(struct pool_job *job)
+{
+	job->work = work_stop;
+	job->finish = finish_stop;
+	pool_run(job);
 }
 
 /* --- what was found --- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Storage pools: folders (type 'dir') whose plain files are volumes.
+ * Storage pools: folders whose plain files are volumes, as they are (type 'dir') or with a file
+ * system mounted on them while the pool is active ('fs', 'netfs').
  *
  *   call --> pool_run(job) --thread: work()--> storage.c --main loop: finish()--> answer
  *
@@ -26,10 +27,11 @@ struct pool_job {
 	/* What has to be done, on a thread, and then on the main loop; finish() answers. */
 	void (*work)(struct pool_job *job);
 	void (*finish)(struct pool_job *job);
-	void (*answer)(struct pool_job *job); /* of pool_start() */
+	void (*answer)(struct pool_job *job); /* of pool_start() and _stop() */
 	bool held;                            /* it goes on after finish() */
 	struct startup *startup;              /* of lodged, that waits for it; or NULL */
 	struct launch_authority *authority;   /* as whom it is done; NULL: lodged's own */
+	char *source, *format;                /* what is mounted on the folder, or NULL */
 	char *folder, *name;                  /* the pool's target; a volume's name or NULL */
 	bool build;                           /* make the folder first */
 	mode_t mode;                          /* of the folder */
@@ -52,6 +54,8 @@ void pools_close(struct keeper *keeper);
 /* An absolute path without '.', '..' and needless slashes; the caller frees it. */
 char *pool_canonical_path(const char *given);
 const char *pool_target(const struct kept *kept);
+/* Its type is 'dir', 'fs' or 'netfs'. */
+bool pool_is_of(const struct kept *kept, const char *type);
 /* What was found last; NULL: it is not active. */
 const struct storage_scan *pool_scan(const struct kept *kept);
 struct volume *pool_find_volume(const struct kept *kept, const char *name);
@@ -71,8 +75,8 @@ struct pool_job *pool_job_new(struct kept *kept, struct rpc_call *call, const ch
 void pool_run(struct pool_job *job);
 /* Makes it active; job->answer() is called when that is kept, or with job->error set. */
 void pool_start(struct pool_job *job);
-/* Not active any more; @done follows when that is kept. */
-void pool_stop(struct kept *kept, kept_done *done, void *opaque);
+/* Not active any more; job->answer() is called when that is kept, or with job->error set. */
+void pool_stop(struct pool_job *job);
 /* Puts in what a job has found: the whole, or one volume. */
 void pool_take_scan(struct pool_job *job);
 void pool_take_volume(struct pool_job *job);
