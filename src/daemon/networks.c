@@ -6,6 +6,7 @@
  */
 #include "daemon/networks.h"
 
+#include "base/log.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 
@@ -42,8 +43,9 @@ static const struct kept_kind network_kind = {
 };
 
 /* The uuid of this host's: clients that see several hosts tell networks apart by it. */
-static char *default_uuid(const struct daemon *daemon, GError **error)
+static char *default_uuid(const struct daemon *daemon)
 {
+	GError *error = NULL;
 	g_autofree char *path = g_build_filename(daemon->places.networks, UUID_FILE, NULL);
 	char *uuid = NULL;
 
@@ -51,15 +53,17 @@ static char *default_uuid(const struct daemon *daemon, GError **error)
 		return uuid;
 	g_free(uuid);
 	uuid = g_uuid_string_random();
-	if (store_write_now(path, uuid, error))
-		return uuid;
-	g_free(uuid);
-	return NULL;
+	if (!store_write_now(path, uuid, &error)) { /* guests are worth more than that number */
+		log_error("lodged", "the network 'default' has another uuid at the next start: %s",
+			  error->message);
+		g_error_free(error);
+	}
+	return uuid;
 }
 
 static bool add_default(struct keeper *keeper, GError **error)
 {
-	g_autofree char *uuid = default_uuid(keeper->daemon, error);
+	g_autofree char *uuid = default_uuid(keeper->daemon);
 	g_autofree char *xml = uuid ? g_strdup_printf(default_network, uuid) : NULL;
 	xmlDoc *doc = xml ? kept_read(keeper, xml, error) : NULL;
 	struct kept *kept = doc ? kept_find_or_make(keeper, doc, error) : NULL;

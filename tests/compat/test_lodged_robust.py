@@ -166,11 +166,18 @@ def test_a_full_disk():
             if not again:
                 daemon.end(signal.SIGKILL)
                 daemon.start()
+        with open(f"{daemon.root}/state/networks/default", "w"):
+            fill(f"{daemon.root}/more")  # with what has become free, lest its uuid be made up and kept
+        daemon.restart()
+        with daemon.client() as client:
+            assert client.call("connect_list_all_networks", need_results=1, flags=0)["ret"] == 1
+        assert not os.path.getsize(f"{daemon.root}/state/networks/default"), "nor is there room for a log here"
         assert daemon.pid("kept") == pid
         assert not [name for name in os.listdir(f"{daemon.root}/state/domains") if name.endswith(".new")]
         with daemon.client() as client:
             client.call("domain_destroy", dom=kept)
             client.call("domain_undefine", dom=kept)
+        os.unlink(f"{daemon.root}/more")
         os.unlink(f"{daemon.root}/big")
         with daemon.client() as client:
             define(client, "new")
