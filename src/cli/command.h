@@ -61,10 +61,10 @@ struct invocation {
 extern const struct command command_run;
 
 /* --- those that ask a daemon: by the file, in the order of the help --- */
-extern const struct command commands_guests[], commands_life[], commands_definitions[],
-	commands_networks[], commands_pools[], commands_volumes[], commands_streams[],
-	commands_bridge[], commands_top[], commands_delete[], commands_import[], commands_doctor[],
-	commands_host[];
+extern const struct command commands_create[], commands_guests[], commands_life[],
+	commands_definitions[], commands_networks[], commands_pools[], commands_volumes[],
+	commands_streams[], commands_bridge[], commands_top[], commands_delete[], commands_import[],
+	commands_doctor[], commands_host[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */

@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const struct command *const groups[] = {
-	&command_run,    commands_guests,   commands_life,  commands_definitions, commands_delete,
-	commands_import, commands_networks, commands_pools, commands_volumes,     commands_streams,
-	commands_bridge, commands_top,      commands_host,  commands_doctor
+	&command_run,     commands_create, commands_guests,   commands_life,  commands_definitions,
+	commands_delete,  commands_import, commands_networks, commands_pools, commands_volumes,
+	commands_streams, commands_bridge, commands_top,      commands_host,  commands_doctor
 };
 
 /* A group ends with a command that has no name; the first is one command. */

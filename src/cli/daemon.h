@@ -43,6 +43,17 @@ const char *daemon_file_name(const char *path);
 /* "running"; of a number that is none, "no state". */
 const char *daemon_state_name(int state);
 
+/* --- definitions.c --- */
+/* `create FILE.xml`: starts a guest without a definition. */
+int definitions_create(const struct invocation *invocation);
+
+/* --- streams.c --- */
+/* A guest's console on this terminal, until somebody leaves it; @device and @flags as those of
+ * lodge_domain_console(). False: the library has the error. */
+bool console_open(struct lodge_connection *connection, struct lodge_domain *domain,
+		  const char *device, unsigned flags);
+
+/* --- daemon.c --- */
 /* For completion: the names that fit, to be freed with g_ptr_array_unref(). Silent, and empty where
  * there is no daemon. */
 GPtrArray *daemon_names(enum argument_kind kind);

@@ -33,7 +33,7 @@ static int define(const struct invocation *invocation)
 	return make(invocation, lodge_domain_define, flags, "defined from");
 }
 
-static int create(const struct invocation *invocation)
+int definitions_create(const struct invocation *invocation)
 {
 	unsigned flags = invocation_has(invocation, "--paused") ? LODGE_START_PAUSED : 0;
 
@@ -81,11 +81,6 @@ static const struct command_option define_options[] = {
 	CONNECT_OPTION,
 	{},
 };
-static const struct command_option create_options[] = {
-	{ "--paused", VALUE_NONE, NULL, "stop it before its first instruction" },
-	CONNECT_OPTION,
-	{},
-};
 static const struct command_option undefine_options[] = {
 	{ "--managed-save", VALUE_NONE, NULL, "with its saved state" },
 	{ "--snapshots-metadata", VALUE_NONE, NULL, "with what is known of its snapshots" },
@@ -121,11 +116,6 @@ const struct command commands_definitions[] = {
 			 "ends.",
 	  .options = undefine_options,
 	  .action = undefine },
-	{ .name = "create",
-	  FILE_ARGUMENT,
-	  .summary = "start a guest that is gone when it ends",
-	  .options = create_options,
-	  .action = create },
 	{ .name = "autostart",
 	  GUEST,
 	  .summary = "start a guest with the daemon",

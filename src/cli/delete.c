@@ -13,8 +13,9 @@
 
 struct disks {
 	GPtrArray *paths; /* of files that are the guest's own */
+	GPtrArray *made;  /* ... if they are volumes that `lodge create` made for it */
 	/* while reading: */
-	bool in_disk, own;
+	bool in_disk, own, in_boot;
 	char *path;
 };
 
@@ -32,6 +33,7 @@ static void on_start(GMarkupParseContext *context, const char *element, const ch
 	struct disks *disks = opaque;
 	const char *device = value_of("device", names, values);
 
+	disks->in_boot = !strcmp(element, "kernel") || !strcmp(element, "initrd");
 	if (!strcmp(element, "disk")) {
 		disks->in_disk = true;
 		disks->own = !device || !strcmp(device, "disk");
@@ -49,21 +51,58 @@ static void on_end(GMarkupParseContext *context, const char *element, gpointer o
 {
 	struct disks *disks = opaque;
 
+	disks->in_boot = false;
 	if (strcmp(element, "disk"))
 		return;
-	if (disks->own && disks->path)
-		g_ptr_array_add(disks->paths, g_steal_pointer(&disks->path));
+	if (disks->path)
+		g_ptr_array_add(disks->own ? disks->paths : disks->made,
+				g_steal_pointer(&disks->path));
 	g_clear_pointer(&disks->path, g_free);
 	disks->in_disk = false;
+}
+
+static void on_text(GMarkupParseContext *context, const char *text, gsize n, gpointer opaque,
+		    GError **error)
+{
+	struct disks *disks = opaque;
+
+	if (disks->in_boot)
+		g_ptr_array_add(disks->made, g_strndup(text, n));
+}
+
+/* The volumes of a guest that `lodge create` names after it: kernel, initial RAM disk, seed. */
+static void add_made(struct lodge_connection *c, struct lodge_domain *domain,
+		     const GPtrArray *paths, GPtrArray *volumes)
+{
+	static const char *const suffixes[] = { "-vmlinuz", "-initrd", "-seed.iso", ".iso" };
+
+	for (unsigned i = 0; i < paths->len; i++) {
+		struct lodge_volume *volume = lodge_volume_by_path(c, paths->pdata[i], 0);
+		bool made = false;
+
+		for (unsigned n = 0; volume && n < G_N_ELEMENTS(suffixes); n++) {
+			g_autofree char *name =
+				g_strconcat(lodge_domain_name(domain), suffixes[n], NULL);
+
+			made = made || !strcmp(lodge_volume_name(volume), name);
+		}
+		if (made)
+			g_ptr_array_add(volumes, volume);
+		else
+			lodge_volume_free(volume);
+	}
 }
 
 /* The guest's own disks that are volumes; those that are none are said to stay. NULL: an error. */
 static GPtrArray *find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
 {
-	static const GMarkupParser parser = { .start_element = on_start, .end_element = on_end };
+	static const GMarkupParser parser = { .start_element = on_start,
+					      .end_element = on_end,
+					      .text = on_text };
 	char *xml = lodge_domain_xml(domain, LODGE_XML_INACTIVE);
 	GPtrArray *volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
-	struct disks disks = { g_ptr_array_new_with_free_func(g_free) };
+	struct disks disks = { g_ptr_array_new_with_free_func(g_free),
+			       g_ptr_array_new_with_free_func(g_free) };
 	GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &disks, NULL);
 
 	if (xml)
@@ -78,7 +117,9 @@ static GPtrArray *find_volumes(struct lodge_connection *c, struct lodge_domain *
 		else
 			printf("stays:   %s, which is in no storage pool\n", path);
 	}
+	add_made(c, domain, disks.made, volumes);
 	g_ptr_array_unref(disks.paths);
+	g_ptr_array_unref(disks.made);
 	if (!xml)
 		g_clear_pointer(&volumes, g_ptr_array_unref);
 	free(xml);
@@ -168,7 +209,8 @@ const struct command commands_delete[] = {
 	  .description = "Says what goes and asks: the guest, which is ended if it runs, its "
 			 "definition, and those of\n"
 			 "its disks that are volumes of storage pools and that no other guest is "
-			 "meant to use.",
+			 "meant to use; "
+			 "also the kernel and the seed that 'lodge create' has made for it.",
 	  .options = options,
 	  .action = delete },
 	{},

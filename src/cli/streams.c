@@ -2,6 +2,7 @@
 /* Commands whose bytes go beside the calls: a guest's console, a volume's content. */
 #include "cli/daemon.h"
 #include "cli/terminal.h"
+#include "cli/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,29 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define CHUNK    (256 * 1024)
 #define KEYS_MAX 4096
 #define ESCAPE   0x1d /* Ctrl-], as virsh's */
 
 /* --- console --- */
-
-static bool write_all(int fd, const char *bytes, size_t n)
-{
-	while (n) {
-		ssize_t written = write(fd, bytes, n);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes += written;
-		n -= written;
-	}
-	return true;
-}
 
 /* All that has come, to the screen. True with *@ended: no more comes. False: an error. */
 static bool show(struct lodge_stream *stream, bool *ended)
@@ -79,87 +63,40 @@ static bool talk(struct lodge_connection *c, struct lodge_stream *stream, bool r
 	return good;
 }
 
+bool console_open(struct lodge_connection *connection, struct lodge_domain *domain,
+		  const char *device, unsigned flags)
+{
+	struct lodge_stream *stream = lodge_domain_console(domain, device, flags);
+	bool raw = isatty(STDIN_FILENO), good;
+
+	if (!stream)
+		return false;
+	if (raw)
+		fprintf(stderr, "Connected to guest '%s'; Ctrl-] leaves it\n",
+			lodge_domain_name(domain));
+	raw = raw && terminal_enter_raw(STDIN_FILENO);
+	good = talk(connection, stream, raw);
+	if (raw) {
+		terminal_restore();
+		fprintf(stderr, "\n");
+	}
+	lodge_stream_free(stream);
+	return good;
+}
+
 static int console(const struct invocation *invocation)
 {
 	unsigned flags = invocation_has(invocation, "--force") ? LODGE_CONSOLE_FORCE : 0;
 	struct lodge_connection *c = daemon_connect(invocation, 0);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
-	struct lodge_stream *stream =
-		domain ? lodge_domain_console(domain, invocation_value(invocation, "--devname"),
-					      flags)
-		       : NULL;
-	bool good = stream, raw;
+	bool good =
+		domain && console_open(c, domain, invocation_value(invocation, "--devname"), flags);
 
-	if (stream) {
-		raw = isatty(STDIN_FILENO);
-		if (raw)
-			fprintf(stderr, "Connected to guest '%s'; Ctrl-] leaves it\n",
-				lodge_domain_name(domain));
-		raw = raw && terminal_enter_raw(STDIN_FILENO);
-		good = talk(c, stream, raw);
-		if (raw) {
-			terminal_restore();
-			fprintf(stderr, "\n");
-		}
-	}
-	lodge_stream_free(stream);
 	lodge_domain_free(domain);
 	return daemon_end(c, good);
 }
 
 /* --- volumes --- */
-
-struct progress {
-	const char *what;
-	guint64 done, all; /* bytes; @all 0: not known */
-	gint64 shown;      /* when, in microseconds */
-};
-
-/* A line that is written over, on a terminal; a last one when @end is set. */
-static void show_progress(struct progress *progress, bool end)
-{
-	gint64 now = g_get_monotonic_time();
-
-	if (!isatty(STDERR_FILENO) || (!end && now - progress->shown < G_USEC_PER_SEC / 5))
-		return;
-	progress->shown = now;
-	fprintf(stderr, "\r%s: %.1f MiB", progress->what, progress->done / 1048576.0);
-	if (progress->all)
-		fprintf(stderr, " of %.1f (%.0f %%)", progress->all / 1048576.0,
-			100.0 * progress->done / progress->all);
-	fprintf(stderr, end ? "\n" : "  ");
-}
-
-static bool upload(struct lodge_stream *stream, int fd, struct progress *progress, bool *unread)
-{
-	g_autofree char *bytes = g_malloc(CHUNK);
-	ssize_t n;
-
-	while ((n = read(fd, bytes, CHUNK)) > 0) {
-		if (lodge_stream_send(stream, bytes, n))
-			return false;
-		progress->done += n;
-		show_progress(progress, false);
-	}
-	*unread = n < 0;
-	return !n && !lodge_stream_finish(stream);
-}
-
-static bool download(struct lodge_stream *stream, int fd, struct progress *progress,
-		     bool *unwritten)
-{
-	g_autofree char *bytes = g_malloc(CHUNK);
-	ssize_t n;
-
-	while ((n = lodge_stream_receive(stream, bytes, CHUNK, 0)) > 0) {
-		*unwritten = !write_all(fd, bytes, n);
-		if (*unwritten)
-			return false;
-		progress->done += n;
-		show_progress(progress, false);
-	}
-	return !n && !lodge_stream_finish(stream);
-}
 
 /* The volume that the first argument names, in the pool of --pool or by its path. */
 static struct lodge_volume *volume_of(struct lodge_connection *c,
@@ -177,34 +114,19 @@ static struct lodge_volume *volume_of(struct lodge_connection *c,
 	return volume;
 }
 
-/* Opens the file and the stream, and moves all. *@local: the file is at fault, and @path says
- * which. */
+/* Opens the file and moves all. *@local: the file is at fault, and errno says how. */
 static bool move(struct lodge_volume *volume, const char *path, bool up, bool *local)
 {
-	struct progress progress = { lodge_volume_name(volume) };
 	int fd = up ? open(path, O_RDONLY | O_CLOEXEC)
 		    : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	struct lodge_stream *stream;
-	struct lodge_volume_info info;
-	struct stat st;
 	bool good;
 
 	*local = fd < 0;
 	if (fd < 0)
 		return false;
-	if (up && !fstat(fd, &st) && S_ISREG(st.st_mode))
-		progress.all = st.st_size;
-	else if (!up && !lodge_volume_info(volume, &info, 0))
-		progress.all = info.capacity_bytes;
-	stream = up ? lodge_volume_upload(volume, 0, progress.all, 0)
-		    : lodge_volume_download(volume, 0, 0, 0);
-	good = stream &&
-	       (up ? upload(stream, fd, &progress, local) : download(stream, fd, &progress, local));
-	if (good)
-		show_progress(&progress, true);
+	good = up ? transfer_upload(volume, fd, local) : transfer_download(volume, fd, local);
 	if (close(fd) && good)
 		*local = !(good = false);
-	lodge_stream_free(stream);
 	return good;
 }
 

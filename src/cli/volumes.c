@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands about volumes of storage pools. A volume is a path, or a name with --pool. */
 #include "cli/daemon.h"
+#include "cli/size.h"
 #include "cli/table.h"
 
 #include <stdio.h>
@@ -124,26 +125,9 @@ static int create(const struct invocation *invocation)
 	return end(&a, a.volume);
 }
 
-/* "20G" in bytes; 0: it is none. Powers of 1024, as everywhere. */
-static guint64 parse_size(const char *text)
-{
-	static const char units[] = "KMGT";
-	char *rest;
-	guint64 n = g_ascii_strtoull(text, &rest, 10);
-	const char *unit = *rest ? strchr(units, g_ascii_toupper(*rest)) : NULL;
-	unsigned shift = unit ? 10 * (unit - units + 1) : 0;
-
-	if (rest == text || *text == '-' || n > G_MAXUINT64 >> shift)
-		return 0;
-	rest += !!unit;
-	if (unit && (!strcmp(rest, "iB") || !strcmp(rest, "B")))
-		rest = "";
-	return *rest ? 0 : n << shift;
-}
-
 static int create_as(const struct invocation *invocation)
 {
-	guint64 capacity = parse_size(argument(invocation, 2));
+	guint64 capacity = size_parse(argument(invocation, 2), 1);
 	g_autofree char *name = g_markup_escape_text(argument(invocation, 1), -1);
 	g_autofree char *xml = NULL;
 	struct asked_of a = {};
