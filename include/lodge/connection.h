@@ -49,6 +49,9 @@ enum lodge_open_flags {
  * below /etc/pki. Blocks while it connects, and at most 30 s for each answer in the handshake.
  */
 struct lodge_connection *lodge_connection_open(const char *uri, unsigned flags);
+/* The path of the socket on this host that lodge_connection_open() with the same arguments connects
+ * to; NULL: there is none, as for another host. */
+char *lodge_connection_socket(const char *uri, unsigned flags);
 /* What holds the connection ends: this is one of them, each object another. NULL is fine. */
 void lodge_connection_free(struct lodge_connection *connection);
 

@@ -63,8 +63,8 @@ extern const struct command command_run;
 /* --- those that ask a daemon: by the file, in the order of the help --- */
 extern const struct command commands_create[], commands_guests[], commands_life[],
 	commands_definitions[], commands_networks[], commands_pools[], commands_volumes[],
-	commands_streams[], commands_bridge[], commands_top[], commands_delete[], commands_import[],
-	commands_doctor[], commands_host[];
+	commands_streams[], commands_bridge[], commands_top[], commands_logs[], commands_report[],
+	commands_delete[], commands_import[], commands_doctor[], commands_host[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */
@@ -84,11 +84,22 @@ const char *invocation_value(const struct invocation *invocation, const char *op
 /* The value at @index of an option that may be given more than once, or NULL after the last. */
 const char *invocation_nth(const struct invocation *invocation, const char *option, unsigned index);
 
+/* --- invoke.c --- */
+/* Runs the command that argv[0] names with the words after it; the exit status. */
+int invoke(int argc, char **argv);
+
+/* --- shell.c --- */
+/* Commands from a terminal, until somebody leaves; the exit status. */
+int shell_run(void);
+
 /* --- help.c --- */
 void help_print(void);
 void help_print_command(const struct command *command);
 
 /* --- complete.c --- */
+#define COMPLETE_FILE "<file>" /* a name of a file fits */
+/* What may stand where the last of @words is; for g_ptr_array_unref(). */
+GPtrArray *complete_words(int count, char **words);
 /* Prints what may stand where the last of @words is; for the shell's completion script. */
 void complete_print(int count, char **words);
 

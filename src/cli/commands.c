@@ -7,7 +7,8 @@
 static const struct command *const groups[] = {
 	&command_run,     commands_create, commands_guests,   commands_life,  commands_definitions,
 	commands_delete,  commands_import, commands_networks, commands_pools, commands_volumes,
-	commands_streams, commands_bridge, commands_top,      commands_host,  commands_doctor
+	commands_streams, commands_bridge, commands_top,      commands_logs,  commands_host,
+	commands_doctor,  commands_report
 };
 
 /* A group ends with a command that has no name; the first is one command. */

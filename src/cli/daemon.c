@@ -112,7 +112,12 @@ static void add_pools(struct lodge_connection *connection, GPtrArray *names)
 
 GPtrArray *daemon_names(enum argument_kind kind)
 {
-	struct lodge_connection *connection = lodge_connection_open(NULL, LODGE_OPEN_READ_ONLY);
+	return daemon_names_at(NULL, kind);
+}
+
+GPtrArray *daemon_names_at(const char *uri, enum argument_kind kind)
+{
+	struct lodge_connection *connection = lodge_connection_open(uri, LODGE_OPEN_READ_ONLY);
 	GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
 
 	if (!connection)

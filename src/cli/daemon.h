@@ -57,5 +57,7 @@ bool console_open(struct lodge_connection *connection, struct lodge_domain *doma
 /* For completion: the names that fit, to be freed with g_ptr_array_unref(). Silent, and empty where
  * there is no daemon. */
 GPtrArray *daemon_names(enum argument_kind kind);
+/* The same of the daemon at @uri, or with NULL of the usual one. */
+GPtrArray *daemon_names_at(const char *uri, enum argument_kind kind);
 
 #endif

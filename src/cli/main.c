@@ -5,35 +5,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
-
-static bool asks_for_help(int argc, char **argv)
-{
-	for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return true;
-	return false;
-}
-
-static int run_command(const struct command *command, int argc, char **argv)
-{
-	GError *error = NULL;
-	struct invocation *invocation;
-	int status;
-
-	if (asks_for_help(argc, argv)) {
-		help_print_command(command);
-		return 0;
-	}
-	invocation = invocation_parse(command, argc, argv, &error);
-	if (!invocation) {
-		fprintf(stderr, "lodge %s\n", error->message);
-		g_clear_error(&error);
-		return EXIT_USAGE;
-	}
-	status = command->action(invocation);
-	invocation_free(invocation);
-	return status;
-}
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -47,6 +19,8 @@ int main(int argc, char **argv)
 		argv += 2;
 	}
 	word = argc > 1 ? argv[1] : NULL;
+	if (!word && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+		return shell_run();
 	if (!word || !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
 		command = word && argc > 2 ? command_find(argv[2]) : NULL;
 		if (command)
@@ -63,10 +37,5 @@ int main(int argc, char **argv)
 		complete_print(argc - 2, argv + 2);
 		return 0;
 	}
-	command = command_find(word);
-	if (!command) {
-		fprintf(stderr, "lodge: there is no command '%s'; see lodge --help\n", word);
-		return EXIT_USAGE;
-	}
-	return run_command(command, argc - 2, argv + 2);
+	return invoke(argc - 1, argv + 1);
 }

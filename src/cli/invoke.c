@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a command's words to its exit status. */
+#include "cli/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+	return false;
+}
+
+int invoke(int argc, char **argv)
+{
+	const struct command *command = command_find(argv[0]);
+	struct invocation *invocation;
+	GError *error = NULL;
+	int status;
+
+	if (!command) {
+		fprintf(stderr, "lodge: there is no command '%s'; see lodge --help\n", argv[0]);
+		return EXIT_USAGE;
+	}
+	if (asks_for_help(argc - 1, argv + 1)) {
+		help_print_command(command);
+		return 0;
+	}
+	invocation = invocation_parse(command, argc - 1, argv + 1, &error);
+	if (!invocation) {
+		fprintf(stderr, "lodge %s\n", error->message);
+		g_clear_error(&error);
+		return EXIT_USAGE;
+	}
+	status = command->action(invocation);
+	invocation_free(invocation);
+	return status;
+}
