@@ -76,6 +76,16 @@ struct lodge_node {
 int lodge_connection_node(struct lodge_connection *connection, struct lodge_node *node,
 			  unsigned flags);
 
+/* Names of processor models that guests can have: an array that ends with NULL, for
+ * lodge_cpu_models_free(). */
+char **lodge_connection_cpu_models(struct lodge_connection *connection, const char *arch,
+				   unsigned flags);
+void lodge_cpu_models_free(char **models);
+/* -1: failed. */
+int lodge_connection_max_vcpus(struct lodge_connection *connection, const char *type);
+int lodge_connection_free_memory(struct lodge_connection *connection, uint64_t *bytes,
+				 unsigned flags);
+
 /* --- events ---
  *
  * They are delivered by lodge_connection_dispatch(), so from the caller's own main loop, which

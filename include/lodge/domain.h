@@ -111,6 +111,60 @@ int lodge_domain_is_persistent(struct lodge_domain *domain);
 int lodge_domain_autostart(struct lodge_domain *domain);
 int lodge_domain_set_autostart(struct lodge_domain *domain, int autostart, unsigned flags);
 
+/* --- what is changed of it (src/lib/tune.c) --- */
+
+/* Of the calls below: what is changed or told. Without one, what runs, or the definition when it
+ * does not run. */
+enum lodge_affect_flags {
+	LODGE_AFFECT_LIVE = 1 << 0,
+	LODGE_AFFECT_DEFINITION = 1 << 1,
+	LODGE_AFFECT_MAXIMUM = 1 << 2, /* of memory and vCPUs: how far it may go */
+};
+
+int lodge_domain_set_memory(struct lodge_domain *domain, uint64_t kib, unsigned flags);
+int lodge_domain_set_vcpus(struct lodge_domain *domain, unsigned count, unsigned flags);
+/* How many it has, or -1. */
+int lodge_domain_vcpus(struct lodge_domain *domain, unsigned flags);
+
+enum lodge_metadata_kind {
+	LODGE_METADATA_DESCRIPTION,
+	LODGE_METADATA_TITLE,
+	LODGE_METADATA_ELEMENT, /* XML of others, of which each has a namespace: @uri */
+};
+
+char *lodge_domain_metadata(struct lodge_domain *domain, enum lodge_metadata_kind kind,
+			    const char *uri, unsigned flags);
+/* @text NULL removes it; @key, the prefix of its names, and @uri are of elements alone. */
+int lodge_domain_set_metadata(struct lodge_domain *domain, enum lodge_metadata_kind kind,
+			      const char *text, const char *key, const char *uri, unsigned flags);
+int lodge_domain_rename(struct lodge_domain *domain, const char *name, unsigned flags);
+
+struct lodge_disk_info {
+	uint64_t capacity_bytes, allocation_bytes, physical_bytes;
+};
+
+/* @disk: its target, as "vda", or its path. */
+int lodge_domain_disk_info(struct lodge_domain *domain, const char *disk,
+			   struct lodge_disk_info *info, unsigned flags);
+
+struct lodge_vcpu {
+	unsigned number;
+	int state; /* 0 offline, 1 running, 2 blocked */
+	int cpu;   /* of the host, that it ran on last; -1: not known */
+	uint64_t time_ns;
+};
+
+/* An array of *@count: free() it. */
+struct lodge_vcpu *lodge_domain_vcpu_list(struct lodge_domain *domain, unsigned *count,
+					  unsigned flags);
+/* A command for its monitor, as it is; who uses it may surprise the daemon. The answer as JSON. */
+char *lodge_domain_monitor_command(struct lodge_domain *domain, const char *command,
+				   unsigned flags);
+/* What people should know of it, as comforts that this version left out: an array that ends with
+ * NULL, for lodge_messages_free(). */
+char **lodge_domain_messages(struct lodge_domain *domain, unsigned flags);
+void lodge_messages_free(char **messages);
+
 /* What a guest uses; numbers since it started. Disks and cards of a guest are summed up. */
 struct lodge_domain_stats {
 	struct lodge_domain *domain;

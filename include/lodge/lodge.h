@@ -7,7 +7,9 @@
 #include <lodge/domain.h>
 #include <lodge/error.h>
 #include <lodge/network.h>
+#include <lodge/secret.h>
 #include <lodge/storage.h>
 #include <lodge/stream.h>
+#include <lodge/value.h>
 
 #endif

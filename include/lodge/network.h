@@ -28,12 +28,16 @@ void lodge_network_uuid(const struct lodge_network *network, char text[LODGE_UUI
 
 struct lodge_network *lodge_network_define(struct lodge_connection *connection, const char *xml,
 					   unsigned flags);
+/* Starts one that is gone when it is stopped. */
+struct lodge_network *lodge_network_create(struct lodge_connection *connection, const char *xml,
+					   unsigned flags);
 int lodge_network_undefine(struct lodge_network *network, unsigned flags);
 int lodge_network_start(struct lodge_network *network, unsigned flags);
 int lodge_network_stop(struct lodge_network *network, unsigned flags);
 char *lodge_network_xml(struct lodge_network *network, unsigned flags);
 /* 1, 0, or -1. */
 int lodge_network_is_active(struct lodge_network *network);
+int lodge_network_is_persistent(struct lodge_network *network);
 int lodge_network_autostart(struct lodge_network *network);
 int lodge_network_set_autostart(struct lodge_network *network, int autostart, unsigned flags);
 

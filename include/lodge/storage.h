@@ -39,6 +39,12 @@ void lodge_pool_uuid(const struct lodge_pool *pool, char text[LODGE_UUID_CHARS])
 
 struct lodge_pool *lodge_pool_define(struct lodge_connection *connection, const char *xml,
 				     unsigned flags);
+/* Starts one that is gone when it is stopped. */
+struct lodge_pool *lodge_pool_create(struct lodge_connection *connection, const char *xml,
+				     unsigned flags);
+/* Removes what it lies on, as an empty folder. */
+int lodge_pool_delete(struct lodge_pool *pool, unsigned flags);
+int lodge_pool_is_persistent(struct lodge_pool *pool);
 int lodge_pool_undefine(struct lodge_pool *pool, unsigned flags);
 /* Makes what it lies on, as a folder. */
 int lodge_pool_build(struct lodge_pool *pool, unsigned flags);
@@ -67,6 +73,21 @@ const char *lodge_volume_pool_name(const struct lodge_volume *volume);
 char *lodge_volume_path(struct lodge_volume *volume, unsigned flags);
 
 struct lodge_volume *lodge_volume_create(struct lodge_pool *pool, const char *xml, unsigned flags);
+/* A new one with what is in @from. */
+struct lodge_volume *lodge_volume_clone(struct lodge_pool *pool, const char *xml,
+					struct lodge_volume *from, unsigned flags);
+/* By what the daemon calls it: of a file, its path. */
+struct lodge_volume *lodge_volume_by_key(struct lodge_connection *connection, const char *key,
+					 unsigned flags);
+const char *lodge_volume_key(const struct lodge_volume *volume);
+
+enum lodge_volume_resize_flags {
+	LODGE_RESIZE_SHRINK = 1 << 2, /* what is cut off is lost */
+};
+
+int lodge_volume_resize(struct lodge_volume *volume, uint64_t capacity_bytes, unsigned flags);
+/* Writes zeros over it. */
+int lodge_volume_wipe(struct lodge_volume *volume, unsigned flags);
 int lodge_volume_delete(struct lodge_volume *volume, unsigned flags);
 int lodge_volume_info(struct lodge_volume *volume, struct lodge_volume_info *info, unsigned flags);
 char *lodge_volume_xml(struct lodge_volume *volume, unsigned flags);

@@ -157,3 +157,55 @@ LODGE_PUBLIC int lodge_connection_node(struct lodge_connection *connection, stru
 	memcpy(node->model, ret.model, sizeof(node->model) - 1);
 	return 0;
 }
+
+LODGE_PUBLIC char **lodge_connection_cpu_models(struct lodge_connection *connection,
+						const char *arch, unsigned flags)
+{
+	struct rpc_connect_get_cpu_model_names_args args = { (char *)arch, 1, flags };
+	struct rpc_connect_get_cpu_model_names_ret ret;
+	struct asking a = {};
+	char **models = NULL;
+	bool good = rpc_ask_connect_get_cpu_model_names(connection->caller, &args, &a.arena, &ret,
+							&a.failure);
+
+	if (good) {
+		models = g_new0(char *, ret.models.count + 1);
+		for (unsigned i = 0; i < ret.models.count; i++)
+			models[i] = g_strdup(ret.models.items[i]);
+	}
+	asked(&a, good, __func__);
+	return models;
+}
+
+LODGE_PUBLIC void lodge_cpu_models_free(char **models)
+{
+	g_strfreev(models);
+}
+
+LODGE_PUBLIC int lodge_connection_max_vcpus(struct lodge_connection *connection, const char *type)
+{
+	struct rpc_connect_get_max_vcpus_args args = { (char *)type };
+	struct rpc_connect_get_max_vcpus_ret ret;
+	struct asking a = {};
+
+	return asked(&a,
+		     rpc_ask_connect_get_max_vcpus(connection->caller, &args, &a.arena, &ret,
+						   &a.failure),
+		     __func__)
+		       ? -1
+		       : ret.max_vcpus;
+}
+
+LODGE_PUBLIC int lodge_connection_free_memory(struct lodge_connection *connection, uint64_t *bytes,
+					      unsigned flags)
+{
+	struct rpc_node_get_free_memory_ret ret;
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__) ||
+	    asked(&a, rpc_ask_node_get_free_memory(connection->caller, &a.arena, &ret, &a.failure),
+		  __func__))
+		return -1;
+	*bytes = ret.freeMem;
+	return 0;
+}

@@ -202,3 +202,32 @@ LODGE_PUBLIC int lodge_network_set_autostart(struct lodge_network *network, int 
 		     rpc_ask_network_set_autostart(caller_of(network), &args, &a.arena, &a.failure),
 		     __func__);
 }
+
+LODGE_PUBLIC struct lodge_network *lodge_network_create(struct lodge_connection *connection,
+							const char *xml, unsigned flags)
+{
+	struct rpc_network_create_xml_args args = { (char *)xml };
+	struct rpc_network_create_xml_ret ret;
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return NULL;
+	return asked_network(
+		&a,
+		rpc_ask_network_create_xml(connection->caller, &args, &a.arena, &ret, &a.failure),
+		connection, &ret.net, __func__);
+}
+
+LODGE_PUBLIC int lodge_network_is_persistent(struct lodge_network *network)
+{
+	struct rpc_network_is_persistent_args args = { network_wire(network) };
+	struct rpc_network_is_persistent_ret ret;
+	struct asking a = {};
+
+	return asked(&a,
+		     rpc_ask_network_is_persistent(caller_of(network), &args, &a.arena, &ret,
+						   &a.failure),
+		     __func__)
+		       ? -1
+		       : !!ret.persistent;
+}

@@ -235,6 +235,42 @@ LODGE_PUBLIC int lodge_pool_info(struct lodge_pool *pool, struct lodge_pool_info
 	return 0;
 }
 
+LODGE_PUBLIC struct lodge_pool *lodge_pool_create(struct lodge_connection *connection,
+						  const char *xml, unsigned flags)
+{
+	struct rpc_storage_pool_create_xml_args args = { (char *)xml, flags };
+	struct rpc_storage_pool_create_xml_ret ret;
+	struct asking a = {};
+
+	return asked_pool(&a,
+			  rpc_ask_storage_pool_create_xml(connection->caller, &args, &a.arena, &ret,
+							  &a.failure),
+			  connection, &ret.pool, __func__);
+}
+
+LODGE_PUBLIC int lodge_pool_delete(struct lodge_pool *pool, unsigned flags)
+{
+	struct rpc_storage_pool_delete_args args = { pool_wire(pool), flags };
+	struct asking a = {};
+
+	return asked(&a, rpc_ask_storage_pool_delete(caller_of(pool), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
+LODGE_PUBLIC int lodge_pool_is_persistent(struct lodge_pool *pool)
+{
+	struct rpc_storage_pool_is_persistent_args args = { pool_wire(pool) };
+	struct rpc_storage_pool_is_persistent_ret ret;
+	struct asking a = {};
+
+	return asked(&a,
+		     rpc_ask_storage_pool_is_persistent(caller_of(pool), &args, &a.arena, &ret,
+							&a.failure),
+		     __func__)
+		       ? -1
+		       : !!ret.persistent;
+}
+
 struct lodge_connection *pool_connection(const struct lodge_pool *pool)
 {
 	return pool->object.connection;

@@ -404,16 +404,16 @@ int reach_socket(const char *uri, unsigned flags, const char *function)
 LODGE_PUBLIC char *lodge_connection_socket(const char *uri, unsigned flags)
 {
 	struct target target = { .read_only = flags & LODGE_OPEN_READ_ONLY };
-	const char *why = NULL;
 	char *path = NULL;
 
+	if (!uri)
+		uri = default_uri();
 	if (!flags_none(flags & ~LODGE_OPEN_READ_ONLY, __func__))
 		return NULL;
-	if (!read_uri(uri ? uri : default_uri(), &target, &why) || target.transport != OVER_UNIX)
-		error_set(__func__, LODGE_ERR_NO_CONNECT, NULL,
-			  "there is no socket on this host for %s", uri ? uri : default_uri());
-	else
+	if (find(uri, &target, __func__) && target.transport == OVER_UNIX)
 		path = strdup(target.socket); /* the program's, so not GLib's */
+	else if (target.transport != OVER_UNIX)
+		error_set(__func__, LODGE_ERR_INVALID_ARG, NULL, "%s is not on this host", uri);
 	clear_target(&target);
 	return path;
 }

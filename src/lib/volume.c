@@ -193,3 +193,57 @@ LODGE_PUBLIC char *lodge_volume_xml(struct lodge_volume *volume, unsigned flags)
 							     &ret, &a.failure),
 			    &ret.xml, __func__);
 }
+
+LODGE_PUBLIC struct lodge_volume *lodge_volume_clone(struct lodge_pool *pool, const char *xml,
+						     struct lodge_volume *from, unsigned flags)
+{
+	struct rpc_storage_vol_create_xml_from_args args = { pool_wire(pool), (char *)xml,
+							     volume_wire(from), flags };
+	struct rpc_storage_vol_create_xml_from_ret ret;
+	struct lodge_connection *connection = pool_connection(pool);
+	struct asking a = {};
+
+	return asked_volume(&a,
+			    rpc_ask_storage_vol_create_xml_from(connection->caller, &args, &a.arena,
+								&ret, &a.failure),
+			    connection, &ret.vol, __func__);
+}
+
+LODGE_PUBLIC struct lodge_volume *lodge_volume_by_key(struct lodge_connection *connection,
+						      const char *key, unsigned flags)
+{
+	struct rpc_storage_vol_lookup_by_key_args args = { (char *)key };
+	struct rpc_storage_vol_lookup_by_key_ret ret;
+	struct asking a = {};
+
+	if (!flags_none(flags, __func__))
+		return NULL;
+	return asked_volume(&a,
+			    rpc_ask_storage_vol_lookup_by_key(connection->caller, &args, &a.arena,
+							      &ret, &a.failure),
+			    connection, &ret.vol, __func__);
+}
+
+LODGE_PUBLIC const char *lodge_volume_key(const struct lodge_volume *volume)
+{
+	return volume->key;
+}
+
+LODGE_PUBLIC int lodge_volume_resize(struct lodge_volume *volume, uint64_t capacity_bytes,
+				     unsigned flags)
+{
+	struct rpc_storage_vol_resize_args args = { volume_wire(volume), capacity_bytes, flags };
+	struct asking a = {};
+
+	return asked(&a, rpc_ask_storage_vol_resize(caller_of(volume), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
+LODGE_PUBLIC int lodge_volume_wipe(struct lodge_volume *volume, unsigned flags)
+{
+	struct rpc_storage_vol_wipe_args args = { volume_wire(volume), flags };
+	struct asking a = {};
+
+	return asked(&a, rpc_ask_storage_vol_wipe(caller_of(volume), &args, &a.arena, &a.failure),
+		     __func__);
+}
