@@ -63,8 +63,9 @@ extern const struct command command_run;
 /* --- those that ask a daemon: by the file, in the order of the help --- */
 extern const struct command commands_create[], commands_guests[], commands_life[],
 	commands_definitions[], commands_networks[], commands_pools[], commands_volumes[],
-	commands_streams[], commands_bridge[], commands_top[], commands_logs[], commands_report[],
-	commands_delete[], commands_import[], commands_doctor[], commands_host[];
+	commands_streams[], commands_bridge[], commands_top[], commands_devices[], commands_edit[],
+	commands_secrets[], commands_statistics[], commands_tune[], commands_logs[],
+	commands_report[], commands_delete[], commands_import[], commands_doctor[], commands_host[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */
@@ -87,6 +88,10 @@ const char *invocation_nth(const struct invocation *invocation, const char *opti
 /* --- invoke.c --- */
 /* Runs the command that argv[0] names with the words after it; the exit status. */
 int invoke(int argc, char **argv);
+
+/* --- absent.c --- */
+/* Why there is no command of this name, which virsh has: for g_free(). NULL: virsh has none. */
+char *absent_reason(const char *name);
 
 /* --- shell.c --- */
 /* Commands from a terminal, until somebody leaves; the exit status. */

@@ -67,6 +67,75 @@ static int nodeinfo(const struct invocation *invocation)
 	return daemon_end(c, true);
 }
 
+static void add_version(struct table *table, uint64_t version)
+{
+	g_autofree char *text =
+		g_strdup_printf("%" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT ".%" G_GUINT64_FORMAT,
+				version / 1000000, version / 1000 % 1000, version % 1000);
+
+	table_add_text(table, text);
+}
+
+/* The daemon's numbers are those of the interface it speaks and the hypervisor it stands for. */
+static int version(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "lodge", "interface", "hypervisor", NULL };
+	static const char *const titles[] = { "lodge", "Interface", "Hypervisor", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	uint64_t interface, hypervisor;
+	struct table *table;
+
+	if (!c || lodge_connection_versions(c, &interface, &hypervisor, 0))
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	table_add_text(table, LODGE_VERSION);
+	add_version(table, interface);
+	add_version(table, hypervisor);
+	table_print_fields(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	return daemon_end(c, true);
+}
+
+static int maxvcpus(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	int count = c ? lodge_connection_max_vcpus(c, NULL) : -1;
+
+	if (count >= 0)
+		printf("%d\n", count);
+	return daemon_end(c, count >= 0);
+}
+
+static int freecell(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "free_bytes", NULL };
+	static const char *const titles[] = { "Total", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	bool json = invocation_has(invocation, "--json");
+	struct table *table;
+	uint64_t bytes;
+
+	if (!c || lodge_connection_free_memory(c, &bytes, 0))
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	table_add_bytes(table, bytes, json);
+	table_print_fields(table, json);
+	table_free(table);
+	return daemon_end(c, true);
+}
+
+static int cpu_models(const struct invocation *invocation)
+{
+	const char *arch = argument(invocation, 0);
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	char **models = c ? lodge_connection_cpu_models(c, arch ? arch : "x86_64", 0) : NULL;
+
+	for (unsigned i = 0; models && models[i]; i++)
+		printf("%s\n", models[i]);
+	lodge_cpu_models_free(models);
+	return daemon_end(c, models);
+}
+
 /* --- events --- */
 
 struct listening {
@@ -142,6 +211,28 @@ const struct command commands_host[] = {
 	  .summary = "the host's processors and memory",
 	  .options = json_options,
 	  .action = nodeinfo },
+	{ .name = "freecell",
+	  .arguments = "",
+	  .summary = "the host's free memory",
+	  .options = json_options,
+	  .action = freecell },
+	{ .name = "maxvcpus",
+	  .arguments = "",
+	  .summary = "how many processors a guest there may have",
+	  .options = plain_options,
+	  .action = maxvcpus },
+	{ .name = "cpu-models",
+	  .arguments = "[ARCHITECTURE]",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_max = 1,
+	  .summary = "processor models that guests there can have",
+	  .options = plain_options,
+	  .action = cpu_models },
+	{ .name = "version",
+	  .arguments = "",
+	  .summary = "versions of this program and the daemon",
+	  .options = json_options,
+	  .action = version },
 	{ .name = "hostname",
 	  .arguments = "",
 	  .summary = "the host's name",

@@ -21,7 +21,13 @@ int invoke(int argc, char **argv)
 	int status;
 
 	if (!command) {
-		fprintf(stderr, "lodge: there is no command '%s'; see lodge --help\n", argv[0]);
+		g_autofree char *reason = absent_reason(argv[0]);
+
+		if (reason)
+			fprintf(stderr, "lodge: %s\n", reason);
+		else
+			fprintf(stderr, "lodge: there is no command '%s'; see lodge --help\n",
+				argv[0]);
 		return EXIT_USAGE;
 	}
 	if (asks_for_help(argc - 1, argv + 1)) {

@@ -72,6 +72,65 @@ static int define(const struct invocation *invocation)
 	return status;
 }
 
+static int create(const struct invocation *invocation)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
+	struct lodge_network *network = c ? lodge_network_create(c, xml, 0) : NULL;
+	int status;
+
+	if (network)
+		printf("Network '%s' created from %s\n", lodge_network_name(network),
+		       daemon_file_name(argument(invocation, 0)));
+	status = daemon_end(c, network);
+	lodge_network_free(network);
+	return status;
+}
+
+static int info(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "name",       "uuid",      "active",
+					    "persistent", "autostart", NULL };
+	static const char *const titles[] = { "Name",       "UUID",      "Active",
+					      "Persistent", "Autostart", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_network *network = network_of(c, invocation);
+	int active = network ? lodge_network_is_active(network) : -1;
+	int persistent = active >= 0 ? lodge_network_is_persistent(network) : -1;
+	int starts = persistent > 0 ? lodge_network_autostart(network) : persistent;
+	char uuid[LODGE_UUID_CHARS];
+
+	if (starts >= 0) {
+		struct table *table = table_new(keys, titles);
+
+		lodge_network_uuid(network, uuid);
+		table_add_text(table, lodge_network_name(network));
+		table_add_text(table, uuid);
+		table_add_bool(table, active);
+		table_add_bool(table, persistent);
+		table_add_bool(table, starts);
+		table_print_fields(table, invocation_has(invocation, "--json"));
+		table_free(table);
+	}
+	lodge_network_free(network);
+	return daemon_end(c, starts >= 0);
+}
+
+static int uuid(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_network *network = network_of(c, invocation);
+	char text[LODGE_UUID_CHARS];
+	bool good = network;
+
+	if (good) {
+		lodge_network_uuid(network, text);
+		printf("%s\n", text);
+	}
+	lodge_network_free(network);
+	return daemon_end(c, good);
+}
+
 /* Commands that do one thing to one network, and what they then say. */
 static const struct {
 	const char *name, *done;
@@ -119,6 +178,7 @@ static const struct command_option list_options[] = {
 	CONNECT_OPTION,
 	{},
 };
+static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -140,6 +200,23 @@ const struct command commands_networks[] = {
 	  .summary = "a network's definition",
 	  .options = plain_options,
 	  .action = dumpxml },
+	{ .name = "net-info",
+	  NETWORK,
+	  .summary = "what a network is",
+	  .options = json_options,
+	  .action = info },
+	{ .name = "net-uuid",
+	  NETWORK,
+	  .summary = "a network's UUID",
+	  .options = plain_options,
+	  .action = uuid },
+	{ .name = "net-create",
+	  .arguments = "FILE.xml",
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "start a network that is gone when it stops",
+	  .options = plain_options,
+	  .action = create },
 	{ .name = "net-define",
 	  .arguments = "FILE.xml",
 	  .arguments_min = 1,

@@ -114,6 +114,62 @@ static int define(const struct invocation *invocation)
 	return status;
 }
 
+static int create(const struct invocation *invocation)
+{
+	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
+	struct lodge_pool *pool = c ? lodge_pool_create(c, xml, 0) : NULL;
+	int status;
+
+	if (pool)
+		printf("Pool '%s' created from %s\n", lodge_pool_name(pool),
+		       daemon_file_name(argument(invocation, 0)));
+	status = daemon_end(c, pool);
+	lodge_pool_free(pool);
+	return status;
+}
+
+/* A pool that options describe: pool-define-as, and pool-create-as, which starts it. */
+static int make_as(const struct invocation *invocation)
+{
+	bool start = !strcmp(invocation->command->name, "pool-create-as");
+	const char *target = invocation_value(invocation, "--target");
+	g_autofree char *xml = g_markup_printf_escaped(
+		"<pool type='%s'><name>%s</name><target><path>%s</path></target></pool>",
+		argument(invocation, 1), argument(invocation, 0), target ? target : "");
+	struct lodge_connection *c;
+	struct lodge_pool *pool;
+	int status;
+
+	if (!target) {
+		fprintf(stderr, "lodge %s: --target FOLDER is missing\n",
+			invocation->command->name);
+		return EXIT_USAGE;
+	}
+	c = daemon_connect(invocation, 0);
+	pool = !c ? NULL : start ? lodge_pool_create(c, xml, 0) : lodge_pool_define(c, xml, 0);
+	if (pool)
+		printf("Pool '%s' %s\n", lodge_pool_name(pool), start ? "created" : "defined");
+	status = daemon_end(c, pool);
+	lodge_pool_free(pool);
+	return status;
+}
+
+static int uuid(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	char text[LODGE_UUID_CHARS];
+	bool good = pool;
+
+	if (good) {
+		lodge_pool_uuid(pool, text);
+		printf("%s\n", text);
+	}
+	lodge_pool_free(pool);
+	return daemon_end(c, good);
+}
+
 /* Commands that do one thing to one pool, and what they then say. */
 static const struct {
 	const char *name, *done;
@@ -123,6 +179,7 @@ static const struct {
 	{ "pool-start", "started", lodge_pool_start },
 	{ "pool-destroy", "stopped", lodge_pool_stop },
 	{ "pool-refresh", "refreshed", lodge_pool_refresh },
+	{ "pool-delete", "has been removed from where it lay", lodge_pool_delete },
 	{ "pool-undefine", "has been undefined", lodge_pool_undefine },
 };
 
@@ -164,6 +221,11 @@ static const struct command_option list_options[] = {
 	{},
 };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option as_options[] = {
+	{ "--target", VALUE_FILE, "FOLDER", "where it lies" },
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -196,6 +258,39 @@ const struct command commands_pools[] = {
 	  .summary = "add or change a pool",
 	  .options = plain_options,
 	  .action = define },
+	{ .name = "pool-define-as",
+	  .arguments = "NAME TYPE",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "add a pool, as of the type dir",
+	  .options = as_options,
+	  .action = make_as },
+	{ .name = "pool-create",
+	  .arguments = "FILE.xml",
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "start a pool that is gone when it stops",
+	  .options = plain_options,
+	  .action = create },
+	{ .name = "pool-create-as",
+	  .arguments = "NAME TYPE",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "the same, by options",
+	  .options = as_options,
+	  .action = make_as },
+	{ .name = "pool-uuid",
+	  POOL,
+	  .summary = "a pool's UUID",
+	  .options = plain_options,
+	  .action = uuid },
+	{ .name = "pool-delete",
+	  POOL,
+	  .summary = "remove what a pool lies on, if it is empty",
+	  .options = plain_options,
+	  .action = change },
 	{ .name = "pool-build",
 	  POOL,
 	  .summary = "make what a pool lies on",

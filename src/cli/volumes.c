@@ -149,6 +149,77 @@ static int create_as(const struct invocation *invocation)
 	return end(&a, a.volume);
 }
 
+/* The pool that a volume is in; NULL: the library has the error. */
+static struct lodge_pool *pool_of(struct asked_of *a)
+{
+	return lodge_pool_by_name(a->connection, lodge_volume_pool_name(a->volume), 0);
+}
+
+/* A copy in the same pool. */
+static int clone_volume(const struct invocation *invocation)
+{
+	g_autofree char *name = g_markup_escape_text(argument(invocation, 1), -1);
+	struct lodge_volume *copy = NULL;
+	struct lodge_volume_info info;
+	g_autofree char *xml = NULL;
+	struct asked_of a;
+
+	if (!find_volume(&a, invocation, 0) || (!a.pool && !(a.pool = pool_of(&a))) ||
+	    lodge_volume_info(a.volume, &info, 0))
+		return end(&a, false);
+	xml = g_strdup_printf("<volume><name>%s</name><capacity>%" G_GUINT64_FORMAT
+			      "</capacity></volume>",
+			      name, info.capacity_bytes);
+	copy = lodge_volume_clone(a.pool, xml, a.volume, 0);
+	if (copy)
+		printf("Volume '%s' cloned from '%s'\n", lodge_volume_name(copy),
+		       lodge_volume_name(a.volume));
+	lodge_volume_free(copy);
+	return end(&a, copy);
+}
+
+static int resize(const struct invocation *invocation)
+{
+	guint64 capacity = size_parse(argument(invocation, 1), 1);
+	unsigned flags = invocation_has(invocation, "--shrink") ? LODGE_RESIZE_SHRINK : 0;
+	struct asked_of a;
+	bool good;
+
+	if (!capacity) {
+		fprintf(stderr, "lodge vol-resize: '%s' is no size; as in 20G, 512M or 1048576\n",
+			argument(invocation, 1));
+		return EXIT_USAGE;
+	}
+	good = find_volume(&a, invocation, 0) && !lodge_volume_resize(a.volume, capacity, flags);
+	if (good)
+		printf("Volume '%s' resized\n", lodge_volume_name(a.volume));
+	return end(&a, good);
+}
+
+static int wipe(const struct invocation *invocation)
+{
+	struct asked_of a;
+	bool good = find_volume(&a, invocation, 0) && !lodge_volume_wipe(a.volume, 0);
+
+	if (good)
+		printf("Volume '%s' wiped\n", lodge_volume_name(a.volume));
+	return end(&a, good);
+}
+
+/* One word about a volume, by the name of the command. */
+static int word(const struct invocation *invocation)
+{
+	const char *command = invocation->command->name;
+	struct asked_of a;
+	bool good = find_volume(&a, invocation, LODGE_OPEN_READ_ONLY);
+
+	if (good)
+		printf("%s\n", !strcmp(command, "vol-key")    ? lodge_volume_key(a.volume)
+			       : !strcmp(command, "vol-name") ? lodge_volume_name(a.volume)
+							      : lodge_volume_pool_name(a.volume));
+	return end(&a, good);
+}
+
 static int delete (const struct invocation *invocation)
 {
 	struct asked_of a;
@@ -169,6 +240,12 @@ static const struct command_option info_options[] = {
 	POOL_OPTION, JSON_OPTION, CONNECT_OPTION, {}
 };
 static const struct command_option volume_options[] = { POOL_OPTION, CONNECT_OPTION, {} };
+static const struct command_option resize_options[] = {
+	{ "--shrink", VALUE_NONE, NULL, "also to less: what is cut off is lost" },
+	POOL_OPTION,
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 
 #define VOLUME .arguments = "VOLUME", .arguments_min = 1, .arguments_max = 1
@@ -213,6 +290,40 @@ const struct command commands_volumes[] = {
 	  .summary = "make an empty volume of a size, as 20G",
 	  .options = plain_options,
 	  .action = create_as },
+	{ .name = "vol-clone",
+	  .arguments = "VOLUME NAME",
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "copy a volume within its pool",
+	  .options = volume_options,
+	  .action = clone_volume },
+	{ .name = "vol-resize",
+	  .arguments = "VOLUME SIZE",
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "make a volume larger, or smaller",
+	  .options = resize_options,
+	  .action = resize },
+	{ .name = "vol-wipe",
+	  VOLUME,
+	  .summary = "write zeros over a volume",
+	  .options = volume_options,
+	  .action = wipe },
+	{ .name = "vol-key",
+	  VOLUME,
+	  .summary = "what the daemon calls a volume",
+	  .options = volume_options,
+	  .action = word },
+	{ .name = "vol-name",
+	  VOLUME,
+	  .summary = "a volume's name in its pool",
+	  .options = volume_options,
+	  .action = word },
+	{ .name = "vol-pool",
+	  VOLUME,
+	  .summary = "the pool that a volume is in",
+	  .options = volume_options,
+	  .action = word },
 	{ .name = "vol-delete",
 	  VOLUME,
 	  .summary = "delete a volume and what is in it",

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virsh's commands that lodge has not: who types one reads why, instead of that there is none. What
+ * the daemon does serve is said to be virsh's.
+ */
+#include "cli/command.h"
+
+#include <string.h>
+
+static const struct {
+	const char
+		*what; /* is not in this version; NULL: the daemon answers it, lodge does not ask */
+	const char *names;
+} absent[] = {
+	{ "changing a guest's devices while it runs",
+	  "attach-device attach-disk attach-interface change-media detach-device "
+	  "detach-device-alias detach-disk detach-interface update-device update-memory-device "
+	  "domif-setlink setvcpu guestvcpus blockresize iothreadadd iothreadset iothreaddel "
+	  "dom-fd-associate" },
+	{ "work on disks of guests that run",
+	  "blockcommit blockcopy blockjob blockpull domblkthreshold backup-begin backup-dumpxml "
+	  "domjobabort" },
+	{ "saving and restoring guests",
+	  "save restore save-image-define save-image-dumpxml save-image-edit managedsave "
+	  "managedsave-remove managedsave-edit managedsave-dumpxml managedsave-define dump" },
+	{ "snapshots",
+	  "snapshot-create snapshot-create-as snapshot-current snapshot-delete snapshot-dumpxml "
+	  "snapshot-edit snapshot-info snapshot-list snapshot-parent snapshot-revert" },
+	{ "checkpoints",
+	  "checkpoint-create checkpoint-create-as checkpoint-delete checkpoint-dumpxml "
+	  "checkpoint-edit checkpoint-info checkpoint-list checkpoint-parent" },
+	{ "migration", "migrate migrate-setmaxdowntime migrate-getmaxdowntime migrate-compcache "
+		       "migrate-setspeed migrate-getspeed migrate-postcopy domdirtyrate-calc" },
+	{ "screens of guests", "screenshot domdisplay vncdisplay send-key" },
+	{ "the guest agent",
+	  "domfsfreeze domfsthaw domfsinfo domfstrim domhostname domtime guestinfo "
+	  "get-user-sshkeys set-user-sshkeys set-user-password guest-agent-timeout "
+	  "qemu-agent-command send-process-signal dompmsuspend dompmwakeup" },
+	{ "launch security", "domlaunchsecinfo domsetlaunchsecstate nodesevinfo" },
+	{ "limits of a guest's share of the host",
+	  "blkdeviotune blkiotune domiftune memtune numatune perf schedinfo vcpupin emulatorpin "
+	  "iothreadpin cpu-stats" },
+	{ "interfaces of the host",
+	  "iface-begin iface-bridge iface-commit iface-define iface-destroy iface-dumpxml "
+	  "iface-edit iface-list iface-mac iface-name iface-rollback iface-start iface-unbridge "
+	  "iface-undefine" },
+	{ "network filters",
+	  "nwfilter-define nwfilter-dumpxml nwfilter-edit nwfilter-list nwfilter-undefine "
+	  "nwfilter-binding-create nwfilter-binding-delete nwfilter-binding-dumpxml "
+	  "nwfilter-binding-list" },
+	{ "devices of the host for guests",
+	  "nodedev-create nodedev-destroy nodedev-detach nodedev-dumpxml nodedev-list "
+	  "nodedev-reattach nodedev-reset nodedev-event nodedev-define nodedev-undefine "
+	  "nodedev-start nodedev-autostart nodedev-info" },
+	{ "ports of networks",
+	  "net-port-list net-port-create net-port-dumpxml net-port-delete net-update" },
+	{ "changing the host", "allocpages nodesuspend" },
+	{ "other hypervisors",
+	  "domxml-from-native domxml-to-native qemu-attach lxc-enter-namespace" },
+	{ "looking for pools", "find-storage-pool-sources-as find-storage-pool-sources" },
+	{ NULL, "cpu-baseline cpu-compare hypervisor-cpu-baseline hypervisor-cpu-compare sysinfo "
+		"freepages node-memory-tune nodecpumap domblkerror domcontrol domjobinfo "
+		"domif-getlink domifaddr iothreadinfo inject-nmi set-lifecycle-action "
+		"net-dhcp-leases net-event net-name pool-name pool-event pool-capabilities "
+		"secret-event vol-create-from qemu-monitor-event echo" },
+};
+
+char *absent_reason(const char *name)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(absent); i++) {
+		g_auto(GStrv) names = g_strsplit(absent[i].names, " ", -1);
+
+		if (!g_strv_contains((const char *const *)names, name))
+			continue;
+		return absent[i].what
+			       ? g_strdup_printf("'%s' is not in this version: it has not %s", name,
+						 absent[i].what)
+			       : g_strdup_printf("lodge has no '%s'; virsh asks the same daemon",
+						 name);
+	}
+	return NULL;
+}

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""virsh's names in lodge: what each says is what virsh says, changes what virsh shows, or tells why it is not there.
+
+    test_virsh_names.py LODGED BUTTON-IMAGE LODGE
+"""
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+
+import tap
+from lodged import WAIT, guest_xml, lodged, rows
+
+LODGED, IMAGE, LODGE = sys.argv[1:]
+DISK = ("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/>"
+        "</disk><interface type='user'><mac address='52:54:00:00:00:07'/><model type='virtio'/></interface>")
+
+
+class Both:
+    """lodge and virsh with one daemon."""
+
+    def __init__(self, daemon):
+        self.daemon, self.virsh = daemon, daemon.virsh
+        self.env = dict(os.environ, LODGE_URI=daemon.socket, LC_ALL="C", TMPDIR=daemon.root)
+
+    def __call__(self, *words, status=0, text=None):
+        done = subprocess.run([LODGE, *words], capture_output=True, text=True, timeout=WAIT, env=self.env, check=False,
+                              input=text)
+        assert done.returncode == status, (words, done, self.daemon.text())
+        assert bool(done.stderr) == bool(status), (words, done)
+        return done.stderr if status else done.stdout.rstrip("\n")
+
+    def json(self, *words):
+        return json.loads(self(*words, "--json"))
+
+    def guest(self, name="g", **options):
+        disk = f"{self.daemon.root}/{name}.img"
+        with open(disk, "wb") as out:
+            out.truncate(1 << 20)
+        self("define", "-", text=guest_xml(name, IMAGE, DISK.format(disk), **options))
+        return disk
+
+
+def numbers(text):
+    """virsh's lines "NAME VALUE", the first word of a line being what is asked about where there are three."""
+    return {line.split()[-2].rstrip(":"): int(line.split()[-1]) for line in text.split("\n") if line.strip()}
+
+
+def test_every_name_of_virsh_is_known():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        names = re.findall(r"^    ([a-z][a-z-]+) ", lodge.virsh("help"), re.M)
+        assert len(names) > 200, names
+        own = {"cd", "pwd", "help", "connect", "exit", "quit"}  # of the shell
+        for name in set(names) - own:
+            done = subprocess.run([LODGE, name, "--no-such-option"], capture_output=True, text=True, env=lodge.env)
+            assert done.returncode == 2 and "there is no command" not in done.stderr, (name, done)
+        assert lodge("snapshot-list", "g", status=2) == "lodge: 'snapshot-list' is not in this version: it has not snapshots\n"
+        assert "virsh asks the same daemon" in lodge("domcontrol", "g", status=2)
+
+
+def test_statistics():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        disk = lodge.guest()
+        lodge("start", "g")
+        ours, theirs = lodge.json("domblkstat", "g", "vda"), numbers(lodge.virsh("domblkstat", "g", "vda"))
+        assert (ours["rd_operations"], ours["rd_bytes"], ours["wr_bytes"], ours["flush_operations"]) == \
+            tuple(theirs[name] for name in ("rd_req", "rd_bytes", "wr_bytes", "flush_operations")), (ours, theirs)
+        assert lodge.json("domifstat", "g", "52:54:00:00:00:07") == \
+            numbers(lodge.virsh("domifstat", "g", "52:54:00:00:00:07"))
+        ours, theirs = lodge.json("dommemstat", "g"), numbers(lodge.virsh("dommemstat", "g"))
+        assert set(ours) == set(theirs) and ours["actual"] == theirs["actual"] == 16384, (ours, theirs)
+        assert lodge.json("domblkinfo", "g", "vda")["capacity_bytes"] == 1 << 20
+        vcpu, = lodge.json("vcpuinfo", "g")
+        assert vcpu["vcpu"] == 0 and vcpu["state"] == "running" and vcpu["time_ns"] >= 0, vcpu
+        stats, = lodge.json("domstats", "g", "--state", "--block")
+        assert stats["name"] == "g" and stats["state.state"] == 1 and stats["block.0.path"] == disk, stats
+        assert "balloon.current" not in stats and "balloon.current" in lodge.json("domstats")[0]
+        text = lodge("domstats", "g", "--block")
+        assert text.startswith("Guest: 'g'\n  block.count=1\n") and "block.0.name=vda" in text, text
+
+
+def test_the_host():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        assert set(lodge.json("nodecpustats")) >= {"user", "idle"} and lodge.json("nodecpustats", "--cpu", "0")["idle"] > 0
+        assert "no processor's number" in lodge("nodecpustats", "--cpu", "x", status=2)
+        assert lodge.json("nodememstats")["total"] == int(re.search(r"total *: *(\d+) KiB", lodge.virsh("nodememstats")).group(1))
+        assert lodge.json("freecell")["free_bytes"] > 0
+        assert int(lodge("maxvcpus")) >= int(lodge.virsh("maxvcpus"))
+        assert lodge("cpu-models").split() == lodge.virsh("cpu-models", "x86_64").split()
+        assert lodge.json("version")["hypervisor"] in lodge.virsh("version")
+
+
+def test_changes():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge("setmaxmem", "g", "32M", "--config")
+        lodge("setmem", "g", "24576", "--config")
+        assert re.search("Max memory: +32768 KiB", lodge.virsh("dominfo", "g"))
+        assert "<currentMemory unit='KiB'>24576<" in lodge.virsh("dumpxml", "g"), lodge.virsh("dumpxml", "g")
+        lodge("setvcpus", "g", "3", "--config", "--maximum")
+        lodge("setvcpus", "g", "2", "--config")
+        assert lodge.json("vcpucount", "g") == {"maximum": 3, "current": 2} and lodge("vcpucount", "g", "--maximum") == "3"
+        assert lodge.virsh("vcpucount", "g", "--config") == "2"
+        lodge("desc", "g", "What it is for")
+        lodge("desc", "g", "A guest", "--title")
+        assert lodge.virsh("desc", "g") == lodge("desc", "g") == "What it is for"
+        assert lodge.virsh("desc", "g", "--title") == lodge("desc", "g", "--title") == "A guest"
+        lodge("desc", "g", "", "--title")
+        assert "A guest" not in lodge("dumpxml", "g")
+        lodge("metadata", "g", "urn:x", "--set", "<note>hello</note>", "--key", "x")
+        assert "hello" in lodge("metadata", "g", "urn:x") and "hello" in lodge.virsh("metadata", "g", "urn:x")
+        lodge("metadata", "g", "urn:x", "--remove")
+        assert "hello" not in lodge("dumpxml", "g")
+        lodge("domrename", "g", "h")
+        assert lodge.virsh("list", "--all", "--name") == "h"
+        assert "no size" in lodge("setmem", "h", "much", status=2) and "no number" in lodge("setvcpus", "h", "0", status=2)
+        lodge("start", "h")
+        assert '"return"' in lodge("qemu-monitor-command", "h", '{"execute": "query-status"}')
+
+
+def test_devices():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        disk = lodge.guest()
+        assert lodge.json("domblklist", "g") == [{"target": "vda", "source": disk, "type": "file", "device": "disk"}]
+        assert lodge("domblklist", "g").split("\n")[1].split() == rows(lodge.virsh("domblklist", "g"))[0] == ["vda", disk]
+        card, = lodge.json("domiflist", "g")
+        assert (card["type"], card["model"], card["mac"]) == ("user", "virtio", "52:54:00:00:00:07"), card
+        assert "no terminal" in lodge("ttyconsole", "g", status=1)
+        lodge("start", "g")
+        assert lodge("ttyconsole", "g") == lodge.virsh("ttyconsole", "g") and os.path.exists(lodge("ttyconsole", "g"))
+
+
+def test_edit():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge.env["EDITOR"] = "true"
+        assert lodge("edit", "g") == "Guest 'g' has not been changed"
+        lodge.env["VISUAL"] = "sed -i 's,>16384<,>20480<,'"
+        assert lodge("edit", "g") == "Guest 'g' has been changed"
+        assert re.search("Max memory: +20480 KiB", lodge.virsh("dominfo", "g"))
+        lodge.env["VISUAL"] = "sed -i 's,</domain>,,'"
+        assert "not well-formed" in lodge("edit", "g", status=1)
+        lodge.env["VISUAL"] = "false"
+        assert "the editor 'false' failed" in lodge("edit", "g", status=1)
+        lodge.env["VISUAL"] = "sed -i 's,br7,br8,'"
+        lodge("net-define", "-", text="<network><name>lan</name><forward mode='nat'/><bridge name='br7'/></network>")
+        lodge("net-edit", "lan")
+        assert "br8" in lodge.virsh("net-dumpxml", "lan")
+        assert [n for n in os.listdir(daemon.root) if n.startswith("lodge-edit")] == []
+
+
+def test_networks_and_pools():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        info = lodge.json("net-info", "default")
+        assert (info["active"], info["persistent"], info["autostart"]) == (True, True, True), info
+        assert lodge("net-uuid", "default") == info["uuid"] == lodge.virsh("net-uuid", "default")
+        folder = f"{daemon.root}/images"
+        assert "--target" in lodge("pool-define-as", "p", "dir", status=2)
+        assert lodge("pool-define-as", "p", "dir", "--target", folder) == "Pool 'p' defined"
+        lodge("pool-build", "p")
+        assert lodge("pool-uuid", "p") == lodge.virsh("pool-uuid", "p")
+        lodge("pool-delete", "p")
+        assert not os.path.exists(folder)
+        os.mkdir(folder)
+        lodge("pool-undefine", "p")
+        assert lodge("pool-create-as", "q", "dir", "--target", folder) == "Pool 'q' created"
+        lodge("pool-destroy", "q")
+        assert lodge.virsh("pool-list", "--all", "--name") == ""
+        lodge("pool-create", "-", text=f"<pool type='dir'><name>r</name><target><path>{folder}</path></target></pool>")
+        lodge("vol-create-as", "r", "a.img", "1M")
+        with open(f"{folder}/a.img", "r+b") as out:
+            out.write(b"content")
+        lodge("vol-clone", "a.img", "b.img", "--pool", "r")
+        with open(f"{folder}/b.img", "rb") as data:
+            assert data.read(7) == b"content"
+        lodge("vol-resize", "b.img", "2M", "--pool", "r")
+        assert os.path.getsize(f"{folder}/b.img") == 2 << 20
+        assert lodge("vol-resize", "b.img", "1M", "--pool", "r", status=1)
+        lodge("vol-resize", f"{folder}/b.img", "1M", "--shrink")
+        assert os.path.getsize(f"{folder}/b.img") == 1 << 20
+        lodge("vol-wipe", f"{folder}/b.img")
+        with open(f"{folder}/b.img", "rb") as data:
+            assert data.read() == bytes(1 << 20)
+        assert lodge("vol-key", "a.img", "--pool", "r") == lodge.virsh("vol-key", "a.img", "--pool", "r")
+        assert lodge("vol-name", f"{folder}/a.img") == "a.img" and lodge("vol-pool", f"{folder}/a.img") == "r"
+
+
+def test_secrets():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+        xml = f"<secret ephemeral='no' private='no'><uuid>{uuid}</uuid><usage type='ceph'><name>key</name></usage></secret>"
+        assert lodge("secret-define", "-", text=xml) == f"Secret {uuid} defined"
+        assert lodge.json("secret-list") == [{"uuid": uuid, "type": "ceph", "usage": "key"}]
+        lodge("secret-set-value", uuid, "-", text="geheim")
+        assert lodge("secret-get-value", uuid, "--plain") == "geheim"
+        assert base64.b64decode(lodge("secret-get-value", uuid)) == b"geheim"
+        assert base64.b64decode(lodge.virsh("secret-get-value", uuid)) == b"geheim"
+        assert lodge("secret-dumpxml", uuid) == lodge.virsh("secret-dumpxml", uuid)
+        assert "is no UUID" in lodge("secret-undefine", "key", status=1)
+        lodge("secret-undefine", uuid)
+        assert lodge.json("secret-list") == []
+
+
+tap.main(globals())
