@@ -132,7 +132,7 @@ static bool read_wish(const xmlNode *root, struct storage_wish *wish, GError **e
 		return daemon_refuse(
 			error, VIR_ERR_CONFIG_UNSUPPORTED,
 			"only raw volumes can be created in this version; write <format "
-			"type='raw'/>");
+			"type='raw'/> (virt-install: --disk size=...,format=raw)");
 	if (xml_child(root, "backingStore") || xml_find(root, "target/encryption"))
 		return daemon_refuse(
 			error, VIR_ERR_CONFIG_UNSUPPORTED,

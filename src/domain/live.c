@@ -152,7 +152,9 @@ static bool check_boot(struct filter *filter, const xmlNode *root)
 		return true;
 	return domain_fail(filter->live, filter->error, DOMAIN_ERROR_UNSUPPORTED, os,
 			   "booting without a <kernel> needs firmware, which is not in this "
-			   "version; add <kernel>, <initrd> and <cmdline>");
+			   "version; add <kernel>, <initrd> and <cmdline> (virt-install: --boot "
+			   "kernel=FILE,initrd=FILE,kernel_args=\"root=/dev/vda1 "
+			   "console=ttyS0\")");
 }
 
 /* Of the networks that have a name, one is run: the user-mode one, which is this guest's own. */

@@ -133,6 +133,31 @@ def test_what_this_version_cannot():
             assert daemon.virsh("list", "--all", "--name") == "", words
 
 
+def test_defaults_that_this_version_cannot():
+    """What people type first: the message has the option that mends it, and with that it works."""
+    with lodged(LODGED) as daemon:
+        disk = disk_file(daemon)
+        cases = ((("--disk", "pool=images,size=0.01"), "debian11", "--disk size=...,format=raw"),
+                 (("--disk", "pool=images,size=0.01,format=raw"), "debian11", "--boot kernel=FILE,initrd=FILE"),
+                 (("--disk", f"path={disk}", *KERNEL), "detect=off,require=off", "bus=virtio"),
+                 (("--disk", f"path={disk}", *KERNEL), "win10", "bus=virtio"),
+                 (("--disk", f"path={disk},bus=virtio", *KERNEL), "win10", "--network ...,model=virtio"),
+                 (("--disk", f"path={disk}", *KERNEL, "--tpm", "default"), "debian11", "--tpm none"))
+        install(daemon, "first", "--import", "--disk", f"path={disk}", *KERNEL)  # the pool `images`
+        daemon.virsh("destroy", "first")
+        daemon.virsh("undefine", "first")
+        for words, osinfo, option in cases:
+            said = install(daemon, "g", "--import", *words, osinfo=osinfo, status=1)
+            assert option in said, (words, osinfo, said)
+            assert daemon.virsh("list", "--all", "--name") == "", words
+            assert os.listdir(f"{daemon.root}/images") == ["root.img"], "the new volume has gone again"
+        said = install(daemon, "g", "--disk", f"path={disk}", "--cdrom", disk, status=1, osinfo="debian11")
+        assert "--install kernel=FILE" in said, said
+        install(daemon, "g", "--import", "--disk", f"path={disk},bus=virtio", "--network", "default,model=virtio", *KERNEL,
+                osinfo="detect=off,require=off")
+        assert daemon.virsh("domstate", "g") == "running"
+
+
 def test_virt_xml():
     with lodged(LODGED) as daemon:
         install(daemon, "g", "--import", "--disk", f"path={disk_file(daemon)}", *KERNEL)

@@ -308,8 +308,8 @@ static void test_live_refuses_what_is_needed(void)
 	g_assert_null(domain_make_live(domain, &left_out, &error));
 	g_assert_error(error, DOMAIN_ERROR, DOMAIN_ERROR_UNSUPPORTED);
 	g_assert_cmpstr(error->message, ==,
-			"t.xml:6: <disk>: device='cdrom' is not in this version; use "
-			"device='disk'");
+			"t.xml:6: <disk>: device='cdrom' is not in this version; use device='disk' "
+			"(virt-install: --install kernel=FILE,initrd=FILE instead of --cdrom)");
 	g_clear_error(&error);
 	domain_free(domain);
 }
