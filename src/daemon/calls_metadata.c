@@ -46,13 +46,50 @@ static bool check_type(int type, const char *uri, GError **error)
 
 /* --- reading --- */
 
-/* The element on its own, with the namespaces it needs; the caller frees it. */
+static void leave_in_element(xmlNode *element, const xmlNs *left)
+{
+	if (element->ns == left)
+		element->ns = NULL;
+	for (xmlAttr *attribute = element->properties; attribute; attribute = attribute->next)
+		if (attribute->ns == left)
+			attribute->ns = NULL;
+}
+
+/* Names are in no namespace, as they were when the element was given: it is known which is meant.
+ */
+static void leave_namespace(xmlNode *top)
+{
+	const xmlNs *left = top->ns;
+	xmlNode *node = top;
+
+	while (node) {
+		if (node->type == XML_ELEMENT_NODE)
+			leave_in_element(node, left);
+		if (node->children && node->type == XML_ELEMENT_NODE) {
+			node = node->children;
+			continue;
+		}
+		while (node != top && !node->next)
+			node = node->parent;
+		node = node == top ? NULL : node->next;
+	}
+	for (xmlNs **at = &top->nsDef; *at; at = &(*at)->next) {
+		if (*at != left)
+			continue;
+		*at = (*at)->next;
+		xmlFreeNs((xmlNs *)left);
+		return;
+	}
+}
+
+/* The element on its own, with the other namespaces it needs; the caller frees it. */
 static char *format_foreign(const xmlNode *node)
 {
 	xmlNode *copy = xmlCopyNode((xmlNode *)node, 1);
 	xmlBuffer *buffer = xmlBufferCreate();
 	char *text;
 
+	leave_namespace(copy);
 	xmlNodeDump(buffer, NULL, copy, 0, 0);
 	text = g_strdup((const char *)xmlBufferContent(buffer));
 	xmlBufferFree(buffer);

@@ -36,7 +36,7 @@ static void get_info(struct rpc_call *call, const struct rpc_domain_get_info_arg
 	domain = guest_domain(guest);
 	ret.state = guest->state;
 	ret.maxMem = domain->memory_kib;
-	ret.memory = guest_is_active(guest) ? domain->current_kib : 0;
+	ret.memory = domain->current_kib;
 	ret.nrVirtCpu = domain->vcpus_current;
 	ret.cpuTime = cpu_time_ns(guest);
 	rpc_reply_domain_get_info(call, &ret);

@@ -250,7 +250,8 @@ def test_metadata():
         assert daemon.virsh("desc", "g", "--config") == "for <all> & everybody"
         assert 'id="8"' in daemon.virsh("metadata", "g", "http://a/b")
         config = daemon.virsh("metadata", "g", "http://a/b", "--config")
-        assert 'id="7"' in config and "<mail>x</mail>" in config and 'xmlns:ab="http://a/b"' in config, config
+        assert config.replace('"', "'").split() == ["<owner", "id='7'>", "<mail>x</mail>", "</owner>"] or \
+            config == '<owner id="7"><mail>x</mail></owner>', config
         daemon.virsh("metadata", "g", "http://a/b", "--config", "--remove")
         assert "metadata not found" in daemon.virsh("metadata", "g", "http://a/b", "--config", status=1)
         with daemon.client() as client:
