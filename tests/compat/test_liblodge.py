@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """liblodge: its program (liblodge.c) against a lodged, against one that is killed, and against servers
-that answer nonsense; the example; and what the shared library shows to others.
+that answer nonsense; the examples; and what the shared library shows to others.
 
-    test_liblodge.py LODGED BUTTON-IMAGE PROGRAM WATCH LIBRARY
+    test_liblodge.py LODGED BUTTON-IMAGE PROGRAM WATCH USAGE PROVISION LIBRARY
 """
 import os
 import re
@@ -18,7 +18,7 @@ import threading
 import tap
 from lodged import WAIT, guest_xml, lodged
 
-LODGED, IMAGE, PROGRAM, WATCH, LIBRARY = sys.argv[1:]
+LODGED, IMAGE, PROGRAM, WATCH, USAGE, PROVISION, LIBRARY = sys.argv[1:]
 INCLUDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../include/lodge")
 
 
@@ -142,6 +142,28 @@ def test_example():
         daemon.start()
     done = subprocess.run([WATCH, "/nowhere"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "start the daemon" in done.stderr, done
+
+
+def test_example_that_makes_a_guest_and_one_that_counts():
+    with lodged(LODGED) as daemon:
+        folder, env = f"{daemon.root}/images", dict(os.environ, LODGE_URI=daemon.socket)
+        daemon.virsh("pool-define-as", "p", "dir", "--target", folder)
+        daemon.virsh("pool-build", "p")
+        daemon.virsh("pool-start", "p")
+
+        def provision(*words):
+            return subprocess.run([PROVISION, *words], capture_output=True, text=True, env=env, check=False, timeout=WAIT)
+        assert provision().returncode == 2
+        done = provision("web1", "p", "/nowhere")
+        assert done.returncode == 1 and "/nowhere" in done.stderr, done
+        assert os.listdir(folder) == [] and daemon.virsh("list", "--all", "--name") == ""
+        done = provision("web1", "p", IMAGE)
+        assert done.returncode == 0 and done.stdout == f"web1 runs, with the disk {folder}/web1.img\n", done
+        assert os.path.getsize(f"{folder}/web1.img") == 1 << 30
+        counted = subprocess.run([USAGE, daemon.socket_ro], capture_output=True, text=True, check=True, timeout=WAIT).stdout
+        lines = dict(line.rsplit(" ", 1) for line in counted.splitlines())
+        assert lines["web1 state.state"] == "1" and lines["web1 block.0.path"] == f"{folder}/web1.img", counted
+        assert int(lines["web1 balloon.current"]) == 65536, counted
 
 
 def test_symbols():
