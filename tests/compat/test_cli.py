@@ -85,4 +85,25 @@ def test_bash_completion_script():
     assert done.stdout.strip() == "soft", done
 
 
+def test_zsh_completion_script():
+    """With what zsh gives it, and compadd and _files that print."""
+    if not shutil.which("zsh"):
+        raise tap.Skip("zsh is not installed")
+    for words, printed in (("run --engine so", "soft"), ("run --kernel ''", "a file"), ("run --eng", "--engine")):
+        script = f"""compadd() {{ print -r -- "${{(@P)2}}" }}; _files() {{ print a file }}
+        _lodge() {{ source {TOP}/completion/_lodge }}
+        words=({LODGE} {words}); CURRENT=$#words; _lodge"""
+        done = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True)
+        assert done.stdout.strip() == printed, (words, done)
+
+
+def test_fish_completion_script():
+    if not shutil.which("fish"):
+        raise tap.Skip("fish is not installed")
+    for words, printed in (("run --engine so", "soft"), ("run --eng", "--engine")):
+        done = subprocess.run(["fish", "--no-config", "-c", f"source {TOP}/completion/lodge.fish; complete -C '{LODGE} {words}'"],
+                              capture_output=True, text=True, env=dict(os.environ, PATH=os.path.dirname(LODGE) + ":" + os.environ["PATH"]))
+        assert done.stdout.strip() == printed, (words, done)
+
+
 tap.main(globals())
