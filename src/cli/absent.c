@@ -31,7 +31,7 @@ static const struct {
 	  "checkpoint-edit checkpoint-info checkpoint-list checkpoint-parent" },
 	{ "migration", "migrate migrate-setmaxdowntime migrate-getmaxdowntime migrate-compcache "
 		       "migrate-setspeed migrate-getspeed migrate-postcopy domdirtyrate-calc" },
-	{ "screens of guests", "screenshot domdisplay vncdisplay send-key" },
+	{ "screens of guests", "screenshot domdisplay vncdisplay" },
 	{ "the guest agent",
 	  "domfsfreeze domfsthaw domfsinfo domfstrim domhostname domtime guestinfo "
 	  "get-user-sshkeys set-user-sshkeys set-user-password guest-agent-timeout "
@@ -62,7 +62,7 @@ static const struct {
 		"freepages node-memory-tune nodecpumap domblkerror domcontrol domjobinfo "
 		"domif-getlink domifaddr iothreadinfo inject-nmi set-lifecycle-action "
 		"net-dhcp-leases net-event net-name pool-name pool-event pool-capabilities "
-		"secret-event vol-create-from qemu-monitor-event echo" },
+		"secret-event vol-create-from qemu-monitor-event send-key echo" },
 };
 
 char *absent_reason(const char *name)
