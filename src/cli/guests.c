@@ -48,7 +48,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(lodge_domain_name(one), lodge_domain_name(two));
 }
 
-static void add_row(struct table *table, struct lodge_domain *domain)
+static void add_row(struct table *table, struct lodge_domain *domain, bool with_title)
 {
 	char uuid[LODGE_UUID_CHARS];
 	int state = lodge_domain_state(domain, NULL, 0);
@@ -63,6 +63,12 @@ static void add_row(struct table *table, struct lodge_domain *domain)
 	table_add_text(table, daemon_state_name(state));
 	lodge_domain_uuid(domain, uuid);
 	table_add_text(table, uuid);
+	if (with_title) {
+		char *title = lodge_domain_metadata(domain, LODGE_METADATA_TITLE, NULL, 0);
+
+		table_add_text(table, title ? title : "");
+		free(title);
+	}
 }
 
 static void print_words(const struct invocation *invocation, struct lodge_domain **domains)
@@ -83,6 +89,9 @@ static int list(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "id", "name", "state", "uuid", NULL };
 	static const char *const titles[] = { "Id", "Name", "State", "UUID", NULL };
+	static const char *const more_keys[] = { "id", "name", "state", "uuid", "title", NULL };
+	static const char *const more_titles[] = { "Id", "Name", "State", "UUID", "Title", NULL };
+	bool with_title = invocation_has(invocation, "--title");
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	struct lodge_domain **domains = c ? lodge_domain_list(c, list_flags(invocation)) : NULL;
 	unsigned count = 0;
@@ -95,10 +104,11 @@ static int list(const struct invocation *invocation)
 	if (invocation_has(invocation, "--name") || invocation_has(invocation, "--uuid")) {
 		print_words(invocation, domains);
 	} else {
-		struct table *table = table_new(keys, titles);
+		struct table *table =
+			with_title ? table_new(more_keys, more_titles) : table_new(keys, titles);
 
 		for (unsigned i = 0; i < count; i++)
-			add_row(table, domains[i]);
+			add_row(table, domains[i], with_title);
 		table_print(table, invocation_has(invocation, "--json"));
 		table_free(table);
 	}
@@ -168,13 +178,49 @@ static int dominfo(const struct invocation *invocation)
 	return daemon_end(c, good);
 }
 
+/* virsh's words for libvirt's numbers, whose meaning depends on the state. */
+static const char *reason_name(int state, int reason)
+{
+	static const char *const running[] = {
+		"unknown",       "booted",   "migrated",           "restored",
+		"from snapshot", "unpaused", "migration canceled", "save canceled",
+		"event wakeup",  "crashed",  "post-copy"
+	};
+	static const char *const paused[] = {
+		"unknown",   "user",        "migrating",     "saving",          "dumping",
+		"I/O error", "watchdog",    "from snapshot", "shutting down",   "creating snapshot",
+		"crashed",   "starting up", "post-copy",     "post-copy failed"
+	};
+	static const char *const shutoff[] = { "unknown", "shutdown",      "destroyed",
+					       "crashed", "migrated",      "saved",
+					       "failed",  "from snapshot", "daemon" };
+	static const char *const others[] = { "unknown", "user" };
+	static const char *const crashed[] = { "unknown", "panicked" };
+	static const struct {
+		const char *const *names;
+		int count;
+	} states[] = {
+		[LODGE_DOMAIN_RUNNING] = { running, G_N_ELEMENTS(running) },
+		[LODGE_DOMAIN_PAUSED] = { paused, G_N_ELEMENTS(paused) },
+		[LODGE_DOMAIN_SHUTDOWN] = { others, G_N_ELEMENTS(others) },
+		[LODGE_DOMAIN_SHUTOFF] = { shutoff, G_N_ELEMENTS(shutoff) },
+		[LODGE_DOMAIN_CRASHED] = { crashed, G_N_ELEMENTS(crashed) },
+	};
+
+	if (state >= (int)G_N_ELEMENTS(states) || reason < 0 || reason >= states[state].count)
+		return others[0];
+	return states[state].names[reason];
+}
+
 static int domstate(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
-	int state = domain ? lodge_domain_state(domain, NULL, 0) : -1;
+	int reason, state = domain ? lodge_domain_state(domain, &reason, 0) : -1;
 
-	if (state >= 0)
+	if (state >= 0 && invocation_has(invocation, "--reason"))
+		printf("%s (%s)\n", daemon_state_name(state), reason_name(state, reason));
+	else if (state >= 0)
 		printf("%s\n", daemon_state_name(state));
 	lodge_domain_free(domain);
 	return daemon_end(c, state >= 0);
@@ -231,6 +277,7 @@ static const struct command_option list_options[] = {
 	{ "--state-paused", VALUE_NONE, NULL, "only those that are paused" },
 	{ "--state-shutoff", VALUE_NONE, NULL, "only those that are off" },
 	{ "--state-other", VALUE_NONE, NULL, "only those in another state" },
+	{ "--title", VALUE_NONE, NULL, "also their titles" },
 	{ "--name", VALUE_NONE, NULL, "print names only" },
 	{ "--uuid", VALUE_NONE, NULL, "print UUIDs only" },
 	JSON_OPTION,
@@ -238,6 +285,11 @@ static const struct command_option list_options[] = {
 	{},
 };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option state_options[] = {
+	{ "--reason", VALUE_NONE, NULL, "also why" },
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option xml_options[] = {
 	{ "--inactive", VALUE_NONE, NULL, "as it will start the next time" },
@@ -263,7 +315,7 @@ const struct command commands_guests[] = {
 	{ .name = "domstate",
 	  GUEST,
 	  .summary = "whether a guest runs",
-	  .options = plain_options,
+	  .options = state_options,
 	  .action = domstate },
 	{ .name = "dumpxml",
 	  GUEST,

@@ -50,6 +50,10 @@ static int live(const struct invocation *invocation)
 	good = domain && !lives[i].fn(domain, life_flags(invocation));
 	if (good)
 		printf("Guest '%s' %s\n", lodge_domain_name(domain), lives[i].done);
+	if (good && invocation_has(invocation, "--console")) {
+		fflush(stdout);
+		good = console_open(c, domain, NULL, 0);
+	}
 	lodge_domain_free(domain);
 	return daemon_end(c, good);
 }
@@ -57,6 +61,7 @@ static int live(const struct invocation *invocation)
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option start_options[] = {
 	{ "--paused", VALUE_NONE, NULL, "stop it before its first instruction" },
+	{ "--console", VALUE_NONE, NULL, "connect this terminal to its console" },
 	CONNECT_OPTION,
 	{},
 };

@@ -35,7 +35,10 @@ static int list(const struct invocation *invocation)
 		lodge_pool_uuid(pools[i], uuid);
 		table_add_text(table, uuid);
 	}
-	table_print(table, invocation_has(invocation, "--json"));
+	if (!invocation_has(invocation, "--name"))
+		table_print(table, invocation_has(invocation, "--json"));
+	for (unsigned i = 0; invocation_has(invocation, "--name") && pools[i]; i++)
+		printf("%s\n", lodge_pool_name(pools[i]));
 	table_free(table);
 	lodge_pools_free(pools);
 	return daemon_end(c, true);
@@ -216,6 +219,7 @@ static int autostart(const struct invocation *invocation)
 static const struct command_option list_options[] = {
 	{ "--all", VALUE_NONE, NULL, "also those that are not active" },
 	{ "--inactive", VALUE_NONE, NULL, "only those that are not active" },
+	{ "--name", VALUE_NONE, NULL, "print names only" },
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},

@@ -44,6 +44,11 @@ static int list(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "name", "path", NULL };
 	static const char *const titles[] = { "Name", "Path", NULL };
+	static const char *const more_keys[] = { "name", "path", "capacity_bytes",
+						 "allocation_bytes", NULL };
+	static const char *const more_titles[] = { "Name", "Path", "Capacity", "Allocation", NULL };
+	bool details = invocation_has(invocation, "--details");
+	bool json = invocation_has(invocation, "--json");
 	struct asked_of a = { daemon_connect(invocation, LODGE_OPEN_READ_ONLY) };
 	struct lodge_volume **volumes = NULL;
 	struct table *table;
@@ -52,9 +57,10 @@ static int list(const struct invocation *invocation)
 		volumes = lodge_volume_list(a.pool, 0);
 	if (!volumes)
 		return end(&a, false);
-	table = table_new(keys, titles);
+	table = details ? table_new(more_keys, more_titles) : table_new(keys, titles);
 	for (unsigned i = 0; volumes[i]; i++) {
 		char *path = lodge_volume_path(volumes[i], 0);
+		struct lodge_volume_info info = {};
 
 		table_add_text(table, lodge_volume_name(volumes[i]));
 		if (path)
@@ -62,8 +68,13 @@ static int list(const struct invocation *invocation)
 		else
 			table_add_none(table);
 		free(path);
+		if (!details)
+			continue;
+		lodge_volume_info(volumes[i], &info, 0); /* zeros, if it has gone meanwhile */
+		table_add_bytes(table, info.capacity_bytes, json);
+		table_add_bytes(table, info.allocation_bytes, json);
 	}
-	table_print(table, invocation_has(invocation, "--json"));
+	table_print(table, json);
 	table_free(table);
 	lodge_volumes_free(volumes);
 	return end(&a, true);
@@ -235,7 +246,12 @@ static int delete (const struct invocation *invocation)
 		"--pool", VALUE_TEXT, "POOL", "VOLUME is a name in this pool, not a path" \
 	}
 
-static const struct command_option list_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option list_options[] = {
+	{ "--details", VALUE_NONE, NULL, "also how large they are" },
+	JSON_OPTION,
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option info_options[] = {
 	POOL_OPTION, JSON_OPTION, CONNECT_OPTION, {}
 };

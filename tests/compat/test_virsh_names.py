@@ -137,6 +137,35 @@ def test_devices():
         assert lodge("ttyconsole", "g") == lodge.virsh("ttyconsole", "g") and os.path.exists(lodge("ttyconsole", "g"))
 
 
+def test_options():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge("desc", "g", "A guest", "--title")
+        assert lodge.json("list", "--all", "--title")[0]["title"] == "A guest" and "A guest" in lodge("list", "--all", "--title")
+        for command in (), ("start", "--paused"), ("resume",), ("suspend",), ("destroy",):
+            if command:
+                lodge(command[0], "g", *command[1:])
+            assert lodge("domstate", "g", "--reason") == lodge.virsh("domstate", "g", "--reason"), command
+        assert lodge("net-list", "--name") == "default" == lodge.virsh("net-list", "--name")
+        folder = f"{daemon.root}/images"
+        lodge("pool-define-as", "p", "dir", "--target", folder)
+        assert lodge("pool-list", "--all", "--name") == "p"
+        lodge("pool-build", "p")
+        lodge("pool-start", "p")
+        lodge("vol-create-as", "p", "a.img", "1M")
+        volume, = lodge.json("vol-list", "p", "--details")
+        assert (volume["name"], volume["capacity_bytes"]) == ("a.img", 1 << 20) and "1.0 MiB" in lodge("vol-list", "p", "--details")
+        with subprocess.Popen([LODGE, "start", "g", "--console"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=lodge.env) as shown:
+            text = b""
+            while b"up" not in text:
+                more = os.read(shown.stdout.fileno(), 100)
+                assert more, text
+                text += more
+            lodge("destroy", "g")
+            assert text.startswith(b"Guest 'g' started\n") and shown.wait(WAIT) == 0, text
+
+
 def test_edit():
     with lodged(LODGED) as daemon:
         lodge = Both(daemon)
