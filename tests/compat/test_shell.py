@@ -228,11 +228,11 @@ def test_control_c_ends_the_command_alone():
 def test_history():
     with lodged(LODGED) as daemon:
         start(daemon, "web1")
-        for keys in b"domstate web1\n", b"\x1b[A\n":  # the key up
+        for keys in b"domstate web1\n", b"\x1b[A\x1b[A\n":  # the key up, past `exit`
             with shell(daemon) as s:
                 s(keys, b"running")
                 s.until(b"lodge> ")
-                assert s.end(b"\x04") == 0
+                assert s.end(b"exit\n") == 0
         path = f"{daemon.root}/home/state/lodge/history"
         with open(path) as history:
             assert "domstate" in history.read()
