@@ -2,10 +2,9 @@
 /*
  * lodge create NAME --from SOURCE: a guest out of what people have.
  *
- *   SOURCE --image.c--> kernel, initial RAM disk    --.
- *      |   --seed.c---> who may log in              --+--> volumes of a pool --> domain XML -->
- * start
- *      '------------------------------------------- --'
+ *   SOURCE --image.c--> kernel, initial RAM disk --.
+ *      |   --seed.c---> who may log in           --+--> volumes of a pool --> domain XML
+ *      '-------------------------------------------'                             '--> start
  *
  * All goes through the daemon, also the bytes, so that it may be elsewhere. What has been made is
  * removed again when a later step fails, or when somebody presses Ctrl-C.

@@ -2,9 +2,12 @@
 /*
  * The asking side of libvirt's protocol: one connection, which any number of threads call through.
  *
- *   thread A --call 7--> |        | <--reply 8--          Whoever waits for a reply and finds
- * nobody thread B --call 8--> | socket | <--event---- lodged   reading reads for all: replies go to
- * their main loop <--fd----- |        | <--reply 7--          threads, events into a queue.
+ *   thread A --call 7--> |        | <--reply 8--
+ *   thread B --call 8--> | socket | <--event---- lodged
+ *   main loop <--fd----- |        | <--reply 7--
+ *
+ * Whoever waits for a reply and finds nobody reading reads for all: replies go to their threads,
+ * events into a queue.
  *
  * Events wait until somebody asks for the next one. rpc_caller_fd() is readable when one is there,
  * or when something comes in while nobody calls; a main loop watches it. Pings are answered by
