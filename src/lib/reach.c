@@ -111,15 +111,17 @@ static char **parameter(struct target *target, const char *name)
 static bool read_parameters(const char *query, struct target *target, const char **why)
 {
 	GUriParamsIter iter;
-	char *name, *value;
 
 	g_uri_params_iter_init(&iter, query ? query : "", -1, "&", G_URI_PARAMS_NONE);
-	while (g_uri_params_iter_next(&iter, &name, &value, NULL)) {
-		g_autofree char *name_owned = name, *value_owned = value;
-		char **place = parameter(target, name);
+	for (;;) {
+		g_autofree char *name = NULL, *value = NULL;
+		char **place;
 
+		if (!g_uri_params_iter_next(&iter, &name, &value, NULL))
+			return true;
+		place = parameter(target, name);
 		if (place && !*place) {
-			*place = g_steal_pointer(&value_owned);
+			*place = g_steal_pointer(&value);
 		} else if (!strcmp(name, "no_tty")) {
 			target->no_tty = strcmp(value, "0");
 		} else if (!strcmp(name, "no_verify") && strcmp(value, "0")) {
@@ -127,7 +129,6 @@ static bool read_parameters(const char *query, struct target *target, const char
 			return false;
 		}
 	}
-	return true;
 }
 
 static bool read_uri(const char *text, struct target *target, const char **why)
