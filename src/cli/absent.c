@@ -38,8 +38,8 @@ static const struct {
 	  "qemu-agent-command send-process-signal dompmsuspend dompmwakeup" },
 	{ "launch security", "domlaunchsecinfo domsetlaunchsecstate nodesevinfo" },
 	{ "limits of a guest's share of the host",
-	  "blkdeviotune blkiotune domiftune memtune numatune perf schedinfo vcpupin emulatorpin "
-	  "iothreadpin cpu-stats" },
+	  "blkdeviotune blkiotune domiftune memtune numatune perf schedinfo iothreadpin "
+	  "cpu-stats" },
 	{ "interfaces of the host",
 	  "iface-begin iface-bridge iface-commit iface-define iface-destroy iface-dumpxml "
 	  "iface-edit iface-list iface-mac iface-name iface-rollback iface-start iface-unbridge "
@@ -61,6 +61,7 @@ static const struct {
 	{ NULL, "cpu-baseline cpu-compare hypervisor-cpu-baseline hypervisor-cpu-compare sysinfo "
 		"freepages node-memory-tune nodecpumap domblkerror domcontrol domjobinfo "
 		"domif-getlink domifaddr iothreadinfo inject-nmi set-lifecycle-action "
+		"vcpupin emulatorpin "
 		"net-dhcp-leases net-event net-name pool-name pool-event pool-capabilities "
 		"secret-event vol-create-from qemu-monitor-event send-key echo" },
 };
@@ -73,8 +74,8 @@ char *absent_reason(const char *name)
 		if (!g_strv_contains((const char *const *)names, name))
 			continue;
 		return absent[i].what
-			       ? g_strdup_printf("'%s' is not in this version: it has not %s", name,
-						 absent[i].what)
+			       ? g_strdup_printf("'%s' is not in this version, which lacks %s",
+						 name, absent[i].what)
 			       : g_strdup_printf("lodge has no '%s'; virsh asks the same daemon",
 						 name);
 	}

@@ -174,10 +174,10 @@ static int delete (const struct invocation *invocation)
 								     : find_volumes(c, domain);
 	shown = volumes;
 	if (shown) {
-		printf("deleted: the guest '%s'%s\n", lodge_domain_name(domain),
+		printf("goes:    the guest '%s'%s\n", lodge_domain_name(domain),
 		       runs ? ", which runs" : "");
 		for (unsigned i = 0; i < volumes->len; i++)
-			printf("deleted: the volume %s of the pool %s\n",
+			printf("goes:    the volume %s of the pool %s\n",
 			       lodge_volume_name(volumes->pdata[i]),
 			       lodge_volume_pool_name(volumes->pdata[i]));
 		asked = confirmed(invocation);

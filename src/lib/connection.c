@@ -25,11 +25,11 @@ LODGE_PUBLIC struct lodge_connection *lodge_connection_open(const char *uri, uns
 {
 	struct lodge_connection *c;
 	struct rpc_caller *caller;
-	const char *name;
+	struct reached reached;
 
 	if (!flags_none(flags & ~LODGE_OPEN_READ_ONLY, __func__))
 		return NULL;
-	caller = reach(uri, flags, &name, __func__);
+	caller = reach(uri, flags, &reached, __func__);
 	if (!caller)
 		return NULL;
 	c = g_new0(struct lodge_connection, 1);
@@ -37,8 +37,12 @@ LODGE_PUBLIC struct lodge_connection *lodge_connection_open(const char *uri, uns
 	c->caller = caller;
 	c->watches = g_ptr_array_new_with_free_func(g_free);
 	g_mutex_init(&c->lock);
-	if (!introduce(c, name, flags, __func__))
+	if (!introduce(c, reached.name, flags, __func__))
 		return c;
+	if (reached.by_ssh && rpc_caller_is_broken(caller))
+		error_set(__func__, LODGE_ERR_NO_CONNECT,
+			  "what ssh and `lodge bridge` there have printed says why",
+			  "ssh has ended before a daemon answered");
 	lodge_connection_free(c);
 	return NULL;
 }

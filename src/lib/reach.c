@@ -371,7 +371,8 @@ static bool find(const char *uri, struct target *target, const char *function)
 	return false;
 }
 
-struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, const char *function)
+struct rpc_caller *reach(const char *uri, unsigned flags, struct reached *reached,
+			 const char *function)
 {
 	struct target target = { .read_only = flags & LODGE_OPEN_READ_ONLY };
 	struct rpc_caller *caller = NULL;
@@ -380,7 +381,8 @@ struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, con
 		uri = default_uri();
 	if (find(uri, &target, function))
 		caller = reach_target(&target, function);
-	*name = name_of(uri, &target);
+	reached->name = name_of(uri, &target);
+	reached->by_ssh = target.transport == OVER_SSH;
 	clear_target(&target);
 	return caller;
 }

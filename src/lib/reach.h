@@ -17,9 +17,13 @@ struct ssh_target {
 };
 
 /* --- reach.c --- */
-/* Connects to what @uri names (NULL: the usual one). @name is what to open there, or NULL. NULL:
- * the thread's error is set. */
-struct rpc_caller *reach(const char *uri, unsigned flags, const char **name, const char *function);
+struct reached {
+	const char *name; /* what to open there, or NULL */
+	bool by_ssh;      /* which may still fail */
+};
+/* Connects to what @uri names (NULL: the usual one). NULL: the thread's error is set. */
+struct rpc_caller *reach(const char *uri, unsigned flags, struct reached *reached,
+			 const char *function);
 /* The socket alone, of a daemon on this host; -1: the thread's error is set. */
 int reach_socket(const char *uri, unsigned flags, const char *function);
 

@@ -174,8 +174,8 @@ def test_delete():
         assert lodge("domstate", "web1") == "running\n"
         said = lodge("delete", "web1", "--yes")
         assert said == (f"stays:   {daemon.root}/elsewhere.img, which is in no storage pool\n"
-                        "deleted: the guest 'web1', which runs\n"
-                        "deleted: the volume own.img of the pool p\nGuest 'web1' has been deleted\n"), said
+                        "goes:    the guest 'web1', which runs\n"
+                        "goes:    the volume own.img of the pool p\nGuest 'web1' has been deleted\n"), said
         assert os.listdir(folder) == ["shared.img"] and os.path.exists(f"{daemon.root}/elsewhere.img")
         assert lodge.json("list", "--all") == []
         define(lodge, "web2")

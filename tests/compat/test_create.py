@@ -96,7 +96,7 @@ def test_a_kernel():
         assert xml.find("devices/interface/source").get("network") == "default"
         assert daemon.virsh("domstate", "k") == "running" and daemon.virsh("domuuid", "k") == made["uuid"]
         said = lodge("delete", "k", "--yes")
-        assert "deleted: the volume k.img" in said and "deleted: the volume k-vmlinuz" in said, said
+        assert "goes:    the volume k.img" in said and "goes:    the volume k-vmlinuz" in said, said
         assert os.listdir(lodge.images) == []
         made = lodge.create("k", "--from", IMAGE, "--initrd", IMAGE, "--no-start", "--network", "none")
         assert made["running"] is False and made["disk"] is None and content(made["initrd"]) == content(IMAGE)

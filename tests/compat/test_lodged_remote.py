@@ -285,7 +285,7 @@ def test_through_ssh():
         with open(f"{daemon.root}/back", "rb") as back:
             assert back.read() == data
         said = run(LODGE, "-c", f"lodge+ssh://{rest.replace('there', 'nowhere')}", "list", status=1)
-        assert said.startswith("ssh: no host nowhere\nlodge: the connection to the daemon is lost"), said
+        assert said.startswith("ssh: no host nowhere\nlodge: ssh has ended before a daemon answered\n"), said
         said = run(LODGE, "-c", f"lodge+ssh://{rest.replace('lodged-sock', 'none')}", "list", status=1)
         assert f"cannot connect to {daemon.root}/run/none: No such file" in said, said
         said = run(LODGE, "-c", "lodge+ssh://there/system?command=/nowhere/ssh", "list", status=1)

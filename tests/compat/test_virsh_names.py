@@ -57,7 +57,7 @@ def test_every_name_of_virsh_is_known():
         for name in set(names) - own:
             done = subprocess.run([LODGE, name, "--no-such-option"], capture_output=True, text=True, env=lodge.env)
             assert done.returncode == 2 and "there is no command" not in done.stderr, (name, done)
-        assert lodge("snapshot-list", "g", status=2) == "lodge: 'snapshot-list' is not in this version: it has not snapshots\n"
+        assert lodge("snapshot-list", "g", status=2) == "lodge: 'snapshot-list' is not in this version, which lacks snapshots\n"
         assert "virsh asks the same daemon" in lodge("domcontrol", "g", status=2)
 
 
