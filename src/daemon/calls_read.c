@@ -252,12 +252,15 @@ static void get_messages(struct rpc_call *call, const struct rpc_domain_get_mess
 {
 	const struct guest *guest = call_guest(call, &args->dom);
 	struct rpc_domain_get_messages_ret ret = { 0 };
-	char *texts[2];
+	char *texts[3];
 
 	if (!guest)
 		return;
 	if (guest->left_out)
 		texts[ret.msgs.count++] = rpc_arena_strdup(rpc_call_arena(call), guest->left_out);
+	if (guest->unrestrained && domain_has_limits(guest->live))
+		texts[ret.msgs.count++] = call_text(
+			call, g_strconcat("not held to its limits: ", guest->unrestrained, NULL));
 	if (guest->tainted)
 		texts[ret.msgs.count++] = (char *)"tainted: custom monitor control commands issued";
 	ret.msgs.items = texts;

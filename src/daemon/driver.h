@@ -9,6 +9,7 @@
 #include "base/types.h"
 
 #include <glib.h>
+#include <sys/types.h>
 
 struct guest;
 struct domain;
@@ -59,6 +60,8 @@ struct driver {
 	/* Has a client's own command run by its monitor. */
 	void (*pass)(struct guest *guest, const struct json_t *command, guest_passed *done,
 		     void *opaque);
+	/* 0: it has none. */
+	pid_t (*process)(const struct guest *guest);
 	/* From the host's books. */
 	bool (*statistics)(const struct guest *guest, struct guest_statistics *statistics);
 	/* The same for one processor; @map, of that many bytes, gets the host's on which it may

@@ -20,6 +20,7 @@
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
 #include "daemon/pools.h"
+#include "daemon/restraint.h"
 #include "daemon/scope.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
@@ -663,6 +664,7 @@ static void start_succeeded(struct start *start)
 	struct guest *guest = run->guest;
 	struct launch *launch = start->launch;
 	pid_t pids[PROCESSES_MAX];
+	unsigned count;
 
 	run->launch = launch;
 	domain_free(guest->live);
@@ -678,7 +680,9 @@ static void start_succeeded(struct start *start)
 	}
 	run->messages_source = g_unix_fd_add(launch->messages_fd, G_IO_IN, on_messages, run);
 	run->helpers = g_timeout_add_seconds(HELPER_SECONDS, on_helpers, run);
-	scope_make(guest, pids, launch_processes(launch, pids, PROCESSES_MAX));
+	count = launch_processes(launch, pids, PROCESSES_MAX);
+	scope_make(guest, pids, count);
+	restraint_enter(guest, pids, count);
 	open_books(run);
 	reach_monitor(run, launch->monitor_path);
 	if (run->stop_wanted)
@@ -899,6 +903,13 @@ static void leave(struct guest *guest)
 
 /* --- statistics --- */
 
+static pid_t process(const struct guest *guest)
+{
+	const struct run *run = guest->run;
+
+	return run ? run->pid : 0;
+}
+
 static bool statistics(const struct guest *guest, struct guest_statistics *out)
 {
 	const struct run *run = guest->run;
@@ -970,6 +981,7 @@ const struct driver driver_lodge = {
 	.command = command,
 	.balloon = balloon,
 	.pass = pass,
+	.process = process,
 	.statistics = statistics,
 	.vcpu = vcpu,
 	.affinity = affinity,

@@ -3,6 +3,7 @@
 #include "daemon/guest.h"
 
 #include "base/log_sink.h"
+#include "daemon/restraint.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
 #include "rpc_constants.h"
@@ -81,6 +82,8 @@ void guest_unref(struct guest *guest)
 	authority_free(guest->starter);
 	g_free(guest->failed_disk);
 	g_free(guest->left_out);
+	g_free(guest->cgroup);
+	g_free(guest->unrestrained);
 	g_free(guest->uuid_text);
 	g_free(guest->name);
 	g_free(guest);
@@ -207,12 +210,14 @@ void guest_started(struct guest *guest, bool paused)
 	events_lifecycle(guest, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
 	if (paused)
 		guest_paused(guest, VIR_DOMAIN_PAUSED_USER);
+	restraint_started(guest);
 	wake(guest, &guest->start_waiters, NULL);
 }
 
 /* The guest is inactive from now on; the object may go with it. */
 static void become_inactive(struct guest *guest, int reason)
 {
+	restraint_leave(guest);
 	guest->id = -1;
 	guest->starting = guest->stopping = guest->tainted = false;
 	guest->owner = NULL;

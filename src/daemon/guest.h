@@ -35,6 +35,9 @@ struct guest {
 	struct domain *live;   /* NULL: it is inactive */
 	char *failed_disk;     /* whose failure has stopped it, or NULL */
 	bool failed_space;     /* for want of space */
+	char *cgroup;          /* of the running one, once it is known */
+	char *unrestrained;    /* why the running one is not held to its limits, or NULL */
+	bool limiting;         /* they are being changed */
 	char *left_out;        /* what this start left out of the definition, or NULL */
 	bool autostart;
 	struct launch_authority *definer;   /* of the config; NULL: lodged's own authority */

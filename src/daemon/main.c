@@ -8,6 +8,7 @@
 #include "daemon/pools.h"
 #include "daemon/powerdown.h"
 #include "daemon/remote.h"
+#include "daemon/restraint.h"
 #include "daemon/scope.h"
 #include "daemon/secrets.h"
 #include "daemon/store.h"
@@ -31,17 +32,18 @@
 #define LOG_BYTES_MAX (8 * MIB)
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
-	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
-	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
-	&calls_stats,   &calls_secret, &calls_tune,     &calls_monitor,  &calls_cpu,
-	&calls_pin,     NULL,
+	&calls_connect,  &calls_node,    &calls_lookup,  &calls_define,
+	&calls_life,     &calls_read,    &calls_event,   &calls_console,
+	&calls_metadata, &calls_network, &calls_pool,    &calls_volume,
+	&calls_transfer, &calls_host,    &calls_none,    &calls_stats,
+	&calls_secret,   &calls_tune,    &calls_monitor, &calls_cpu,
+	&calls_pin,      &calls_limit,   NULL,
 };
 
 /* --- options --- */
 
 struct options {
-	char *root, *engine, *kvm_absent, *vmm, *log, *group;
+	char *root, *engine, *kvm_absent, *vmm, *log, *group, *cgroup;
 	struct remote_options remote;
 	gboolean system, session, movable, verbose, version;
 	int patience;
@@ -84,6 +86,9 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		  "who may have guests beside root: libvirt or lodge with "
 		  "--system, none otherwise",
 		  "GROUP" },
+		{ "cgroup", 0, 0, G_OPTION_ARG_FILENAME, &options->cgroup,
+		  "hold guests to their limits by cgroups made in FOLDER, not by systemd's scopes",
+		  "FOLDER" },
 		{ "listen-tls", 0, 0, G_OPTION_ARG_STRING, &options->remote.tls,
 		  "serve who has a certificate, too: ADDRESS[:PORT], '' "
 		  "for all addresses",
@@ -275,6 +280,8 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->loop = g_main_loop_new(NULL, FALSE);
 	daemon->store = store_new();
 	daemon->starters = driver_lodge_threads();
+	if (!restraint_open(daemon, options->cgroup, error))
+		return false;
 	daemon->guests = guests_new(daemon);
 	guests_load(daemon->guests);
 	daemon->networks = networks_open(daemon, error);
@@ -297,6 +304,7 @@ static void finish(struct daemon *daemon)
 	if (daemon->starters) /* starts that are under way come to their end, and are found again */
 		g_thread_pool_free(daemon->starters, TRUE, TRUE);
 	guests_free(daemon->guests);
+	restraint_close(daemon);
 	pools_close(daemon->pools);
 	keeper_free(daemon->secrets);
 	keeper_free(daemon->networks);
@@ -353,6 +361,7 @@ int main(int argc, char **argv)
 	g_free(options.vmm);
 	g_free(options.log);
 	g_free(options.group);
+	g_free(options.cgroup);
 	g_free(options.remote.tls);
 	g_free(options.remote.tcp);
 	g_free(options.remote.pki);

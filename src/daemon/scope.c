@@ -12,8 +12,10 @@
 #define OBJECT     "/org/freedesktop/systemd1"
 #define MANAGER    SYSTEMD ".Manager"
 #define ASK_MS     5000
-#define NAME_BYTES 200      /* of a guest's name, escaped: a unit's has 255 at most */
-#define STOP_USEC  10000000 /* of what is left of a guest when lodged has ended */
+#define NAME_BYTES 200         /* of a guest's name, escaped: a unit's has 255 at most */
+#define WEIGHT_MAX 10000       /* of a cgroup */
+#define NO_WEIGHT  G_MAXUINT64 /* its default */
+#define STOP_USEC  10000000    /* of what is left of a guest when lodged has ended */
 
 /* --- asking --- */
 
@@ -109,12 +111,21 @@ static GVariant *scope_parameters(const struct guest *guest, const char *unit, c
 	add(&properties, "PIDs", g_variant_builder_end(&numbers));
 	if (guest->daemon->places.kind != PLACES_SESSION)
 		add(&properties, "Slice", g_variant_new_string("machine.slice"));
+	/* groups in it are ours to make (restraint.h) */
+	add(&properties, "Delegate", g_variant_new_boolean(TRUE));
 	/* when the host goes down, lodged powers guests down first */
 	add(&properties, "Before", g_variant_new_strv(&before, 1));
 	add(&properties, "TimeoutStopUSec", g_variant_new_uint64(STOP_USEC));
 	add(&properties, "CollectMode", g_variant_new_string("inactive-or-failed"));
 	return g_variant_new("(ssa(sv)@a(sa(sv)))", unit, "fail", &properties,
 			     g_variant_new_array(G_VARIANT_TYPE("(sa(sv))"), NULL, 0));
+}
+
+static char *scope_name(const struct guest *guest)
+{
+	g_autofree char *escaped = escape(guest->name);
+
+	return g_strdup_printf("lodge-%d-%s.scope", guest->id, escaped);
 }
 
 static void on_scope(GVariant *reply, const GError *error, void *opaque)
@@ -128,8 +139,7 @@ static void on_scope(GVariant *reply, const GError *error, void *opaque)
 
 void scope_make(const struct guest *guest, const pid_t *pids, unsigned count)
 {
-	g_autofree char *escaped = escape(guest->name);
-	g_autofree char *unit = g_strdup_printf("lodge-%d-%s.scope", guest->id, escaped);
+	g_autofree char *unit = scope_name(guest);
 
 	if (activation_is_service(guest->daemon->activation))
 		ask(guest->daemon, MANAGER, "StartTransientUnit",
@@ -144,6 +154,27 @@ void scope_make_if_none(const struct guest *guest, pid_t pid)
 	if (g_file_get_contents("/proc/self/cgroup", &own, NULL, NULL) &&
 	    g_file_get_contents(path, &its, NULL, NULL) && !strcmp(own, its))
 		scope_make(guest, &pid, 1);
+}
+
+static void on_weighed(GVariant *reply, const GError *error, void *opaque)
+{
+	g_autofree char *name = opaque;
+
+	if (error)
+		log_about(LOG_WARNING, "lodged", name, "the weights of guest %s are not set: %s",
+			  name, error->message);
+}
+
+void scope_weigh(const struct guest *guest, u64 cpu, u64 io)
+{
+	g_autofree char *unit = scope_name(guest);
+	GVariantBuilder properties;
+
+	g_variant_builder_init(&properties, G_VARIANT_TYPE("a(sv)"));
+	add(&properties, "CPUWeight", g_variant_new_uint64(cpu ? MIN(cpu, WEIGHT_MAX) : NO_WEIGHT));
+	add(&properties, "IOWeight", g_variant_new_uint64(io ? io : NO_WEIGHT));
+	ask(guest->daemon, MANAGER, "SetUnitProperties",
+	    g_variant_new("(sba(sv))", unit, TRUE, &properties), on_weighed, g_strdup(guest->name));
 }
 
 /* --- the end of the host --- */

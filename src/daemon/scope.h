@@ -15,6 +15,9 @@ void scope_make(const struct guest *guest, const pid_t *pids, unsigned count);
 /* The same for a guest that was taken over, if it is not in one. */
 void scope_make_if_none(const struct guest *guest, pid_t pid);
 
+/* Its scope's weights against others', 0 being systemd's own. */
+void scope_weigh(const struct guest *guest, u64 cpu, u64 io);
+
 /* Is the host (or, of a session, the user's manager) going down? */
 typedef void scope_answer(bool going_down, struct daemon *daemon);
 void scope_ask_going_down(struct daemon *daemon, scope_answer *answer);

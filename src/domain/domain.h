@@ -120,6 +120,43 @@ struct domain_placement {
 	bool allocated;           /* all of it is there before the guest starts */
 };
 
+/* What it may use of the host (tune.c). */
+enum domain_limit {
+	LIMIT_CPU_SHARES,  /* a weight against other guests */
+	LIMIT_VCPU_PERIOD, /* microseconds, as all periods and quotas: of each vCPU, */
+	LIMIT_VCPU_QUOTA,
+	LIMIT_EMULATOR_PERIOD, /* of all other threads together, */
+	LIMIT_EMULATOR_QUOTA,
+	LIMIT_GLOBAL_PERIOD, /* and of all together */
+	LIMIT_GLOBAL_QUOTA,
+	LIMIT_MEMORY_HARD, /* KiB, as the next two */
+	LIMIT_MEMORY_SOFT,
+	LIMIT_SWAP_HARD, /* memory and swap together */
+	LIMIT_IO_WEIGHT,
+	DOMAIN_LIMITS
+};
+enum domain_io_limit {
+	IO_LIMIT_WEIGHT,
+	IO_LIMIT_READ_IOPS,
+	IO_LIMIT_WRITE_IOPS,
+	IO_LIMIT_READ_BYTES,
+	IO_LIMIT_WRITE_BYTES,
+	DOMAIN_IO_LIMITS
+};
+
+#define DOMAIN_MEMORY_UNLIMITED 9007199254740991ull /* KiB: how clients write "no limit" */
+
+/* Of one block device of the host. */
+struct domain_io_device {
+	char *path;
+	u64 amounts[DOMAIN_IO_LIMITS]; /* 0: none */
+};
+
+struct domain_limits {
+	s64 amounts[DOMAIN_LIMITS]; /* 0 or, of quotas, below: none */
+	GPtrArray *devices;         /* struct domain_io_device */
+};
+
 struct domain_device {
 	char *alias, *model;
 	struct domain_address address;
@@ -139,6 +176,7 @@ struct domain {
 	bool memory_shared; /* memoryBacking: a memfd, or shared access */
 	unsigned vcpus, vcpus_current;
 	struct domain_placement placement;
+	struct domain_limits limits;
 	struct {
 		unsigned sockets, dies, cores, threads;
 	} topology;
@@ -192,6 +230,13 @@ char *domain_format_public(const struct domain *domain);
  * an address, from this host (127.0.0.1) only. Before domain_complete().
  */
 bool domain_add_forward(struct domain *domain, const char *text, GError **error);
+
+/* --- tune.c --- */
+
+/* Is there any limit that a cgroup would have to hold? */
+bool domain_has_limits(const struct domain *domain);
+struct domain_limits *domain_limits_copy(const struct domain_limits *limits);
+void domain_limits_free(struct domain_limits *limits);
 
 /* --- complete.c --- */
 

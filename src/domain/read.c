@@ -7,6 +7,7 @@
 
 #include "domain/pci.h"
 #include "domain/placement.h"
+#include "domain/tune.h"
 #include "domain/virtio_serial.h"
 #include "domain/xml.h"
 
@@ -427,6 +428,7 @@ void domain_read(struct domain *domain)
 	read_general(domain, root);
 	read_vcpus(domain, root);
 	domain_read_placement(domain, root);
+	domain_read_limits(domain, root);
 	read_cpu(domain, root);
 	read_os(domain, root);
 	read_fw_cfg(domain, root);
@@ -442,6 +444,7 @@ void domain_forget(struct domain *domain)
 	g_clear_pointer(&domain->initrd, g_free);
 	g_clear_pointer(&domain->cmdline, g_free);
 	g_clear_pointer(&domain->placement.vcpus, g_free);
+	g_clear_pointer(&domain->limits.devices, g_ptr_array_unref);
 	g_clear_pointer(&domain->cpu.model, g_free);
 	g_clear_pointer(&domain->cpu.disable, g_ptr_array_unref);
 	g_clear_pointer(&domain->cpu.require, g_ptr_array_unref);

@@ -9,6 +9,7 @@
 
 #include "domain/message.h"
 #include "domain/placement.h"
+#include "domain/tune.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -681,7 +682,8 @@ bool domain_validate(struct domain *domain, GError **error)
 		return missing(domain, error, root, "type='kvm' or 'qemu'");
 	return validate_name(domain, root, error) && validate_memory(domain, root, error) &&
 	       validate_code_cache(domain, root, error) && validate_vcpus(domain, root, error) &&
-	       domain_validate_placement(domain, root, error) && validate_os(domain, root, error) &&
+	       domain_validate_placement(domain, root, error) &&
+	       domain_validate_limits(domain, root, error) && validate_os(domain, root, error) &&
 	       validate_cpu(domain, root, error) && validate_clock(domain, root, error) &&
 	       validate_fw_cfg(domain, root, error) && validate_boot(domain, root, error) &&
 	       validate_disks(domain, devices, error) &&

@@ -61,11 +61,18 @@ def encode_value(kind, value):
         return struct.pack(">I", (value or 0) & 0xffffffff)
     if base in ("u64", "i64"):
         return struct.pack(">Q", (value or 0) & 0xffffffffffffffff)
+    if base == "f64":
+        return struct.pack(">d", value or 0)
+    if base == "typed_param_value":  # (type, value)
+        return struct.pack(">I", value[0]) + encode_value(PARAM_TYPES[value[0]], value[1])
     return encode(STRUCTS[base], value or {})
 
 
 def encode(kinds, values):
     return b"".join(encode_value(kind, values.get(name)) for name, kind in kinds)
+
+
+PARAM_TYPES = {1: "i32", 2: "u32", 3: "i64", 4: "u64", 5: "f64", 6: "i32", 7: "string"}
 
 
 class Reader:
@@ -100,7 +107,7 @@ class Reader:
         if base == "f64":
             return struct.unpack(">d", self.take(8))[0]
         if base == "typed_param_value":
-            return self.value({1: "i32", 2: "u32", 3: "i64", 4: "u64", 5: "f64", 6: "i32", 7: "string"}[self.word()])
+            return self.value(PARAM_TYPES[self.word()])
         if base in WORDS:
             word = self.word()
             return word - (1 << 32) if base[0] in "ia" and word >> 31 else word

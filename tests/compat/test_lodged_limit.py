@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Limits of guests by virsh's own commands: schedinfo, memtune, blkiotune, numatune. What lodged writes is looked at
+in a folder of files that stands for a cgroup, and, where the host has one with controllers, in a real one.
+
+    test_lodged_limit.py LODGED BUTTON-IMAGE
+"""
+import contextlib
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+
+import tap
+from lodged import guest_xml, lodged, until
+from rpc import refused
+
+LODGED, IMAGE = sys.argv[1:]
+UUID = "12345678-1234-1234-1234-1234567890ab"
+XML_ERROR, WRONG, INVALID = 27, 8, 55
+GROUP_FILES = {"cgroup.procs": "", "cgroup.threads": "", "cgroup.type": "domain\n", "cgroup.subtree_control": "",
+               "cpu.max": "max 100000\n"}
+GUEST_FILES = {"cpu.weight": "100\n", "memory.max": "max\n", "memory.high": "max\n", "memory.swap.max": "max\n",
+               "io.weight": "default 100\n", "io.max": ""}
+
+
+def write(path, text):
+    with open(path, "w") as out:
+        out.write(text)
+
+
+def read(path):
+    with open(path) as text:
+        return text.read().strip()
+
+
+def make_group(path, files):
+    os.makedirs(path, exist_ok=True)
+    for name, text in files.items():
+        write(f"{path}/{name}", text)
+
+
+@contextlib.contextmanager
+def stand_in(without=()):
+    """A folder with the files that a kernel has for the cgroup of one guest with that uuid."""
+    with tempfile.TemporaryDirectory(prefix="cgroup-") as root:
+        make_group(root, {"cgroup.controllers": "cpu io memory\n", "cgroup.subtree_control": ""})
+        guest = f"{root}/lodge-{UUID}"
+        make_group(guest, {name: text for name, text in {**GROUP_FILES, **GUEST_FILES}.items() if name not in without})
+        for name in ("vcpu0", "vcpu1", "emulator"):
+            make_group(f"{guest}/{name}", GROUP_FILES)
+        yield root, guest
+
+
+def define(daemon, tune="", name="g"):
+    path = f"{daemon.root}/{name}.xml"
+    xml = guest_xml(name, IMAGE, memory=64)
+    write(path, xml.replace("<os>", f"<uuid>{UUID}</uuid><vcpu>2</vcpu>{tune}<os>"))
+    daemon.virsh("define", path)
+
+
+def fields(text):
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.split("\n")) if value}
+
+
+def test_definitions():
+    with lodged(LODGED) as daemon:
+        define(daemon)
+        assert fields(daemon.virsh("schedinfo", "g")) == {
+            "Scheduler": "posix", "cpu_shares": "0", "vcpu_period": "0", "vcpu_quota": "0", "emulator_period": "0",
+            "emulator_quota": "0", "global_period": "0", "global_quota": "0"}
+        told = fields(daemon.virsh("schedinfo", "g", "--config", "--set", "vcpu_quota=50000", "cpu_shares=200"))
+        assert told["vcpu_quota"] == "50000" and told["cpu_shares"] == "200", told
+        xml = daemon.virsh("dumpxml", "g")
+        assert "<shares>200</shares>\n    <quota>50000</quota>" in xml, xml
+        daemon.virsh("memtune", "g", "--config", "--hard-limit", "256M", "--soft-limit", "128M", "--swap-hard-limit", "512M")
+        assert fields(daemon.virsh("memtune", "g")) == {"hard_limit": "262144", "soft_limit": "131072", "swap_hard_limit": "524288"}
+        daemon.virsh("memtune", "g", "--config", "--soft-limit", "-1")
+        assert fields(daemon.virsh("memtune", "g"))["soft_limit"] == "unlimited"
+        assert "soft_limit" not in daemon.virsh("dumpxml", "g")
+        daemon.virsh("blkiotune", "g", "--config", "--weight", "500", "--device-read-bytes-sec", "/dev/vda,1000,/dev/vdb,2000",
+                     "--device-weights", "/dev/vdb,300")
+        told = fields(daemon.virsh("blkiotune", "g"))
+        assert told["device_read_bytes_sec"] == "/dev/vdb,2000,/dev/vda,1000" and told["weight"] == "500", told
+        daemon.virsh("blkiotune", "g", "--config", "--device-read-bytes-sec", "/dev/vda,0")
+        assert fields(daemon.virsh("blkiotune", "g"))["device_read_bytes_sec"] == "/dev/vdb,2000"
+        assert "/dev/vda" not in daemon.virsh("dumpxml", "g")
+        daemon.virsh("numatune", "g", "--config", "--mode", "interleave", "--nodeset", "0")
+        assert fields(daemon.virsh("numatune", "g")) == {"numa_mode": "interleave", "numa_nodeset": "0"}
+        daemon.restart()
+        assert fields(daemon.virsh("schedinfo", "g"))["vcpu_quota"] == "50000"
+
+
+def test_refusals():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        define(daemon)
+        dom = client.call("domain_lookup_by_name", name="g")["dom"]
+        for words in (("schedinfo", "g", "--config", "vcpu_quota=5"), ("schedinfo", "g", "--config", "vcpu_period=999"),
+                      ("memtune", "g", "--config", "--swap-hard-limit", "1M"), ("memtune", "g", "--config", "--hard-limit", "0"),
+                      ("blkiotune", "g", "--config", "--weight", "10001"),
+                      ("blkiotune", "g", "--config", "--device-weights", "/dev/vda"),
+                      ("blkiotune", "g", "--config", "--device-weights", "vda,1"),
+                      ("schedinfo", "g", "--live", "cpu_shares=5")):
+            daemon.virsh(*words, status=1)
+        assert "tune" not in daemon.virsh("dumpxml", "g")
+        for field, value in (("nothing", (1, 5)), ("cpu_shares", (7, "5")), ("cpu_shares", (5, 0.5))):
+            refused(WRONG, client.call, "domain_set_scheduler_parameters_flags", dom=dom,
+                    params=[{"field": field, "value": value}], flags=2)
+        refused(XML_ERROR, client.call, "domain_set_scheduler_parameters_flags", dom=dom,
+                params=[{"field": "cpu_shares", "value": (4, 1 << 63)}], flags=2)
+        refused(INVALID, client.call, "domain_get_memory_parameters", dom=dom, nparams=0, flags=3)
+
+
+def test_without_cgroups():
+    """Then a guest with limits runs all the same, and says so."""
+    with lodged(LODGED) as daemon:
+        define(daemon, "<memtune><hard_limit unit='MiB'>512</hard_limit></memtune>")
+        daemon.virsh("start", "g")
+        assert "not held to its limits: this lodged has no cgroups" in daemon.virsh("dominfo", "g")
+        for words in (("schedinfo", "g"), ("memtune", "g"), ("blkiotune", "g"), ("schedinfo", "g", "--live", "cpu_shares=50")):
+            said = daemon.virsh(*words, status=1)
+            assert "with --cgroup FOLDER; --config changes those of its next start" in said, said
+        assert fields(daemon.virsh("memtune", "g", "--config"))["hard_limit"] == "524288"
+        assert "version; --config" in daemon.virsh("numatune", "g", "--live", "--nodeset", "0", status=1)
+        assert fields(daemon.virsh("numatune", "g", "--live"))["numa_mode"] == "strict"
+
+
+def thread_name(pid, thread):
+    return thread and read(f"/proc/{pid}/task/{thread}/comm")
+
+
+def test_start():
+    tune = ("<memtune><hard_limit unit='MiB'>512</hard_limit><swap_hard_limit unit='MiB'>768</swap_hard_limit></memtune>"
+            "<cputune><shares>300</shares><period>50000</period><quota>25000</quota><emulator_quota>20000</emulator_quota>"
+            "<global_quota>-1</global_quota></cputune>")
+    with stand_in() as (root, group), lodged(LODGED, "--cgroup", root) as daemon:
+        define(daemon, tune)
+        daemon.virsh("start", "g")
+        pid = daemon.pid("g")
+        held = {
+            "cgroup.procs": str(pid), "cgroup.subtree_control": "+cpu", "cpu.weight": "300", "memory.max": str(512 << 20),
+            "memory.high": "max", "memory.swap.max": str(256 << 20), "io.weight": "default 100", "io.max": "",
+            "cpu.max": "max 100000", "vcpu0/cpu.max": "25000 50000", "vcpu1/cpu.max": "25000 50000",
+            "vcpu0/cgroup.type": "threaded", "vcpu1/cgroup.type": "threaded", "emulator/cpu.max": "20000 100000"}
+        until("it is held", lambda: {name: read(f"{group}/{name}") for name in held} == held)
+        until("its processors are", lambda: [thread_name(pid, read(f"{group}/vcpu{i}/cgroup.threads")) for i in (0, 1)] ==
+              ["vcpu0", "vcpu1"])
+        until("its others are", lambda: thread_name(pid, read(f"{group}/emulator/cgroup.threads")))
+        until("controllers are enabled", lambda: read(f"{root}/cgroup.subtree_control"))
+        assert "not held" not in daemon.virsh("dominfo", "g")
+        told = fields(daemon.virsh("schedinfo", "g"))
+        assert told["cpu_shares"] == "300" and told["emulator_period"] == "100000" and told["global_quota"] == "-1", told
+
+
+def test_running():
+    with stand_in() as (root, group), lodged(LODGED, "--cgroup", root) as daemon:
+        define(daemon)
+        daemon.virsh("start", "g")
+        until("it is in its group", lambda: read(f"{group}/cgroup.procs") == str(daemon.pid("g")))
+        told = fields(daemon.virsh("schedinfo", "g", "--live", "global_quota=150000", "vcpu_quota=40000", "cpu_shares=7"))
+        assert told["global_quota"] == "150000" and told["vcpu_period"] == "100000" and told["cpu_shares"] == "7", told
+        assert read(f"{group}/cpu.max") == "150000 100000" and read(f"{group}/vcpu1/cpu.max") == "40000 100000"
+        assert read(f"{group}/cpu.weight") == "7"
+        daemon.virsh("memtune", "g", "--live", "--config", "--hard-limit", "1G")
+        assert read(f"{group}/memory.max") == str(1 << 30)
+        assert "<hard_limit unit='KiB'>1048576" in daemon.virsh("dumpxml", "g", "--inactive")
+        daemon.virsh("blkiotune", "g", "--weight", "900")
+        assert read(f"{group}/io.weight") == "default 900"
+        assert "is not a block device" in daemon.virsh("blkiotune", "g", "--device-read-iops-sec", "/dev/null,5", status=1)
+        disks = [f"/dev/{name}" for name in os.listdir("/sys/class/block") if os.path.exists(f"/dev/{name}")]
+        disk = next((path for path in disks if stat.S_ISBLK(os.stat(path).st_mode)), None)
+        if disk:
+            number = os.stat(disk).st_rdev
+            daemon.virsh("blkiotune", "g", "--device-read-iops-sec", f"{disk},50")
+            line = f"{os.major(number)}:{os.minor(number)} rbps=max wbps=max riops=%s wiops=max"
+            assert read(f"{group}/io.max") == line % 50
+            daemon.virsh("blkiotune", "g", "--device-read-iops-sec", f"{disk},0")
+            assert read(f"{group}/io.max").startswith(f"{os.major(number)}:{os.minor(number)} rbps=max wbps=max riops=max")
+        daemon.restart()  # whoever takes it over knows and holds them on
+        assert fields(daemon.virsh("memtune", "g"))["hard_limit"] == "1048576"
+        daemon.virsh("schedinfo", "g", "--live", "vcpu_quota=-1")
+        assert read(f"{group}/vcpu1/cpu.max") == "max 100000" and read(f"{group}/cpu.weight") == "7"
+        assert "vcpu_quota" in daemon.virsh("schedinfo", "g") and "<quota>-1<" in daemon.virsh("dumpxml", "g")
+        daemon.virsh("destroy", "g")
+        assert fields(daemon.virsh("schedinfo", "g"))["cpu_shares"] == "0"
+
+
+def test_missing_controller():
+    with stand_in(without=("memory.max", "memory.high", "memory.swap.max")) as (root, group):
+        with lodged(LODGED, "--cgroup", root) as daemon:
+            define(daemon)
+            daemon.virsh("start", "g")
+            until("it is in its group", lambda: read(f"{group}/cgroup.procs") == str(daemon.pid("g")))
+            assert "has no memory.max: its controller is not there" in daemon.virsh("memtune", "g", "--hard-limit", "1G", status=1)
+            assert "memtune" not in daemon.virsh("dumpxml", "g")
+            assert fields(daemon.virsh("schedinfo", "g", "cpu_shares=40"))["cpu_shares"] == "40"
+            daemon.virsh("destroy", "g")
+            daemon.virsh("memtune", "g", "--hard-limit", "1G")
+            daemon.virsh("start", "g")
+            until("it says so", lambda: "not held to its limits: " in daemon.virsh("dominfo", "g"))
+
+
+def test_folder_that_is_none():
+    with tempfile.TemporaryDirectory() as root:
+        done = subprocess.run([LODGED, "--root", root, "--cgroup", root], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "is no cgroup of version 2; name a folder" in done.stderr, done
+
+
+def real_cgroup():
+    """A folder in which groups with a cpu controller can be made, or why there is none."""
+    with open("/proc/self/mountinfo") as text:
+        mounts = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", text.read(), re.M)
+    for mount in mounts:
+        if os.access(f"{mount}/cgroup.procs", os.W_OK) and "cpu" in read(f"{mount}/cgroup.controllers").split():
+            return f"{mount}/lodge-test-{os.getpid()}"
+    raise tap.Skip("no cgroup of version 2 here has a cpu controller and lets this user make groups")
+
+
+def test_real_cgroup():
+    folder = real_cgroup()
+    try:
+        with lodged(LODGED, "--cgroup", folder) as daemon:
+            define(daemon, "<cputune><quota>20000</quota></cputune>")
+            daemon.virsh("start", "g")
+            group = f"{folder}/lodge-{UUID}"
+            until("it is held", lambda: os.path.exists(f"{group}/vcpu1") and read(f"{group}/vcpu1/cgroup.threads"))
+            assert read(f"{group}/vcpu0/cpu.max") == "20000 100000"
+            daemon.virsh("schedinfo", "g", "global_quota=50000")
+            assert read(f"{group}/cpu.max") == "50000 100000"
+            daemon.virsh("destroy", "g")
+            until("its group is gone", lambda: not os.path.exists(group))
+    finally:
+        if os.path.exists(folder):
+            os.rmdir(folder)
+
+
+tap.main(globals())
