@@ -109,6 +109,11 @@ static void get_vcpus_flags(struct rpc_call *call,
 	const struct domain *domain;
 	struct rpc_domain_get_vcpus_flags_ret ret;
 
+	if (args->flags & VIR_DOMAIN_VCPU_GUEST) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "guest agents, which --guest is for, are not asked in this version");
+		return;
+	}
 	if (!call_flags(call, args->flags,
 			VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM) ||
 	    !(guest = call_guest(call, &args->dom)))

@@ -206,8 +206,16 @@ static void set_vcpus(struct rpc_call *call, const struct rpc_domain *dom, u32 c
 static void set_vcpus_flags(struct rpc_call *call,
 			    const struct rpc_domain_set_vcpus_flags_args *args)
 {
-	if (call_flags(call, args->flags,
-		       VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM))
+	if (args->flags & VIR_DOMAIN_VCPU_GUEST)
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "guest agents, which --guest is for, are not asked in this version");
+	else if (args->flags & VIR_DOMAIN_VCPU_HOTPLUGGABLE)
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "processors that a running guest could lose, which --hotpluggable is "
+			      "for, are not in this version; leave it out");
+	else if (call_flags(call, args->flags,
+			    VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG |
+				    VIR_DOMAIN_VCPU_MAXIMUM))
 		set_vcpus(call, &args->dom, args->nvcpus, args->flags);
 }
 

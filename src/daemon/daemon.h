@@ -90,6 +90,10 @@ void fail_call(struct rpc_call *call, GError *error);
 /* Sets @error to one of libvirt's codes (VIR_ERR_*) with that text; false. */
 bool daemon_refuse(GError **error, int code, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 
+/* --- absent.c --- */
+/* What a call that is not served would need, as a phrase; NULL: see its name. */
+const char *absent_text(const char *procedure);
+
 /* --- capabilities.c --- */
 /* The caller frees them; @domain_type etc. are what was asked for, or NULL. */
 char *capabilities_xml(struct daemon *daemon);

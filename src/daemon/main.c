@@ -256,9 +256,12 @@ static void raise_limits(void)
 
 static bool start(struct daemon *daemon, const struct options *options, GError **error)
 {
-	const struct rpc_server_options server = {
-		.handlers = all_calls, .admit = admit, .come = come, .gone = go, .opaque = daemon
-	};
+	const struct rpc_server_options server = { .handlers = all_calls,
+						   .admit = admit,
+						   .come = come,
+						   .gone = go,
+						   .absent = absent_text,
+						   .opaque = daemon };
 	enum places_kind kind = options->system    ? PLACES_SYSTEM
 				: options->session ? PLACES_SESSION
 						   : PLACES_ROOT;

@@ -87,6 +87,16 @@ static const struct rpc_handlers *handlers_of(const struct rpc_server *server,
 
 /* Clients know a call that is not there by how this text begins, as they know VIR_ERR_NO_SUPPORT.
  */
+static void fail_absent(struct rpc_call *call, const struct rpc_procedure *procedure)
+{
+	const struct rpc_server_options *options = &rpc_call_client(call)->server->options;
+	const char *text = options->absent ? options->absent(procedure->name) : NULL;
+
+	rpc_call_fail(call, VIR_ERR_NO_SUPPORT, VIR_FROM_RPC,
+		      "this function is not supported by the connection driver: %s",
+		      text ? text : procedure->name);
+}
+
 static void fail_unknown(struct rpc_call *call, const struct rpc_header *header)
 {
 	rpc_call_fail(call, VIR_ERR_RPC, VIR_FROM_RPC, "unknown procedure: %d", header->procedure);
@@ -105,9 +115,7 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 	if (!procedure) {
 		fail_unknown(call, header);
 	} else if (!handlers) {
-		rpc_call_fail(call, VIR_ERR_NO_SUPPORT, VIR_FROM_RPC,
-			      "this function is not supported by the connection driver: %s",
-			      procedure->name);
+		fail_absent(call, procedure);
 	} else if (!client->open && !is_handshake(procedure)) {
 		rpc_call_fail(call, VIR_ERR_INVALID_CONN, VIR_FROM_RPC,
 			      "the connection is not open yet; the first call must be "

@@ -79,6 +79,8 @@ struct rpc_server_options {
 	void (*come)(struct rpc_client *client, void *opaque);
 	/* The client has gone; its data (below) is still there. NULL: nobody asks. */
 	void (*gone)(struct rpc_client *client, void *opaque);
+	/* What lacks, for people, where no table serves that procedure; NULL: nobody knows. */
+	const char *(*absent)(const char *procedure);
 	void *opaque;
 };
 

@@ -95,9 +95,9 @@ class Lodged:
                     os.kill(int(text.read().split()[1]), signal.SIGKILL)
 
 
-def rows(text):
+def rows(text, heads=2):
     """The fields of a table's rows, as virsh prints one."""
-    return [line.split() for line in text.split("\n")[2:]]
+    return [line.split() for line in text.split("\n")[heads:]]
 
 
 @contextlib.contextmanager

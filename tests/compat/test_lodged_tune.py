@@ -11,7 +11,7 @@ import signal
 import sys
 
 import tap
-from lodged import guest_xml, lodged
+from lodged import guest_xml, lodged, rows
 from rpc import refused
 
 LODGED, IMAGE = sys.argv[1:]
@@ -75,7 +75,7 @@ def test_running_guests_keep_what_they_have():
         define(daemon)
         daemon.virsh("start", "g")
         dom = client.call("domain_lookup_by_name", name="g")["dom"]
-        for words in (["setmaxmem", "g", "32M", "--live"], ["setvcpus", "g", "2", "--live"]):
+        for words in (["setmaxmem", "g", "32M", "--live"], ["setvcpus", "g", "2", "--live"], ["setvcpus", "g", "2"]):
             assert "not in this version; --config" in daemon.virsh(*words, status=1)
         refused(INVALID, client.call, "domain_set_memory", dom=dom, memory=1024)  # it has no balloon
         refused(LATER, client.call, "domain_set_vcpus", dom=dom, nvcpus=1)
@@ -87,6 +87,30 @@ def test_running_guests_keep_what_they_have():
         assert info(daemon, "g", "CPU.s.") == "4"
         daemon.virsh("destroy", "g")
         assert info(daemon, "g", "CPU.s.") == "2"
+
+
+def count(daemon, *words):
+    return int(daemon.virsh("vcpucount", "g", *words))
+
+
+def test_counts_of_processors():
+    with lodged(LODGED) as daemon:
+        define(daemon)
+        daemon.virsh("setvcpus", "g", "2", "--config")
+        assert rows(daemon.virsh("vcpucount", "g"), 0) == [["maximum", "config", "4"], ["current", "config", "2"]]
+        assert "not running" in daemon.virsh("vcpucount", "g", "--maximum", "--live", status=1)
+        daemon.virsh("start", "g")
+        daemon.virsh("setvcpus", "g", "1", "--config")
+        daemon.virsh("setvcpus", "g", "3", "--config", "--maximum")
+        assert rows(daemon.virsh("vcpucount", "g"), 0) == [
+            ["maximum", "config", "3"], ["maximum", "live", "4"], ["current", "config", "1"], ["current", "live", "2"]]
+        for number, words in ((4, ["--maximum"]), (4, ["--maximum", "--live"]), (3, ["--maximum", "--config"]),
+                              (2, []), (2, ["--active", "--live"]), (1, ["--active", "--config"]), (2, ["--current"])):
+            assert not words or count(daemon, *words) == number, words
+        for words in (["vcpucount", "g", "--guest"], ["setvcpus", "g", "2", "--guest"],
+                      ["setvcpus", "g", "2", "--hotpluggable", "--config"], ["setvcpu", "g", "1", "--disable"],
+                      ["guestvcpus", "g"]):
+            assert "in this version" in daemon.virsh(*words, status=1), words
 
 
 def test_what_becomes_of_a_guest():

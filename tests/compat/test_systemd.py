@@ -119,12 +119,13 @@ def test_life_as_a_service():
 
         def scope():
             text = host.run("cat", f"/proc/{pid}/cgroup")
-            return re.search(r"/machine.slice/(lodge-1-good\.scope)$", text)
+            return re.search(r"/machine.slice/(lodge-1-good\.scope)/guest$", text)
 
-        until("it has a scope", scope, PATIENCE)
-        tasks = host.run("cat", "/sys/fs/cgroup/machine.slice/lodge-1-good.scope/cgroup.procs").split()
+        until("it has a scope, and a group of its own in it", scope, PATIENCE)
+        tasks = host.run("cat", "/sys/fs/cgroup/machine.slice/lodge-1-good.scope/guest/cgroup.procs").split()
         assert len(tasks) == 2 and str(pid) in tasks, "the guest and its network's helper"
-        assert host.run("cat", "/sys/fs/cgroup/system.slice/lodged.service/cgroup.procs") == str(host.main_pid())
+        until("lodged is alone in its service", lambda: host.run(
+            "cat", "/sys/fs/cgroup/system.slice/lodged.service/cgroup.procs") == str(host.main_pid()), PATIENCE)
 
         daemons = [host.main_pid()]
         host.run("systemctl", "restart", "lodged.service")

@@ -75,6 +75,10 @@ domblkinfo g vda
 domstats g
 vcpucount g
 vcpucount g --maximum
+schedinfo g
+memtune g
+blkiotune g
+numatune g
 domcontrol g
 domjobinfo g
 domdisplay g
