@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "console/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@ struct console {
 	bool own_fds;
 	bool socket; /* out_fd is one: send with MSG_DONTWAIT */
 	pthread_t thread;
+	struct console_log *log; /* or NULL */
 
 	pthread_mutex_t client_lock; /* held during calls of the client */
 	struct console_client client;
@@ -139,9 +141,20 @@ static bool flush_locked(struct console *c)
 	return false;
 }
 
-size_t console_write(struct console *c, const void *data, size_t bytes)
+/* Is there anything for a thread to do? */
+static bool has_thread(const struct console *c)
 {
-	const u8 *p = data;
+	return !c->backend->discard || c->log;
+}
+
+static void note(struct console *c, const u8 *data, size_t bytes)
+{
+	if (c->log && bytes && console_log_add(c->log, data, bytes))
+		wake(c);
+}
+
+static size_t print(struct console *c, const u8 *p, size_t bytes)
+{
 	size_t n;
 
 	if (c->backend->discard)
@@ -166,6 +179,20 @@ size_t console_write(struct console *c, const void *data, size_t bytes)
 	}
 	pthread_mutex_unlock(&c->lock);
 	return n;
+}
+
+size_t console_write(struct console *c, const void *data, size_t bytes)
+{
+	size_t n = print(c, data, bytes);
+
+	note(c, data, n);
+	return n;
+}
+
+void console_push(struct console *c, const void *data, size_t bytes)
+{
+	print(c, data, bytes);
+	note(c, data, bytes);
 }
 
 size_t console_room(struct console *c)
@@ -317,11 +344,27 @@ static void write_output(struct console *c)
 		tell_writable(c);
 }
 
+static u64 now_ms(void)
+{
+	return g_get_monotonic_time() / 1000;
+}
+
+/* Not at every line: a guest that prints much has its lines written together. */
+static void keep_log(struct console *c, u64 *kept_ms)
+{
+	u64 now = now_ms();
+
+	if (now - *kept_ms < CONSOLE_LOG_DELAY_MS)
+		return;
+	*kept_ms = now;
+	console_log_write(c->log);
+}
+
 static void *console_thread(void *arg)
 {
 	struct console *c = arg;
 	struct pollfd fds[3];
-	u64 counter;
+	u64 counter, kept_ms = 0;
 
 	pthread_setname_np(pthread_self(), "console");
 	for (;;) {
@@ -347,9 +390,13 @@ static void *console_thread(void *arg)
 		if (c->gathering)
 			timeout = FLUSH_MS;
 		pthread_mutex_unlock(&c->lock);
+		if (timeout < 0 && c->log && console_log_waits(c->log))
+			timeout = CONSOLE_LOG_DELAY_MS;
 
 		if (poll(fds, 3, timeout) < 0)
 			continue;
+		if (c->log && timeout >= 0)
+			keep_log(c, &kept_ms);
 		if (fds[0].revents && read(c->wake_fd, &counter, sizeof(counter)) < 0)
 			counter = 0;
 		if (fds[1].revents && fds[1].fd == c->listen_fd)
@@ -417,7 +464,10 @@ struct console *console_open(const struct console_config *config, GError **error
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->client_lock, NULL);
 	assign_fds(c, config);
-	if (backend->discard)
+	if (config->log_bytes)
+		c->log = console_log_open(config->log_fd, config->log_old_fd, config->log_bytes,
+					  c->name);
+	if (!has_thread(c))
 		return c;
 	c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = c->wake_fd < 0 ? errno : 0;
@@ -428,6 +478,7 @@ struct console *console_open(const struct console_config *config, GError **error
 			    g_strerror(err));
 		if (c->wake_fd >= 0)
 			close(c->wake_fd);
+		console_log_close(c->log);
 		g_free(c->name);
 		g_free(c);
 		return NULL;
@@ -440,7 +491,7 @@ void console_attach(struct console *c, const struct console_client *client)
 	pthread_mutex_lock(&c->client_lock);
 	c->client = client ? *client : (struct console_client){ 0 };
 	pthread_mutex_unlock(&c->client_lock);
-	if (!c->backend->discard)
+	if (has_thread(c))
 		console_accept(c);
 }
 
@@ -448,7 +499,7 @@ void console_close(struct console *c)
 {
 	if (!c)
 		return;
-	if (!c->backend->discard) {
+	if (has_thread(c)) {
 		pthread_mutex_lock(&c->lock);
 		flush_locked(c);
 		c->quit = true;
@@ -461,6 +512,7 @@ void console_close(struct console *c)
 		if (c->own_fds && c->in_fd >= 0)
 			close(c->in_fd);
 	}
+	console_log_close(c->log);
 	pthread_mutex_destroy(&c->client_lock);
 	pthread_mutex_destroy(&c->lock);
 	g_free(c->name);

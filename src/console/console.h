@@ -30,6 +30,10 @@ struct console_config {
 	const char *name;   /* for messages; copied */
 	int fd;             /* pty master, listening socket or file; ownership passes */
 	int fd_in, fd_out;  /* "fd": may be the same; not closed */
+	/* What it prints is written there, too (console/log.h); log_bytes 0: it is not. Ownership
+	 * passes. */
+	int log_fd, log_old_fd;
+	u64 log_bytes;
 };
 
 struct console_client {
@@ -60,6 +64,8 @@ void console_attach(struct console *console, const struct console_client *client
 
 /* Returns how many bytes were taken. */
 size_t console_write(struct console *console, const void *data, size_t bytes);
+/* The same for a device that cannot try again: what is not taken is lost, but for the log. */
+void console_push(struct console *console, const void *data, size_t bytes);
 size_t console_room(struct console *console);
 /* Is somebody there? Where that cannot be known (a terminal, a file), yes. Any thread. */
 bool console_connected(struct console *console);

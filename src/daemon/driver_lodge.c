@@ -831,6 +831,7 @@ static void start(struct guest *guest, bool paused)
 		.kvm_absent = guest->daemon->kvm_absent,
 		.movable = guest->daemon->movable,
 		.vmm_path = guest->daemon->vmm_path,
+		.console_log = true,
 		.paused = paused,
 		.authority = start->run->authority,
 		.pooled = (const char *const *)start->pooled,

@@ -245,11 +245,13 @@ static void complete_serial(xmlNode *devices, xmlNode *serial)
 static xmlNode *mirror_chardev(xmlNode *devices, const xmlNode *from, const char *name)
 {
 	xmlNode *copy = xml_add(devices, name, NULL);
-	const xmlNode *source = xml_child(from, "source");
+	const xmlNode *source = xml_child(from, "source"), *log = xml_child(from, "log");
 
 	xml_set(copy, "type", "%s", xml_attr(from, "type"));
 	if (source)
 		xmlAddChild(copy, xmlDocCopyNode((xmlNode *)source, devices->doc, 1));
+	if (log)
+		xmlAddChild(copy, xmlDocCopyNode((xmlNode *)log, devices->doc, 1));
 	return copy;
 }
 

@@ -83,6 +83,8 @@ struct domain_chardev {
 	enum domain_chardev_type type;
 	char *alias, *path;
 	bool append;
+	char *log_path; /* what it prints is written there, too; or NULL */
+	bool log_append;
 	bool connect;  /* unix: somebody else listens at the path */
 	unsigned port; /* COM1 is 0; of consoles and channels: at their controller */
 	unsigned iobase;

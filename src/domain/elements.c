@@ -441,7 +441,9 @@ static const struct element elements[] = {
 	{ "devices/*/source/clipboard",  KIND_TREE,   USE_NOTE },
 	{ "devices/*/source/mouse",      KIND_TREE,   USE_NOTE },
 	{ "devices/*/protocol",          KIND_TREE,   USE_NOTE },
-	{ "devices/*/log",               KIND_TREE,   USE_HINT },
+	{ "devices/*/log",               KIND_PARENT, USE_FULL },
+	{ "devices/*/log@file",          KIND_PATH,   USE_FULL },
+	{ "devices/*/log@append",        KIND_WORD,   USE_FULL,   ON_OFF },
 
 	{ "devices/input",               KIND_PARENT, USE_FULL,   NULL, NULL, true },
 	{ "devices/input@type",          KIND_WORD,   USE_FULL,   "mouse keyboard ~tablet ~passthrough ~evdev" },

@@ -277,6 +277,7 @@ static void chardev_free(gpointer data)
 
 	g_free(chardev->alias);
 	g_free(chardev->path);
+	g_free(chardev->log_path);
 	g_free(chardev->controller);
 	g_free(chardev->name);
 	g_free(chardev);
@@ -295,6 +296,8 @@ static struct domain_chardev *read_chardev(const xmlNode *node, enum domain_char
 	/* a pty's path is a result of the last start, not a wish */
 	chardev->path = chardev->type == CHARDEV_PTY ? NULL : attr_copy(source, "path");
 	chardev->append = xml_attr_is(source, "append", "on");
+	chardev->log_path = attr_copy(xml_child(node, "log"), "file");
+	chardev->log_append = xml_attr_is(xml_child(node, "log"), "append", "on");
 	chardev->connect = chardev->type == CHARDEV_UNIX && xml_attr_is(source, "mode", "connect");
 	chardev->port = attr_number(target, "port", 0);
 	chardev->line = xmlGetLineNo((xmlNode *)node);

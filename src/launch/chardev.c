@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -166,6 +167,72 @@ static int open_ending(struct launch *launch, const struct domain_chardev *chard
 	}
 }
 
+/* --- what is kept of what they print --- */
+
+static int open_log_file(const struct launch *launch, const char *path, bool own, bool append)
+{
+	int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | (append ? 0 : O_TRUNC);
+
+	/* what the domain names is opened as it is; in our own folder nobody makes links */
+	return own ? open(path, flags | O_NOFOLLOW, 0600)
+		   : authority_open(&launch->private->options, path, flags, 0600);
+}
+
+static void open_old_file(struct launch *launch, struct opened_console *opened, const char *path,
+			  bool own)
+{
+	g_autofree char *old = g_strconcat(path, ".1", NULL);
+	/* pwrite() would append to a file that was opened so */
+	int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
+	int fd = own ? open(old, flags, 0600)
+		     : authority_open(&launch->private->options, old, flags, 0600);
+
+	if (fd >= 0)
+		opened->log_old = fd_map_add(&launch->private->map, fd);
+}
+
+/* The console's, which always has one, in the log directory; or what <log file> names, which the
+ * guest does not start without. */
+static bool open_log(struct launch *launch, struct opened_console *opened, GError **error)
+{
+	struct launch_private *p = launch->private;
+	const struct domain_chardev *chardev = opened->chardev;
+	bool own = !chardev->log_path;
+	g_autofree char *file = g_strconcat(p->name, ".console.log", NULL);
+	g_autofree char *path = own ? g_build_filename(p->options.log_directory, file, NULL)
+				    : g_strdup(chardev->log_path);
+	struct stat st;
+	int fd = open_log_file(launch, path, own, own || chardev->log_append);
+
+	if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+		close(fd);
+		fd = -1;
+		errno = EINVAL;
+	}
+	if (fd < 0 && own) {
+		write_log(launch, "what the console prints is not kept: %s: %s", path,
+			  g_strerror(errno));
+		return true;
+	}
+	if (fd < 0) {
+		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
+			    "%s:%u: <log>: cannot open %s: %s", p->domain->file, chardev->line,
+			    path, g_strerror(errno));
+		return false;
+	}
+	opened->log = fd_map_add(&p->map, fd);
+	open_old_file(launch, opened, path, own);
+	if (is_first(p, chardev))
+		launch->console_log_path = g_strdup(path);
+	return true;
+}
+
+static bool has_log(const struct launch_private *p, const struct domain_chardev *chardev)
+{
+	return chardev->log_path ||
+	       (p->options.console_log && p->options.log_directory && is_first(p, chardev));
+}
+
 /* A serial port has no size; a virtio console has that of the terminal that shows it. */
 static void note_size(struct launch *launch, struct opened_console *opened)
 {
@@ -203,6 +270,8 @@ bool chardevs_open(struct launch *launch, GError **error)
 				       elements[chardev->kind]);
 			return false;
 		}
+		if (has_log(p, chardev) && !open_log(launch, opened, error))
+			return false;
 	}
 	return true;
 }

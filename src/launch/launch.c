@@ -381,6 +381,7 @@ void launch_free(struct launch *launch)
 	g_free(launch->engine_why);
 	g_free(launch->console_path);
 	g_free(launch->console_id);
+	g_free(launch->console_log_path);
 	g_free(launch->log_trouble);
 	g_free(launch->log_path);
 	g_free(launch->monitor_path);

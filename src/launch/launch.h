@@ -67,7 +67,8 @@ struct launch_options {
 	bool saved_code;           /* keep its translations for its next start (code.c) */
 	bool classic_boot;         /* enter the kernel through its own decompressor */
 	bool no_kaslr;             /* do not move the kernel */
-	bool paused;               /* the guest waits for the monitor command "cont" */
+	bool console_log; /* keep what the first console prints in the log directory (chardev.c) */
+	bool paused;      /* the guest waits for the monitor command "cont" */
 	/* As whom what the domain names is opened; NULL: as the launcher. It stays until
 	 * launch_free(). */
 	const struct launch_authority *authority;
@@ -87,7 +88,8 @@ struct launch {
 	char *console_path; /* of LAUNCH_CONSOLE_PTY and _UNIX */
 	char *console_id;   /* of LAUNCH_CONSOLE_CALLER if its guest can be told a size, or NULL */
 	char *log_path, *monitor_path;
-	char *log_trouble; /* why there is no log_path, or NULL */
+	char *log_trouble;      /* why there is no log_path, or NULL */
+	char *console_log_path; /* with console_log; or NULL */
 	struct launch_private *private;
 };
 

@@ -249,6 +249,12 @@ static void add_console(struct lists *lists, const struct opened_console *opened
 	} else if (opened->number >= 0) {
 		json_object_set_new(backend, "fd", json_integer(opened->number));
 	}
+	if (opened->log) {
+		json_object_set_new(backend, "log_fd", json_integer(opened->log));
+		json_object_set_new(backend, "log_bytes", json_integer(CONSOLE_LOG_BYTES));
+	}
+	if (opened->log_old)
+		json_object_set_new(backend, "log_old_fd", json_integer(opened->log_old));
 	json_array_append_new(lists->backends, backend);
 	json_object_set_new(device, "backend", json_string(id));
 	if (opened->columns && opened->rows) {

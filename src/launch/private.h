@@ -50,6 +50,7 @@ struct opened_console {
 	const struct domain_chardev *chardev;
 	const char *driver;
 	int number;                   /* -1 for driver "null" */
+	int log, log_old;             /* what it prints, and what it printed before; 0: not kept */
 	unsigned short columns, rows; /* 0: not known */
 };
 
@@ -135,6 +136,7 @@ void runtime_close(struct launch *launch);
 int runtime_listen(struct launch *launch, const char *path, GError **error);
 
 /* --- chardev.c --- */
+#define CONSOLE_LOG_BYTES (2 * MIB) /* of a console's log, and once more of what was before */
 bool chardevs_open(struct launch *launch, GError **error);
 
 /* --- fw_cfg.c --- */

@@ -66,7 +66,10 @@ static int open_console(struct assembly *a, const struct plan_backend *b, GError
 					       .name = b->id,
 					       .fd = b->fd,
 					       .fd_in = b->fd_in,
-					       .fd_out = b->fd_out };
+					       .fd_out = b->fd_out,
+					       .log_fd = b->log_fd,
+					       .log_old_fd = b->log_old_fd,
+					       .log_bytes = b->log_bytes };
 	struct console *console;
 
 	if (strcmp(b->driver, "null") && strcmp(b->driver, "fd") && need_fd(b, error))

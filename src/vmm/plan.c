@@ -216,10 +216,10 @@ static const struct member log_level_members[] = {
 	END,
 };
 
-#define B(name_, kind_, required_, member_)                          \
-	{                                                            \
-		.name = name_, .kind = kind_, .required = required_, \
-		.offset = offsetof(struct plan_backend, member_)     \
+#define B(name_, kind_, required_, member_)                                        \
+	{                                                                          \
+		.name = name_, .kind = kind_, .required = required_,               \
+		.offset = offsetof(struct plan_backend, member_), .max = INT64_MAX \
 	}
 
 static const struct member backend_members[] = {
@@ -229,6 +229,9 @@ static const struct member backend_members[] = {
 	B("fd", FD, false, fd),
 	B("fd_in", FD, false, fd_in),
 	B("fd_out", FD, false, fd_out),
+	B("log_fd", FD, false, log_fd),
+	B("log_old_fd", FD, false, log_old_fd),
+	B("log_bytes", NUMBER, false, log_bytes),
 	B("readonly", BOOLEAN, false, readonly),
 	B("discard", BOOLEAN, false, discard),
 	B("cache", STRING, false, cache),
@@ -275,15 +278,20 @@ static int parse_backends(struct plan *plan, json_t *array, GError **error)
 	json_array_foreach (array, i, value) {
 		struct plan_backend *b = &plan->backends[plan->backend_count++];
 
-		*b = (struct plan_backend){
-			.fd = -1, .fd_in = -1, .fd_out = -1, .cache = "writeback"
-		};
+		*b = (struct plan_backend){ .fd = -1,
+					    .fd_in = -1,
+					    .fd_out = -1,
+					    .log_fd = -1,
+					    .log_old_fd = -1,
+					    .cache = "writeback" };
 		if (!json_is_object(value))
 			return fail(error, "", "backends", "must hold objects");
 		if (parse_object(value, "backends", backend_members, b, error))
 			return -EINVAL;
 		if (!one_of(b->kind, kinds))
 			return fail(error, "backends", b->id, "is of an unknown kind");
+		if ((b->log_fd >= 0) != (b->log_bytes > 0))
+			return fail(error, "backends", b->id, "has a log_fd or log_bytes alone");
 		if (!one_of(b->cache, caches))
 			return fail(error, "backends", b->id, "has an unknown cache mode");
 		for (unsigned j = 0; j + 1 < plan->backend_count; j++)

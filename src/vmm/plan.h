@@ -18,6 +18,8 @@
 struct plan_backend {
 	const char *id, *kind, *driver, *cache;
 	int fd, fd_in, fd_out;
+	int log_fd, log_old_fd;
+	u64 log_bytes;
 	bool readonly, discard;
 };
 

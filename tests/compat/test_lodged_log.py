@@ -17,6 +17,7 @@ import tempfile
 
 import tap
 from lodged import WAIT, Lodged, guest_xml, until
+from rpc import Refused
 
 LODGED, IMAGE = sys.argv[1:]
 CLONE_NEWNS = 0x20000
@@ -124,6 +125,60 @@ def test_the_journal():
             assert daemon.end() == 0
             assert "serves" in "".join(lines_of(f"{daemon.root}/stderr"))
     subprocess.run(["umount", "-l", "/run"], check=True)
+
+
+def console_guest(kernel, log=""):
+    xml = guest_xml("g", kernel).replace("<serial type='pty'/>", f"<serial type='pty'>{log}</serial>")
+    return xml.replace("<os>", "<uuid>12345678-1234-1234-1234-1234567890ab</uuid><os>")
+
+
+def boot(daemon, xml):
+    """What its console has printed is in a file before anybody has looked at it."""
+    with daemon.client() as client:
+        dom = client.call("domain_define_xml", xml=xml)["dom"]
+        client.call("domain_create", dom=dom)
+
+
+def end(daemon):
+    with daemon.client() as client:
+        client.call("domain_destroy", dom=client.call("domain_lookup_by_name", name="g")["dom"])
+
+
+def read(path):
+    if not os.path.exists(path):
+        return None
+    with open(path) as text:
+        return text.read()
+
+
+def test_console():
+    with root() as daemon, open(os.devnull, "w") as nothing:
+        daemon.begin(nothing)
+        log = f"{daemon.root}/log/g.console.log"
+        for start in (1, 2):  # it goes on where it was
+            boot(daemon, console_guest(IMAGE))
+            until("it is kept", lambda: read(log) == "up\n" * start)
+            end(daemon)
+        assert os.stat(log).st_mode & 0o777 == 0o600
+        own = f"{daemon.root}/own.log"
+        with open(own, "w") as out:
+            out.write("before\n")
+        boot(daemon, console_guest(IMAGE, f"<log file='{own}' append='on'/>"))
+        until("it is kept where its owner wants it", lambda: read(own) == "before\nup\n")
+        end(daemon)
+        boot(daemon, console_guest(IMAGE, f"<log file='{own}'/>"))
+        until("it begins again", lambda: read(own) == "up\n")
+        end(daemon)
+        assert read(log) == "up\nup\n"
+        with daemon.client() as client:
+            dom = client.call("domain_define_xml", xml=console_guest(IMAGE, "<log file='/nowhere/at/all'/>"))["dom"]
+            xml = client.call("domain_get_xml_desc", dom=dom, flags=0)["xml"]
+            assert xml.count("<log file='/nowhere/at/all'/>") == 2, "of the serial port, and of its other name"
+            try:
+                client.call("domain_create", dom=dom)
+                raise AssertionError("it has started without")
+            except Refused as error:
+                assert "<log>: cannot open /nowhere/at/all: No such file" in str(error), error
 
 
 tap.main(globals())

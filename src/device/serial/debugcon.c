@@ -22,7 +22,7 @@ static void debugcon_access(struct device *dev, u64 offset, unsigned size, u64 *
 	if (!write)
 		*value = 0xe9;
 	else if (d->console)
-		console_write(d->console, &byte, 1);
+		console_push(d->console, &byte, 1);
 }
 
 static void debugcon_reset(struct device *dev)

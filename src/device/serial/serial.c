@@ -146,7 +146,7 @@ static void transmit_locked(struct serial *s, u8 byte)
 	if (s->mcr & MCR_LOOP) {
 		receive_locked(s, byte);
 	} else if (s->console) {
-		console_write(s->console, &byte, 1);
+		console_push(s->console, &byte, 1);
 		if (!console_room(s->console)) {
 			s->lsr &= ~(LSR_THRE | LSR_TEMT);
 			return;
