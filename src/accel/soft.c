@@ -211,6 +211,21 @@ static void soft_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc)
 	cpu_vm_set_clock((struct cpu_vm *)vm, ns, host_tsc);
 }
 
+static int soft_dirty_start(struct accel_vm *vm)
+{
+	return cpu_vm_dirty_start((struct cpu_vm *)vm);
+}
+
+static void soft_dirty_stop(struct accel_vm *vm)
+{
+	cpu_vm_dirty_stop((struct cpu_vm *)vm);
+}
+
+static int soft_dirty_collect(struct accel_vm *vm, unsigned slot, u64 *pages)
+{
+	return cpu_vm_dirty_collect((struct cpu_vm *)vm, slot, pages);
+}
+
 static void soft_counters(struct accel_vm *accel_vm, int vcpu, accel_counter_fn *visit,
 			  void *opaque)
 {
@@ -251,5 +266,8 @@ const struct accel accel_soft = {
 	.tsc_skip = soft_tsc_skip,
 	.clock = soft_clock,
 	.set_clock = soft_set_clock,
+	.dirty_start = soft_dirty_start,
+	.dirty_stop = soft_dirty_stop,
+	.dirty_collect = soft_dirty_collect,
 	.counters = soft_counters,
 };

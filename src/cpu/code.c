@@ -557,6 +557,7 @@ void code_mark_page(struct cpu *cpu, gpa_t page)
 		/* another processor may write the page directly: take its entries away */
 		code_leave(cpu, CODE_PARKED);
 		code_exclusive_begin(cpu->vm, cpu);
+		cpu->vm->tags_taken++;
 		for (unsigned i = 0; i < cpu->vm->config.cpus; i++)
 			if (cpu->vm->cpus[i])
 				tlb_revoke_write(cpu->vm->cpus[i], host);

@@ -97,6 +97,13 @@ void cpu_vm_memory_written(struct cpu_vm *vm, gpa_t gpa, u64 bytes);
 /* While no processor runs: all of guest RAM may have been written. */
 void cpu_vm_memory_replaced(struct cpu_vm *vm);
 
+/* Which pages processors write. Any thread that is no processor's, and holds no lock that a device
+ * takes; also while they run, which then stand for a moment. Collect adds a bit to @pages for each
+ * page of slot @slot, its first page first, that was written since the last time; -errno. */
+int cpu_vm_dirty_start(struct cpu_vm *vm);
+void cpu_vm_dirty_stop(struct cpu_vm *vm);
+int cpu_vm_dirty_collect(struct cpu_vm *vm, unsigned slot, u64 *pages);
+
 /* Any thread: the kernel runs @by above where it was linked; its symbols move along. !@known:
  * nobody knows where, and they are not used. */
 void cpu_vm_kernel_moved(struct cpu_vm *vm, bool known, u64 by);

@@ -187,9 +187,10 @@ static u64 entry_load(const u8 *host, unsigned bytes)
 	return __atomic_load_n((const u64 *)host, __ATOMIC_RELAXED);
 }
 
-/* A processor wrote @size bytes at @gpa without a write tag: did code stand there? */
+/* A processor wrote @size bytes at @gpa, in one page, without a write tag: did code stand there? */
 static void commit_ram(struct cpu *cpu, const struct ram_slot *slot, gpa_t gpa, unsigned size)
 {
+	dirty_note(cpu->vm, slot, gpa);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&slot->info[(gpa - slot->gpa) >> PAGE_SHIFT], __ATOMIC_SEQ_CST) &
 	    PAGE_HAS_CODE)
@@ -347,17 +348,22 @@ static struct tlb *tlb_of(struct cpu *cpu, unsigned access)
 	return &cpu->tlb[cpu->ctx & CTX_AC ? TLB_KERNEL_AC : TLB_KERNEL];
 }
 
-/* May this processor keep a write tag for the page? Announces it; see the head comment. */
-static bool writer_announce(struct cpu *cpu, const struct ram_slot *slot, gpa_t gpa)
+/* May this processor keep a write tag for the page? Announces it; see the head comment. While
+ * written pages are noted only a page that is written has one, and counts as written. */
+static bool writer_announce(struct cpu *cpu, const struct ram_slot *slot, gpa_t gpa,
+			    unsigned access)
 {
 	u32 *info = &slot->info[(gpa - slot->gpa) >> PAGE_SHIFT];
 	u32 now = __atomic_load_n(info, __ATOMIC_SEQ_CST);
 
-	if (now & PAGE_HAS_CODE)
+	if (now & PAGE_HAS_CODE || (unlikely(cpu->vm->logging) && !(access & ACCESS_W)))
 		return false;
 	if (!(now & PAGE_WRITER(cpu->index)))
 		now = __atomic_or_fetch(info, PAGE_WRITER(cpu->index), __ATOMIC_SEQ_CST);
-	return !(now & PAGE_HAS_CODE);
+	if (now & PAGE_HAS_CODE)
+		return false;
+	dirty_note(cpu->vm, slot, gpa);
+	return true;
 }
 
 static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, const struct walk *w,
@@ -368,7 +374,7 @@ static struct tlb_entry *tlb_fill(struct cpu *cpu, gva_t gva, unsigned access, c
 	struct tlb_entry e;
 	gva_t page = gva & PAGE_MASK;
 	bool write = (w->rights & ACCESS_W) && w->dirty && !(slot->flags & CPU_SLOT_READONLY) &&
-		     writer_announce(cpu, slot, w->gpa);
+		     writer_announce(cpu, slot, w->gpa, access);
 
 	e.host = (u64)host & PAGE_MASK;
 	e.read_tag = w->rights & ACCESS_R ? page : TLB_INVALID(i);
@@ -412,7 +418,7 @@ static gva_t fill_ahead(struct cpu *cpu, gva_t gva, unsigned access, const struc
 		host = ram_ptr(cpu->vm, next.gpa, &slot);
 		if (!host)
 			break;
-		tlb_fill(cpu, gva + k * PAGE_SIZE, access, &next, host, slot);
+		tlb_fill(cpu, gva + k * PAGE_SIZE, access & ~ACCESS_W, &next, host, slot);
 	}
 	return (gva & PAGE_MASK) + k * PAGE_SIZE;
 }
@@ -577,18 +583,25 @@ static gva_t next_page(const struct cpu *cpu, gva_t gva, unsigned access)
 typedef bool part_finder(struct cpu *cpu, gva_t gva, unsigned size, unsigned access,
 			 struct part *part);
 
-/* Both pages are translated before either is touched. */
+/* Both pages are translated before either is touched. A device's access, and what the second page's
+ * walk writes, may take the tag away that vouches for the other page. */
 static bool span_find(struct cpu *cpu, gva_t gva, unsigned size, unsigned access, struct span *span,
 		      part_finder *find)
 {
 	unsigned first = PAGE_SIZE - (gva & ~PAGE_MASK);
+	u32 taken = cpu->vm->tags_taken;
 
 	span->count = size > first ? 2 : 1;
 	if (!find(cpu, gva, size > first ? first : size, access, &span->part[0]))
 		return false;
 	if (span->count == 1)
 		return true;
-	return find(cpu, next_page(cpu, gva, access), size - first, access, &span->part[1]);
+	if (!find(cpu, next_page(cpu, gva, access), size - first, access, &span->part[1]))
+		return false;
+	if (find == part_find ||
+	    (taken == cpu->vm->tags_taken && span->part[0].host && span->part[1].host))
+		return true;
+	return span_find(cpu, gva, size, access, span, part_find);
 }
 
 static void mmio(struct cpu *cpu, gpa_t gpa, u8 *data, unsigned size, bool write)

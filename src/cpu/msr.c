@@ -114,15 +114,17 @@ static u64 ticks_to_ns(u64 ticks, u64 hz)
 
 static bool guest_write(struct cpu *cpu, gpa_t gpa, const void *data, unsigned bytes)
 {
+	const struct ram_slot *slot;
 	u8 *host;
 
 	/* the structures are aligned by the guest's promise; one that crosses a page is refused */
 	if ((gpa & ~PAGE_MASK) + bytes > PAGE_SIZE)
 		return false;
-	host = ram_ptr(cpu->vm, gpa, NULL);
+	host = ram_ptr(cpu->vm, gpa, &slot);
 	if (!host)
 		return false;
 	memcpy(host, data, bytes);
+	dirty_note(cpu->vm, slot, gpa);
 	cpu_vm_memory_written(cpu->vm, gpa, bytes);
 	return true;
 }

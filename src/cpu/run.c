@@ -114,14 +114,16 @@ static void *make_access(struct cpu *cpu, const struct site *s, gva_t gva, bool 
 /* The slow path of an inline check, called by the thunk. Returns the host address, or NULL to leave
  * the block: with a fault pending, or for a CTX_SLOW run of the instruction. That it is also when
  * the block itself has gone, by what this access writes or by a bit that its walk sets: code.c may
- * have written over the place to go on at, and the next instruction may be another. A store is made
- * a second time then, which nobody can tell. */
+ * have written over the place to go on at, and the next instruction may be another; or when a
+ * thread has taken write tags meanwhile, for which pointers in registers still stand. A store is
+ * made a second time then, which nobody can tell. */
 void *soft_mem_slow(struct cpu *cpu)
 {
 	struct site *s = site_of(cpu, cpu->exit_code);
 	u64 tag = *(u64 *)((u8 *)cpu + s->tag_off + cpu->scratch[1]);
 	gva_t first = cpu->scratch[0] + tag;
 	gva_t gva = first + s->own;
+	u32 taken = cpu->vm->tags_taken;
 	bool crosses;
 	void *p;
 
@@ -133,7 +135,7 @@ void *soft_mem_slow(struct cpu *cpu)
 	p = crosses ? NULL : mmu_fill(cpu, gva, s->size, s->access);
 	if (unlikely(!p && !cpu->fault_pending))
 		p = make_access(cpu, s, gva, crosses);
-	if (unlikely(!s->block->valid))
+	if (unlikely(!s->block->valid || taken != cpu->vm->tags_taken))
 		p = NULL;
 	if (unlikely(!p))
 		prefer_others(cpu, s, gva);

@@ -227,6 +227,7 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 		if (info == MAP_FAILED)
 			return -ENOMEM;
 	}
+	g_free(s->dirty);
 	if (s->info) {
 		forget_code(vm, s);
 		munmap(s->info, (s->bytes >> PAGE_SHIFT) * sizeof(u32));
@@ -234,6 +235,8 @@ int cpu_vm_set_slot(struct cpu_vm *vm, unsigned slot, gpa_t gpa, u64 bytes, void
 	*s = (struct ram_slot){
 		.gpa = gpa, .bytes = bytes, .hva = hva, .flags = flags, .info = info
 	};
+	if (vm->logging)
+		s->dirty = g_new0(u64, dirty_words(s));
 	vm->slot_count = 0;
 	for (unsigned i = 0; i < CPU_SLOTS; i++)
 		if (vm->slots[i].bytes)

@@ -240,6 +240,27 @@ void tlb_revoke_write(struct cpu *cpu, const void *host)
 	}
 }
 
+void tlb_revoke_writes(struct cpu *cpu, const u8 *host, u64 bytes)
+{
+	unsigned word;
+
+	tlb_kept_forget_writes(cpu);
+	for (unsigned kind = 0; kind < TLB_KINDS; kind++) {
+		struct tlb *tlb = &cpu->tlb[kind];
+
+		forget_copies(cpu, kind);
+		for_used_words(tlb, word)
+		{
+			for (u64 map = tlb->used[word]; map; map &= map - 1) {
+				unsigned i = word * 64 + __builtin_ctzll(map);
+
+				if (tlb->e[i].host - (u64)host < bytes)
+					tlb->e[i].write_tag = TLB_INVALID(i);
+			}
+		}
+	}
+}
+
 /* The entry's place is wanted by another page: it is kept aside. */
 static void victim_put(struct tlb *tlb, unsigned i)
 {

@@ -376,7 +376,8 @@ struct ram_slot {
 	u64 bytes; /* 0: unused */
 	u8 *hva;
 	u32 flags;
-	u32 *info; /* one per page, atomically changed, lazily touched */
+	u32 *info;  /* one per page, atomically changed, lazily touched */
+	u64 *dirty; /* a bit a page, atomically changed; NULL until somebody asks: dirty.c */
 };
 
 struct code_cache;
@@ -394,6 +395,9 @@ struct cpu_vm {
 	u32 xsave_bytes; /* standard-format size for xcr0_mask */
 	struct code_cache *code; /* translate.c */
 	struct cpu_bus bus;      /* the caller's; config.bus wraps it (vm.c) */
+	/* Changed in exclusive sections: */
+	u8 logging;     /* written pages are noted in ram_slot.dirty: dirty.c */
+	u32 tags_taken; /* how often one thread has taken write tags of other processors */
 
 	/* cpuid.c: fixed after cpuid_init() */
 	u64 features[FEATURE_WORDS]; /* bits by enum cpu_feature: what the guest is offered */
@@ -422,6 +426,21 @@ static inline u8 *ram_ptr(const struct cpu_vm *vm, gpa_t gpa, const struct ram_s
 		}
 	}
 	return NULL;
+}
+
+static inline u64 dirty_words(const struct ram_slot *slot)
+{
+	return (slot->bytes / PAGE_SIZE + 63) / 64;
+}
+
+/* A processor has written, or from now on may write, @gpa's page of @slot: dirty.c. */
+static inline void dirty_note(const struct cpu_vm *vm, const struct ram_slot *slot, gpa_t gpa)
+{
+	u64 page = (gpa - slot->gpa) >> PAGE_SHIFT;
+
+	if (unlikely(vm->logging) &&
+	    !(__atomic_load_n(&slot->dirty[page / 64], __ATOMIC_SEQ_CST) >> page % 64 & 1))
+		__atomic_fetch_or(&slot->dirty[page / 64], BIT(page % 64), __ATOMIC_SEQ_CST);
 }
 
 /* ---- mmu.c (hot) ---------------------------------------------------------------------------- */
@@ -478,6 +497,8 @@ void tlb_flush_page(struct cpu *cpu, gva_t gva);
 void tlb_switch(struct cpu *cpu, bool keep);
 /* Drops the write tags of the page at host address @host (it got code). */
 void tlb_revoke_write(struct cpu *cpu, const void *host);
+/* Drops those of all pages at @host and the @bytes behind. */
+void tlb_revoke_writes(struct cpu *cpu, const u8 *host, u64 bytes);
 /* The entry @e for the page at @gva, of a guest's page of 1 << @shift bytes, takes its place; who
  * has that is put aside. */
 struct tlb_entry *tlb_insert(struct tlb *tlb, gva_t gva, const struct tlb_entry *e, u8 shift,

@@ -193,9 +193,11 @@ void cpu_vm_free(struct cpu_vm *vm)
 	if (!vm)
 		return;
 	code_cache_free(vm->code);
-	for (unsigned i = 0; i < CPU_SLOTS; i++)
+	for (unsigned i = 0; i < CPU_SLOTS; i++) {
+		g_free(vm->slots[i].dirty);
 		if (vm->slots[i].info)
 			munmap(vm->slots[i].info, (vm->slots[i].bytes >> PAGE_SHIFT) * sizeof(u32));
+	}
 	g_free(vm->cpuid);
 	g_free(vm->cpus);
 	g_free(vm);

@@ -8,6 +8,8 @@
  * The guest gets its work from the host by reading port 0x10, an address for each read, and says by
  * port 0x14 what it has come to.
  */
+#include "engine.h"
+
 #include "accel/accel.h"
 #include "machine/dirty.h"
 #include "machine/memory.h"
@@ -17,9 +19,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-
-#define MEMORY (32 * MIB)
-#define PAGES  (MEMORY / PAGE_SIZE)
 
 #define CODE       0x1000
 #define START_UP_A 0x20 /* vectors: page numbers of code */
@@ -57,18 +56,20 @@ static void work_port(struct device *dev, u64 offset, unsigned size, u64 *value,
 		__atomic_store_n(&work.done, 1, __ATOMIC_RELEASE);
 }
 
-static void wait_for(const unsigned *word)
+bool engine_is_kvm(void)
+{
+	return kvm;
+}
+
+void engine_wait(const unsigned *word)
 {
 	for (int i = 0; i < PATIENCE_S * 1000 && !__atomic_load_n(word, __ATOMIC_ACQUIRE); i++)
 		g_usleep(1000);
 	g_assert_cmpuint(__atomic_load_n(word, __ATOMIC_ACQUIRE), !=, 0);
 }
 
-static struct vm *new_machine(unsigned vcpus)
+struct vm *engine_machine(unsigned vcpus, struct region *region)
 {
-	static struct region region = {
-		.access = work_port, .base = 0x10, .bytes = 8, .enabled = true
-	};
 	const struct vm_config config = {
 		.name = "engine",
 		.accel = kvm ? &accel_kvm : &accel_soft,
@@ -84,7 +85,18 @@ static struct vm *new_machine(unsigned vcpus)
 	struct vm *vm = vm_new(&config, &error);
 
 	g_assert_no_error(error);
-	g_assert_cmpint(region_map_add(&vm->pio, &region), ==, 0);
+	g_assert_cmpint(region_map_add(&vm->pio, region), ==, 0);
+	return vm;
+}
+
+static struct vm *new_machine(unsigned vcpus)
+{
+	static struct region region = {
+		.access = work_port, .base = 0x10, .bytes = 8, .enabled = true
+	};
+	struct vm *vm = engine_machine(vcpus, &region);
+	GError *error = NULL;
+
 	vm_mem_write(vm, CODE, writer, sizeof(writer));
 	vm_mem_write(vm, CODE + 0x100, loop, sizeof(loop));
 	vm_mem_write(vm, START_UP_A * PAGE_SIZE, teller_a, sizeof(teller_a));
@@ -106,7 +118,7 @@ static void flat_state(struct vm *vm, struct vcpu *vcpu, struct x86_state *s, u6
 	s->activity = X86_RUNNING;
 }
 
-static void put_state(struct vm *vm, struct vcpu *vcpu, const struct x86_state *s)
+void engine_put_state(struct vm *vm, struct vcpu *vcpu, const struct x86_state *s)
 {
 	g_assert_cmpint(vcpu_set_state(vcpu, s, vm_host_tsc(vm)), ==, 0);
 }
@@ -120,9 +132,9 @@ static void write_all(struct vm *vm, const u32 *addresses, unsigned count)
 	work.addresses = addresses;
 	work.count = count;
 	flat_state(vm, vm->vcpus[0], s, CODE);
-	put_state(vm, vm->vcpus[0], s);
+	engine_put_state(vm, vm->vcpus[0], s);
 	vm_resume(vm);
-	wait_for(&work.done);
+	engine_wait(&work.done);
 	vm_pause(vm);
 	g_free(s);
 	for (unsigned i = 0; i < count; i++) {
@@ -163,13 +175,7 @@ static void test_dirty_pages(void)
 	unsigned count = 0;
 
 	write_all(vm, second, ARRAY_LEN(second)); /* before anybody wants to know */
-	if (vm_dirty_start(vm, &error)) {
-		g_test_skip(error->message);
-		g_assert_false(vm->accel->dirty_start != NULL);
-		g_clear_error(&error);
-		vm_free(vm);
-		return;
-	}
+	g_assert_cmpint(vm_dirty_start(vm, &error), ==, 0);
 	expect_pages(vm, NULL, 0);
 	write_all(vm, first, ARRAY_LEN(first));
 	expect_pages(vm, first, ARRAY_LEN(first));
@@ -204,7 +210,7 @@ static u32 start_second(bool running, bool init, u8 vector)
 
 	memset(&work, 0, sizeof(work));
 	flat_state(vm, vm->vcpus[0], s, CODE);
-	put_state(vm, vm->vcpus[0], s);
+	engine_put_state(vm, vm->vcpus[0], s);
 	if (running)
 		flat_state(vm, vm->vcpus[1], s, CODE + 0x100);
 	else
@@ -213,7 +219,7 @@ static u32 start_second(bool running, bool init, u8 vector)
 	s->init_pending = init;
 	s->sipi_pending = 1;
 	s->sipi_vector = vector;
-	put_state(vm, vm->vcpus[1], s);
+	engine_put_state(vm, vm->vcpus[1], s);
 	if (!kvm) { /* KVM takes them when it is asked for its state */
 		memset(s, 0, sizeof(*s));
 		vcpu_get_state(vm->vcpus[1], s, vm_host_tsc(vm));
@@ -222,7 +228,7 @@ static u32 start_second(bool running, bool init, u8 vector)
 		g_assert_cmphex(s->sipi_vector, ==, vector);
 	}
 	vm_resume(vm);
-	wait_for(&work.told);
+	engine_wait(&work.told);
 	vm_free(vm);
 	g_free(s);
 	return work.told;
@@ -244,6 +250,7 @@ static void test_dirty_bitmaps(void)
 {
 	dirty_bitmaps = true;
 	test_dirty_pages();
+	test_each_write();
 	dirty_bitmaps = false;
 }
 
@@ -257,6 +264,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	g_test_add_func("/engine/dirty-pages", test_dirty_pages);
+	g_test_add_func("/engine/dirty-pages-of-each-write", test_each_write);
+	g_test_add_func("/engine/dirty-pages-while-copied", test_writes_while_copied);
 	if (kvm)
 		g_test_add_func("/engine/dirty-pages-by-bitmaps", test_dirty_bitmaps);
 	g_test_add_func("/engine/start-up", test_start_up);
