@@ -7,6 +7,7 @@
  *   kvm_state.c  registers and local APIC, from and to the neutral structures
  *   kvm_time.c   time-stamp counters and kvm-clock, while the machine runs and while it stands
  *   kvm_dirty.c  which pages are written
+ *   kvm_report.c what is known of a processor that ends badly
  *   kvm_cpuid.c  the guest's CPUID contract, cut to what KVM can do
  *
  * The interrupt chip is split: local APICs are KVM's, I/O APIC, PIC and PIT are ours. Everything
@@ -41,6 +42,16 @@ struct kvm_stood_timer {
 	u32 current; /* count */
 };
 
+/* An exit, for kvm_report.c. */
+#define KVM_LAST 16
+struct kvm_last {
+	u64 ticks; /* of the host's counter */
+	u64 where; /* port, address, MSR, vector */
+	u32 reason;
+	u8 size; /* of an access; 0: none */
+	bool write;
+};
+
 struct kvm_cpu {
 	struct kvm_machine *vm;
 	unsigned index;
@@ -54,6 +65,8 @@ struct kvm_cpu {
 	struct kvm_dirty_gfn *ring; /* NULL: there is none */
 	unsigned ring_next;         /* entry to look at; under vm->dirty_lock */
 	u64 counts[COUNT_COUNT];
+	struct kvm_last last[KVM_LAST];
+	u64 last_count;
 };
 
 struct kvm_machine {
@@ -77,6 +90,8 @@ struct kvm_machine {
 	bool dirty_rings;           /* else the log of written pages comes as bitmaps */
 	pthread_mutex_t dirty_lock; /* for what follows, and the rings */
 	u64 *dirty[KVM_SLOTS];      /* what was written, while that is asked for */
+
+	bool reported; /* kvm_report() has */
 
 	pthread_mutex_t routes_lock;
 	u32 routed; /* pins that have a level-triggered message */
@@ -128,6 +143,12 @@ void kvm_dirty_ring_full(struct kvm_machine *vm);
 int kvm_dirty_start(struct accel_vm *accel_vm);
 void kvm_dirty_stop(struct accel_vm *accel_vm);
 int kvm_dirty_collect(struct accel_vm *accel_vm, unsigned slot, u64 *pages);
+
+/* --- kvm_report.c --- */
+
+void kvm_note_exit(struct kvm_cpu *cpu);
+/* On the thread that runs it. Writes to the log, once in a machine's life. */
+void kvm_report(struct kvm_cpu *cpu);
 
 /* --- kvm_cpuid.c --- */
 

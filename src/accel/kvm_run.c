@@ -194,7 +194,7 @@ static void serve_msr(struct kvm_cpu *cpu, bool write)
 	cpu->run->msr.error = 1;
 }
 
-static enum accel_exit failed(const struct kvm_cpu *cpu)
+static enum accel_exit failed(struct kvm_cpu *cpu)
 {
 	const struct kvm_run *run = cpu->run;
 
@@ -215,6 +215,7 @@ static enum accel_exit failed(const struct kvm_cpu *cpu)
 		log_error("kvm", "vCPU %u: KVM came out for an unknown reason %u", cpu->index,
 			  run->exit_reason);
 	}
+	kvm_report(cpu);
 	return ACCEL_EXIT_ERROR;
 }
 
@@ -226,6 +227,7 @@ static enum accel_exit serve_exit(struct kvm_cpu *cpu)
 	const struct accel_bus *bus = &cpu->vm->config.bus;
 
 	cpu->unfinished = false;
+	kvm_note_exit(cpu);
 	switch (cpu->run->exit_reason) {
 	case KVM_EXIT_IO:
 		cpu->counts[COUNT_PIO]++;
@@ -251,7 +253,7 @@ static enum accel_exit serve_exit(struct kvm_cpu *cpu)
 	case KVM_EXIT_INTR: return GOES_ON;
 	case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(cpu->vm); return GOES_ON;
 	case KVM_EXIT_SHUTDOWN:
-	case KVM_EXIT_SYSTEM_EVENT: return ACCEL_EXIT_SHUTDOWN;
+	case KVM_EXIT_SYSTEM_EVENT: kvm_report(cpu); return ACCEL_EXIT_SHUTDOWN;
 	default: cpu->counts[COUNT_OTHER]++; return failed(cpu);
 	}
 }
