@@ -32,13 +32,15 @@ def with_kvm(*words, **settings):
 def test_command_has_kvm_and_is_as_at_home():
     with tempfile.TemporaryDirectory() as kept, tempfile.TemporaryDirectory() as lost:
         script = (f'"$0" && echo "$GREETING" >&2; echo of the host >"{kept}/a"; '
-                  f'echo of memory >"{lost}/a" && cat "{lost}/a"; pwd; exit 7')
-        done = with_kvm("--cpus", "1", "--writable", kept, "--", "sh", "-c", script,
+                  f'echo of memory >"{lost}/a" && cat "{lost}/a"; pwd; '
+                  'cat /sys/module/kvm/parameters/halt_poll_ns; grep -o "some=words" /proc/cmdline; exit 7')
+        done = with_kvm("--cpus", "1", "--writable", kept, "--module", "kvm halt_poll_ns=4321",
+                        "--append", "some=words", "--qemu=-name", "--qemu=nested", "--", "sh", "-c", script,
                         os.path.abspath(options.tiny),
                         env={**os.environ, "GREETING": "it's \"quoted\" $HOME"}, cwd=HERE)
         assert done.returncode == 7, done
         assert done.stdout.splitlines() == ["KVM API version 12: the guest says 42 and halts",
-                                            "of memory", HERE], done
+                                            "of memory", HERE, "4321", "some=words"], done
         assert done.stderr == "it's \"quoted\" $HOME\n", done
         with open(os.path.join(kept, "a")) as file:
             assert file.read() == "of the host\n"
