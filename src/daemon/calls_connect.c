@@ -47,8 +47,7 @@ static void connect_open(struct rpc_call *call, const struct rpc_connect_open_ar
 			      args->name);
 		return;
 	}
-	if (!call_flags(call, args->flags, VIR_CONNECT_RO | VIR_CONNECT_NO_ALIASES))
-		return;
+	/* Among the flags clients send how they look for a daemon, which is their own affair. */
 	rpc_client_opened(rpc_call_client(call), args->flags & VIR_CONNECT_RO);
 	rpc_reply_connect_open(call);
 }

@@ -137,6 +137,7 @@ def test_system():
 def test_session():
     with throw_away() as root, served(root, ANNE, "--session"):
         assert run(root, ANNE, "virsh", "uri") == "qemu:///session"
+        assert run(root, ANNE, "env", "-u", "LIBVIRT_AUTOSTART", "virsh", "uri") == "qemu:///session", "as people have it"
         run(root, ANNE, "virsh", "define", guest(root))
         run(root, ANNE, "virsh", "start", "g")
         assert run(root, ANNE, "virsh", "list", "--name") == "g"
