@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The first process of a host of its own: systemd over a copy of this system that goes away. It is run in namespaces
-# of its own (mount, UTS, IPC, network, processes, control groups):
+# The first process of a host of its own: systemd over a copy of a system that goes away. It is run in namespaces of
+# its own (mount, UTS, IPC, network, processes, control groups):
 #
-#   systemd_box.sh DIRECTORY         DIRECTORY/upper has what is different from this system
+#   systemd_box.sh DIRECTORY LOWER   DIRECTORY/upper has what is different from the system LOWER, which may be this one: /
 set -e
 D=$1
+LOWER=$2
 mount --make-rprivate /
 mkdir -p "$D/upper" "$D/work" "$D/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$D/upper,workdir=$D/work" "$D/root"
+mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$D/upper,workdir=$D/work" "$D/root"
 cd "$D/root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys -o ro
@@ -17,7 +18,7 @@ mount -t tmpfs tmpfs tmp
 mount --rbind /dev dev
 mount -t tmpfs tmpfs sys/fs/cgroup
 mount -t cgroup2 cgroup2 sys/fs/cgroup
-rm -rf etc/systemd/system/*.wants/* var/lib/lodge var/log/lodge
+[ "$LOWER" != / ] || rm -rf etc/systemd/system/*.wants/* var/lib/lodge var/log/lodge
 mkdir -p old var/log/journal
 pivot_root . old
 cd /

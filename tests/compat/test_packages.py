@@ -5,39 +5,26 @@ compiled with what is in them; and apt says what it would do with them. Nothing 
     test_packages.py TREE
 """
 import glob
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import tap
+from debs import build, copy, run
 
 TREE = sys.argv[1]
-SKIPPED = ("build", ".git", ".cache")
 NAMES = ("lodge", "lodged", "lodge-libvirt-compat", "liblodge0", "liblodge-dev")
 built = None
-
-
-def run(*words, cwd="/", status=0, **variables):
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
-                          env=dict(os.environ, LC_ALL="C", **variables))
-    assert status is None or done.returncode == status, (words, done.stdout[-4000:], done.stderr[-4000:])
-    return done.stdout + done.stderr
 
 
 def packages():
     """The folder with the packages, which are built once."""
     global built
-    for tool in ("dpkg-buildpackage", "dh"):
-        if not shutil.which(tool):
-            raise tap.Skip(f"there is no {tool} (packages dpkg-dev, debhelper)")
     if not built:
         built = tempfile.TemporaryDirectory(prefix="lodge-packages-")
-        shutil.copytree(TREE, f"{built.name}/tree", symlinks=True,
-                        ignore=lambda folder, names: [n for n in names if folder == TREE and n.startswith(SKIPPED)])
-        run("nice", "dpkg-buildpackage", "-b", "-uc", "-us", "-j2", cwd=f"{built.name}/tree")
+        copy(TREE, f"{built.name}/tree")
+        build(f"{built.name}/tree")
     return built.name
 
 

@@ -4,109 +4,43 @@ first client, scopes, restart, upgrade, crash, and the end of the host.
 
     test_systemd.py LODGED BUTTON-IMAGE UNITS
 """
-import contextlib
-import glob
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 import tap
+from box import PATIENCE, box, host_pid
 from lodged import guest_xml, until
 
 LODGED, IMAGE, UNITS = sys.argv[1:]
-PATIENCE = 120  # only ends what would never end
-BOX = os.path.join(os.path.dirname(os.path.abspath(__file__)), "systemd_box.sh")
 
 
-class Box:
-    def __init__(self, root):
-        self.root, self.process, self.init = root, None, None
-
-    def install(self):
-        for folder in ("usr/local/sbin", "etc/systemd/system", "var/tmp"):
-            os.makedirs(f"{self.root}/upper/{folder}")
-        for name in ("lodged", "lodge-vmm", "lodge-net"):
-            shutil.copy(f"{os.path.dirname(LODGED)}/{name}", f"{self.root}/upper/usr/local/sbin/{name}")
-        for name in ("lodged.service", "lodged.socket", "lodged-ro.socket"):
-            shutil.copy(f"{UNITS}/{name}", f"{self.root}/upper/etc/systemd/system/{name}")
-        with open("/etc/group") as groups, open(f"{self.root}/upper/etc/group", "w") as out:
-            out.write(re.sub(r"^libvirt:.*\n", "", groups.read(), flags=re.M) + "libvirt:x:54300:\n")
-        shutil.copyfile(IMAGE, f"{self.root}/upper/var/tmp/kernel")
-        for name in ("good", "deaf"):
-            with open(f"{self.root}/upper/var/tmp/{name}.xml", "w") as out:
-                out.write(guest_xml(name, "/var/tmp/kernel",
-                                    extra="<interface type='network'><source network='default'/></interface>"))
-
-    def start(self):
-        self.install()
-        with open(f"{self.root}/out", "w") as out:
-            self.process = subprocess.Popen(["unshare", "-m", "-u", "-i", "-n", "-p", "-C", "-f", "sh", BOX, self.root],
-                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-        until("the box has a first process", self.find_init, PATIENCE)
-        until("the box is up", lambda: self.state() in ("running", "degraded"), PATIENCE)
-
-    def find_init(self):
-        assert self.process.poll() is None, open(f"{self.root}/out").read()
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
-            found = children.read().split()
-        self.init = int(found[0]) if found else None
-        return self.init
-
-    def enter(self, *words):
-        return ["nsenter", "-t", str(self.init), "-a", *words]
-
-    def state(self):
-        return subprocess.run(self.enter("systemctl", "is-system-running"), capture_output=True, text=True).stdout.strip()
-
-    def run(self, *words, status=0):
-        done = subprocess.run(self.enter(*words), capture_output=True, text=True, timeout=PATIENCE,
-                              stdin=subprocess.DEVNULL)
-        assert done.returncode == status, (words, done, self.journal())
-        return (done.stdout + done.stderr).strip()
-
-    def journal(self):
-        """Of lodged; also when the box is no more."""
-        return subprocess.run(["journalctl", "-D", glob.glob(f"{self.root}/upper/var/log/journal/*")[0], "-u",
-                               "lodged.service", "-o", "cat", "--no-pager"], capture_output=True, text=True).stdout
-
-    def main_pid(self):
-        return int(self.run("systemctl", "show", "-P", "MainPID", "lodged.service"))
-
-    def guest_pid(self, name):
-        return int(self.run("cat", f"/run/lodge/guests/{name}/lock").split()[1])
-
-    def guest_state(self, name):
-        return self.run("virsh", "domstate", name)
-
-    def end(self):
-        if self.init and self.process.poll() is None:
-            os.kill(self.init, signal.SIGKILL)
-        if self.process:
-            self.process.wait()
+def install(host):
+    for name in ("lodged", "lodge-vmm", "lodge-net"):
+        shutil.copy(f"{os.path.dirname(LODGED)}/{name}", host.upper(f"usr/local/sbin/{name}"))
+    for name in ("lodged.service", "lodged.socket", "lodged-ro.socket"):
+        shutil.copy(f"{UNITS}/{name}", host.upper(f"etc/systemd/system/{name}"))
+    with open("/etc/group") as groups, open(host.upper("etc/group"), "w") as out:
+        out.write(re.sub(r"^libvirt:.*\n", "", groups.read(), flags=re.M) + "libvirt:x:54300:\n")
+    shutil.copyfile(IMAGE, host.upper("var/tmp/kernel"))
+    for name in ("good", "deaf"):
+        with open(host.upper(f"var/tmp/{name}.xml"), "w") as out:
+            out.write(guest_xml(name, "/var/tmp/kernel",
+                                extra="<interface type='network'><source network='default'/></interface>"))
 
 
-@contextlib.contextmanager
-def box():
-    if os.geteuid():
-        raise tap.Skip("only root can be a host in namespaces")
-    for tool in ("/lib/systemd/systemd", "dbus-daemon", "virsh", "nsenter", "journalctl"):
+def service_box():
+    for tool in ("dbus-daemon", "virsh"):
         if not shutil.which(tool):
             raise tap.Skip(f"there is no {tool}")
-    with tempfile.TemporaryDirectory(prefix="lodged-box-") as root:
-        made = Box(root)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.end()
+    return box(install)
 
 
 def test_life_as_a_service():
-    with box() as host:
+    with service_box() as host:
         host.run("systemctl", "start", "lodged.socket", "lodged-ro.socket")
         assert host.run("systemctl", "is-active", "lodged.service", status=3) == "inactive"
         assert host.run("virsh", "uri") == "qemu:///system", "the first client starts it"
@@ -157,20 +91,8 @@ def test_life_as_a_service():
         assert said.rstrip().endswith("Stopped lodged.service - Lodge's daemon: virtual machines."), said
 
 
-def host_pid(host, pid):
-    """The number that a process of the box has here."""
-    for entry in glob.glob("/proc/[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            with open(entry) as lines:
-                found = re.search(r"^NSpid:\t(\d+)\t(?:\d+\t)*(\d+)$", lines.read(), re.M)
-            if found and int(found.group(2)) == pid and os.stat(f"/proc/{found.group(1)}/ns/pid").st_ino == \
-                    os.stat(f"/proc/{host.init}/ns/pid").st_ino:
-                return int(found.group(1))
-    raise AssertionError(f"process {pid} of the box is not found")
-
-
 def test_it_takes_no_socket_from_another():
-    with box() as host:
+    with service_box() as host:
         host.run("sh", "-c", "mkdir -p /run/libvirt && touch /run/libvirt/virtqemud-sock")
         host.run("systemctl", "start", "lodged.socket", status=1)
         assert "Assertion failed" in host.run("systemctl", "status", "lodged.socket", status=3)
