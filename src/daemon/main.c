@@ -37,7 +37,7 @@ static const struct rpc_handlers *const all_calls[] = {
 	&calls_metadata, &calls_network, &calls_pool,    &calls_volume,
 	&calls_transfer, &calls_host,    &calls_none,    &calls_stats,
 	&calls_secret,   &calls_tune,    &calls_monitor, &calls_cpu,
-	&calls_pin,      &calls_limit,   NULL,
+	&calls_pin,      &calls_limit,   &calls_nodedev, NULL,
 };
 
 /* --- options --- */

@@ -6,6 +6,8 @@ none of, by an unmodified virsh and a raw client.
 """
 import os
 import re
+import shutil
+import subprocess
 import sys
 
 import rpc
@@ -80,20 +82,79 @@ def test_memory():
 
 def test_what_there_is_none_of():
     with lodged(LODGED) as daemon, daemon.client(flags=1) as client:
-        for words in (["nodedev-list"], ["iface-list", "--all"], ["nwfilter-list"], ["nwfilter-binding-list"],
+        for words in (["nwfilter-list"], ["nwfilter-binding-list"],
                       ["net-port-list", "default"], ["net-dhcp-leases", "default"]):
             assert rows(daemon.virsh(*words) + "\n\n") in ([], [[]], [[], []]), words
-        for call in ("node_num_of_devices", "connect_num_of_interfaces", "connect_num_of_defined_interfaces",
-                     "connect_num_of_nwfilters"):
-            assert client.call(call) == {"num": 0}
-        for call in ("node_list_devices", "connect_list_interfaces", "connect_list_defined_interfaces",
-                     "connect_list_nwfilters"):
-            assert client.call(call) == {"names": []}
-        refused(53, client.call, "node_device_lookup_by_name", name="computer")
-        refused(57, client.call, "interface_lookup_by_name", name="eth0")
-        refused(57, client.call, "interface_lookup_by_mac_string", mac="52:54:00:00:00:00")
+        assert client.call("connect_num_of_nwfilters") == {"num": 0}
+        assert client.call("connect_list_nwfilters") == {"names": []}
         refused(62, client.call, "nwfilter_lookup_by_name", name="clean-traffic")
         assert client.call("node_get_security_model") == {"model": [], "doi": []}
+
+
+def schema(name, path):
+    """What libvirt's own schema says of a file; None where there is none."""
+    rng = f"/usr/share/libvirt/schemas/{name}.rng"
+    if not shutil.which("xmllint") or not os.path.exists(rng):
+        return None
+    return subprocess.run(["xmllint", "--noout", "--relaxng", rng, path], capture_output=True, text=True).stderr
+
+
+def test_devices():
+    with lodged(LODGED) as daemon, daemon.client(flags=1) as client:
+        names = daemon.virsh("nodedev-list").split()
+        assert "computer" in names and any(name.startswith("net_lo_") for name in names), names
+        pci = sorted(os.listdir("/sys/bus/pci/devices")) if os.path.exists("/sys/bus/pci/devices") else []
+        assert [name for name in names if name.startswith("pci_")] == ["pci_" + re.sub("[:.]", "_", at) for at in pci]
+        for name in names:
+            xml = daemon.virsh("nodedev-dumpxml", name)
+            path = f"{daemon.root}/device.xml"
+            with open(path, "w") as out:
+                out.write(xml)
+            said = schema("nodedev", path)
+            assert said is None or "validates" in said, (said, xml)
+            assert f"<name>{name}</name>" in xml
+            parent = re.search("<parent>(.+)</parent>", xml)
+            assert parent.group(1) in names if parent else name == "computer", xml
+            assert client.call("node_device_get_parent", name=name)["parentName"] == (parent.group(1) if parent else None)
+            kinds = client.call("node_device_list_caps", name=name, maxnames=9)["names"]
+            assert re.findall("<capability type='(.+?)'", xml)[0] == kinds[0]
+            assert client.call("node_device_num_of_caps", name=name)["num"] == len(kinds)
+        cards = daemon.virsh("nodedev-list", "--cap", "net").split()
+        assert cards == [name for name in names if name.startswith("net_")]
+        assert client.call("node_num_of_devices", cap="net") == {"num": len(cards)}
+        assert client.call("node_list_devices", cap="net", maxnames=1) == {"names": cards[:1]}
+        assert client.call("node_num_of_devices", cap="nothing") == {"num": 0}
+        assert daemon.virsh("nodedev-list", "--cap", "system,mdev") == "computer"
+        assert daemon.virsh("nodedev-list", "--inactive") == ""
+        tree = daemon.virsh("nodedev-list", "--tree")
+        assert tree.startswith("computer\n") and all(name in tree for name in names)
+        assert re.search("Active: +yes", daemon.virsh("nodedev-info", "computer"))
+        refused(53, client.call, "node_device_lookup_by_name", name="nobody")
+        refused(53, client.call, "node_device_get_xml_desc", name="../computer")
+        for words in (["nodedev-detach", "computer"], ["nodedev-reset", "computer"], ["nodedev-reattach", "computer"],
+                      ["nodedev-destroy", "computer"], ["nodedev-undefine", "computer"], ["nodedev-start", "computer"]):
+            said = daemon.virsh(*words, status=1)
+            assert "neither made nor given to guests, in this version" in said, said
+
+
+def test_network_cards():
+    with lodged(LODGED) as daemon, daemon.client(flags=1) as client:
+        there = {name for name in os.listdir("/sys/class/net") if os.path.exists(f"/sys/class/net/{name}/device")}
+        listed = rows(daemon.virsh("iface-list", "--all") + "\n\n")
+        assert {row[0] for row in listed if row} == there
+        for name, _, mac in filter(None, listed):
+            xml = daemon.virsh("iface-dumpxml", name)
+            path = f"{daemon.root}/card.xml"
+            with open(path, "w") as out:
+                out.write(xml)
+            said = schema("interface", path)
+            assert said is None or "validates" in said, (said, xml)
+            assert daemon.virsh("iface-mac", name) == mac and daemon.virsh("iface-name", mac) == name
+            assert "are not set up in this version" in daemon.virsh("iface-destroy", name, status=1)
+        up, down = (client.call(f"connect_num_of_{kind}interfaces")["num"] for kind in ("", "defined_"))
+        assert up + down == len(there)
+        refused(57, client.call, "interface_lookup_by_name", name="lo")
+        refused(57, client.call, "interface_lookup_by_mac_string", mac="52:54:00:99:99:99")
 
 
 def test_events_that_never_come():
