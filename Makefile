@@ -67,6 +67,7 @@ bench: deps-bench all
 	@ninja -C $(BUILD) bench-boot
 	@ninja -C $(BUILD) bench-cpu
 	@ninja -C $(BUILD) bench-node
+	@ninja -C $(BUILD) bench-manage
 
 # The prefix is part of the programs: another one than the build's builds what knows it once more.
 install: all
