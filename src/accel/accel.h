@@ -124,6 +124,10 @@ struct accel {
 	int (*dirty_start)(struct accel_vm *vm);
 	void (*dirty_stop)(struct accel_vm *vm);
 	int (*dirty_collect)(struct accel_vm *vm, unsigned slot, u64 *pages);
+	/* Any thread: with @on, a processor's write at @gpa, of one width or any, counts in eventfd
+	 * @fd and does not come to accel_bus.mmio; other threads see it there. Without, no longer:
+	 * with the same words. -errno: it comes as always. NULL: this engine's writes all do. */
+	int (*doorbell)(struct accel_vm *vm, gpa_t gpa, int fd, bool on);
 	/* Names of CPU features that the domain's contract has and this engine lacks, once there is
 	 * a vCPU; NULL-terminated, the engine's. NULL: it has all of them. */
 	const char *const *(*lacks)(struct accel_vm *vm);

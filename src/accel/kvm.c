@@ -279,6 +279,21 @@ static void level_pin(struct accel_vm *accel_vm, unsigned pin, u64 address, u32 
 	pthread_mutex_unlock(&vm->routes_lock);
 }
 
+/* A notification of a virtio queue: two bytes, or whatever width where KVM need not look at the
+ * instruction then. */
+static int doorbell(struct accel_vm *accel_vm, gpa_t gpa, int fd, bool on)
+{
+	struct kvm_machine *vm = (struct kvm_machine *)accel_vm;
+	const struct kvm_ioeventfd event = {
+		.addr = gpa,
+		.len = kvm_has(vm, KVM_CAP_IOEVENTFD_ANY_LENGTH) ? 0 : 2,
+		.fd = fd,
+		.flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN,
+	};
+
+	return kvm_call(vm->fd, KVM_IOEVENTFD, &event);
+}
+
 /* What is called once the guest runs, for the sandbox. */
 static const unsigned long requests[] = {
 	KVM_RUN,
@@ -304,6 +319,7 @@ static const unsigned long requests[] = {
 	KVM_INTERRUPT,
 	KVM_SIGNAL_MSI,
 	KVM_SET_GSI_ROUTING,
+	KVM_IOEVENTFD,
 	KVM_GET_CLOCK,
 	KVM_SET_CLOCK,
 	KVM_KVMCLOCK_CTRL,
@@ -358,4 +374,5 @@ const struct accel accel_kvm = {
 	.set_lapic = kvm_set_lapic,
 	.msi = msi,
 	.level_pin = level_pin,
+	.doorbell = doorbell,
 };

@@ -53,6 +53,7 @@ struct domain_disk {
 	/* What a failure of the host's does; static strings: stop, report, ignore, enospace */
 	const char *on_write_error, *on_read_error;
 	unsigned queues; /* 0: as many as there are vCPUs */
+	bool ioeventfd;
 	unsigned boot_order;
 	struct domain_address address;
 	unsigned line;

@@ -246,7 +246,7 @@ static const struct element elements[] = {
 	{ "devices/disk/driver@queues",  KIND_NUMBER, USE_FULL,   "1 64" },
 	{ "devices/disk/driver@queue_size", KIND_NUMBER, USE_HINT, "1 1024" },
 	{ "devices/disk/driver@io",      KIND_WORD,   USE_NOTE,   "threads native io_uring" },
-	{ "devices/disk/driver@ioeventfd", KIND_WORD, USE_NOTE,   ON_OFF },
+	{ "devices/disk/driver@ioeventfd", KIND_WORD, USE_FULL,   ON_OFF },
 	{ "devices/disk/driver@event_idx", KIND_WORD, USE_NOTE,   ON_OFF },
 	{ "devices/disk/driver@error_policy", KIND_WORD, USE_FULL, "stop report ignore enospace" },
 	{ "devices/disk/driver@rerror_policy", KIND_WORD, USE_FULL, "stop report ignore" },

@@ -210,6 +210,7 @@ static struct domain_disk *read_disk(const xmlNode *node)
 	disk->cache = caches[word_number(xml_attr(driver, "cache"), caches)];
 	read_error_policies(disk, driver);
 	disk->queues = attr_number(driver, "queues", 0);
+	disk->ioeventfd = !xml_attr_is(driver, "ioeventfd", "off");
 	disk->boot_order = attr_number(xml_child(node, "boot"), "order", 0);
 	disk->address = domain_pci_address(node);
 	disk->line = xmlGetLineNo((xmlNode *)node);

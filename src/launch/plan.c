@@ -184,6 +184,8 @@ static void add_disk(struct lists *lists, const struct domain *domain,
 	json_object_set_new(
 		device, "queues",
 		json_integer(disk->queues ? disk->queues : MIN(domain->vcpus_current, QUEUES_MAX)));
+	if (!disk->ioeventfd)
+		json_object_set_new(device, "ioeventfd", json_false());
 	if (disk->boot_order)
 		json_object_set_new(device, "boot_index", json_integer(disk->boot_order));
 	json_array_append_new(lists->devices, device);

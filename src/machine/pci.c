@@ -284,6 +284,8 @@ static void update_bars(struct pci_device *pci)
 		region_map_move(io ? &vm->pio : &vm->mmio, &bar->region, address, enabled);
 		if (pci->msix.vectors && pci->msix.bar == i)
 			pci_msix_move(pci, address, enabled);
+		if (pci->bar_moved)
+			pci->bar_moved(pci, i, address, enabled);
 	}
 }
 

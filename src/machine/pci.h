@@ -105,6 +105,9 @@ struct pci_device {
 	struct pci_bus *secondary; /* bridges */
 	/* Optional: told after the guest changed configuration bytes. config_lock is held. */
 	void (*config_written)(struct pci_device *pci, unsigned offset, unsigned bytes);
+	/* Optional. BAR @bar answers at @base from now on, or no longer. Under the lock of
+	 * configuration space; may be told what it knows. */
+	void (*bar_moved)(struct pci_device *pci, unsigned bar, u64 base, bool enabled);
 	/* Optional: before configuration bytes are read. config_lock is held. */
 	void (*config_read)(struct pci_device *pci, unsigned offset, unsigned bytes);
 };

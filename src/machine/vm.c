@@ -595,6 +595,16 @@ enum vm_request vm_wait_request(struct vm *vm, int timeout_ms, int *value)
 	return request;
 }
 
+bool vm_has_doorbells(const struct vm *vm)
+{
+	return vm->accel->doorbell && !vm->other;
+}
+
+int vm_doorbell(struct vm *vm, gpa_t gpa, int fd, bool on)
+{
+	return vm->accel->doorbell(vm->accel_vm, gpa, fd, on);
+}
+
 u64 vm_tsc_hz(struct vm *vm)
 {
 	return vm->accel->tsc_hz(vm->accel_vm);

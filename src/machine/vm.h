@@ -187,6 +187,10 @@ enum vm_memory { VM_MEMORY_RETRY, VM_MEMORY_ENDS, VM_MEMORY_FATAL };
  * thread must only get on. FATAL: this is the control thread, which nobody could continue. */
 enum vm_memory vm_wait_for_memory(struct vm *vm, const char *why);
 
+/* Devices: can a processor's write count in an eventfd, whatever engine the guest goes on under? */
+bool vm_has_doorbells(const struct vm *vm);
+/* Any thread: a write at @gpa does so from now on or, with the same words, no longer: accel.h. */
+int vm_doorbell(struct vm *vm, gpa_t gpa, int fd, bool on);
 u64 vm_tsc_hz(struct vm *vm); /* of the guest's time-stamp counters */
 
 #endif

@@ -40,6 +40,7 @@ class Vm:
     keeps: those of disks whose blocks the guest cannot give back.
     code: a file of saved translations (may not exist yet): read at the start, written by close().
     code_checked: it went through lodge-vmm --check-code.
+    ioeventfd: disks are notified without an exit, where the engine can.
     ports: names of virtio channels, or hvcN for consoles; the host's ends are in .ports by name.
 
     It ends with close(), at the end of a with statement, or with this process. Without guard it
@@ -52,7 +53,7 @@ class Vm:
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  keeps=(), code=None, code_checked=False,
                  rng=True, nets=(), ports=(), guard=True, cpu=None, engine="soft",
-                 movable=False):
+                 movable=False, ioeventfd=True):
         self.fds, self.own_fds = [], []
         self.vmm = vmm
         self.output = b""
@@ -85,7 +86,7 @@ class Vm:
                              "cache": "writeback"})
             nodes.append({"type": "virtio-blk", "id": f"virtio-disk{i}", "bus": port(), "slot": 0,
                           "function": 0, "backend": f"disk{i}", "serial": f"disk{i}",
-                          "queues": disk_queues or vcpus})
+                          "queues": disk_queues or vcpus, "ioeventfd": ioeventfd})
         for i, fd in enumerate(nets):
             backends.append({"id": f"net{i}", "kind": "net", "driver": "socket",
                              "fd": self.give(fd)})

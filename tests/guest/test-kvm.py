@@ -73,6 +73,33 @@ def test_triple_fault_ends_it():
         assert vm.wait(PATIENCE) == 4, text(vm.output)[-2000:]
 
 
+def user_exits(vm):
+    """What came out of KVM to the process, of all processors, as far as it is accesses to memory."""
+    return sum(cpu.get("exits", {}).get("mmio", 0)
+               for cpu in vm.qmp().command("query-cpu-stats")["return"]["cpus"])
+
+
+def read_pages(ioeventfd, count=500):
+    """How often the guest stopped for its disk while it read pages one by one."""
+    with tempfile.NamedTemporaryFile(prefix="lodge-disk-") as disk:
+        disk.truncate(8 << 20)
+        with Boot(options, f"kvm-ioeventfd-{ioeventfd}", guest_file("kernel", "cloud"),
+                  initrd=guest_file("initrd", "cloud"), disks=[disk.name], ioeventfd=ioeventfd,
+                  append=CONSOLE + "quiet " + SHELL) as vm:
+            at_shell(vm)
+            command(vm, "echo 0 >/sys/block/vda/queue/read_ahead_kb", "ahead")
+            before = user_exits(vm)
+            said = command(vm, f"dd if=/dev/vda bs=4096 count={count} | wc -c", "read")
+            assert str(4096 * count) in said, said
+            return user_exits(vm) - before
+
+
+def test_a_notification_does_not_stop_the_processor():
+    without, stopped = read_pages(True), read_pages(False)
+    print(f"# exits for 500 reads: {without}; without ioeventfd {stopped}")
+    assert stopped >= 500 and without < 50, (without, stopped)
+
+
 def test_its_process_is_confined():
     with boot("confined") as vm:
         at_shell(vm)

@@ -54,6 +54,7 @@ static void common_write(struct disk *d, unsigned offset, unsigned size, u64 val
 
 /* What the next disk does when the host fails it; NULL: the defaults. */
 static const char *on_write_error, *on_read_error;
+static bool ioeventfd;
 
 static void disk_init(struct disk *d, u64 bytes, bool no_uring)
 {
@@ -75,6 +76,7 @@ static void disk_init(struct disk *d, u64 bytes, bool no_uring)
 	dev = test_device_new(d->vm, "virtio-blk", "disk");
 	device_set_number(dev, "bus", 1, NULL);
 	device_set_string(dev, "serial", "abc123", NULL);
+	device_set_bool(dev, "ioeventfd", ioeventfd, NULL);
 	if (on_write_error)
 		device_set_string(dev, "on_write_error", on_write_error, NULL);
 	if (on_read_error)
@@ -941,6 +943,78 @@ static void test_error_policies(void)
 }
 
 /* Another device in a slot of the root, driven by the same helpers through its queue 0. */
+/* A read of sector 0 that waits for its notification. */
+static void offer_read(struct disk *d)
+{
+	put_header(d, 0, 0);
+	put_desc(d, DESC, 0, DATA, 16, 1, 1);
+	put_desc(d, DESC, 1, DATA + 0x1000, 512, 1 | 2, 2);
+	put_desc(d, DESC, 2, DATA + 0x100, 1, 2, 0);
+	offer(d, 0);
+}
+
+static void ring(int fd)
+{
+	const u64 one = 1;
+
+	g_assert_cmpint(write(fd, &one, sizeof(one)), ==, sizeof(one));
+}
+
+static void test_doorbell(void)
+{
+	struct disk d;
+	u64 elsewhere;
+	int fd;
+
+	ioeventfd = true;
+	disk_init(&d, MIB, false);
+	ioeventfd = false;
+	fd = fake_doorbell(d.vm, d.bar + 0x3000);
+	g_assert_cmpint(fd, >=, 0);
+	g_assert_cmpint(fake_doorbell(d.vm, d.bar + 0x3004), ==, -1); /* it has one queue */
+	start(&d, 0);
+	/* while the machine stands nothing is done; it has not gone on yet */
+	offer_read(&d);
+	ring(fd);
+	g_usleep(50000);
+	g_assert_cmpuint(used_index(&d), ==, 0);
+	resume(&d);
+	g_assert_cmpuint(wait_used(&d, NULL), ==, 513);
+	offer_read(&d);
+	ring(fd);
+	g_assert_cmpuint(wait_used(&d, NULL), ==, 513);
+	/* the other way stays, and another width */
+	offer_read(&d);
+	notify(&d);
+	wait_used(&d, NULL);
+	offer_read(&d);
+	mmio_write(d.vm, d.bar + 0x3000, 4, 0);
+	wait_used(&d, NULL);
+	d.v->pci.dev.type->quiesce(&d.v->pci.dev);
+	offer_read(&d);
+	ring(fd);
+	g_usleep(50000);
+	g_assert_cmpuint(used_index(&d), ==, d.used);
+	resume(&d);
+	wait_used(&d, NULL);
+	/* wherever the BAR is, and only while it is */
+	elsewhere = d.bar + 0x10000;
+	config_write(d.vm, 1, 0, 0x10, 4, elsewhere);
+	g_assert_cmpint(fake_doorbell(d.vm, d.bar + 0x3000), ==, -1);
+	g_assert_cmpint(fake_doorbell(d.vm, elsewhere + 0x3000), ==, fd);
+	config_write(d.vm, 1, 0, 4, 2, 4);
+	g_assert_cmpint(fake_doorbell(d.vm, elsewhere + 0x3000), ==, -1);
+	config_write(d.vm, 1, 0, 4, 2, 6);
+	g_assert_cmpint(fake_doorbell(d.vm, elsewhere + 0x3000), ==, fd);
+	/* a notification of a queue that is no more */
+	d.v->pci.dev.type->quiesce(&d.v->pci.dev);
+	d.v->pci.dev.type->reset(&d.v->pci.dev);
+	g_assert_cmpint(fake_doorbell(d.vm, elsewhere + 0x3000), ==, -1);
+	ring(fd);
+	resume(&d);
+	disk_free(&d);
+}
+
 static struct device *other_device(struct disk *d, const char *type, unsigned slot)
 {
 	struct device *dev = test_device_new(d->vm, type, type);
@@ -1056,6 +1130,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/blk/layouts", test_layouts);
 	g_test_add_func("/blk/event-index", test_event_index);
 	g_test_add_func("/blk/reset-in-flight", test_reset_in_flight);
+	g_test_add_func("/blk/doorbell", test_doorbell);
 	g_test_add_func("/blk/no-space", test_no_space);
 	g_test_add_func("/blk/error-policies", test_error_policies);
 	g_test_add_func("/rng", test_rng);

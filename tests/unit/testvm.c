@@ -25,6 +25,7 @@ struct accel_vm {
 	u64 written, clock;
 	unsigned replaced;
 	struct fake_message message, level[GSI_COUNT];
+	GHashTable *doorbells; /* gpa -> fd + 1 */
 };
 
 static int fake_probe(GError **error)
@@ -36,12 +37,14 @@ static struct accel_vm *fake_vm_create(const struct accel_config *config, GError
 {
 	struct accel_vm *vm = g_new0(struct accel_vm, 1);
 
+	vm->doorbells = g_hash_table_new(NULL, NULL);
 	vm->config = *config;
 	return vm;
 }
 
 static void fake_vm_destroy(struct accel_vm *vm)
 {
+	g_hash_table_destroy(vm->doorbells);
 	g_free(vm);
 }
 
@@ -157,7 +160,17 @@ static void fake_set_clock(struct accel_vm *vm, u64 ns, u64 host_tsc)
 	vm->clock = ns;
 }
 
+static int fake_ring(struct accel_vm *vm, gpa_t gpa, int fd, bool on)
+{
+	void *key = GSIZE_TO_POINTER(gpa);
+
+	if (on && !g_hash_table_contains(vm->doorbells, key))
+		return g_hash_table_insert(vm->doorbells, key, GINT_TO_POINTER(fd + 1)) ? 0 : -EIO;
+	return !on && g_hash_table_remove(vm->doorbells, key) ? 0 : -EEXIST;
+}
+
 const struct accel fake_accel = {
+	.doorbell = fake_ring,
 	.name = "fake",
 	.probe = fake_probe,
 	.vm_create = fake_vm_create,
@@ -216,6 +229,13 @@ static const struct accel *accel_with_lapics(void)
 	accel.msi = fake_msi;
 	accel.level_pin = fake_level_pin;
 	return &accel;
+}
+
+int fake_doorbell(struct vm *vm, gpa_t gpa)
+{
+	return GPOINTER_TO_INT(
+		       g_hash_table_lookup(vm->accel_vm->doorbells, GSIZE_TO_POINTER(gpa))) -
+	       1;
 }
 
 static struct vm *new_vm(const struct accel *accel, const struct accel *other, unsigned vcpus,

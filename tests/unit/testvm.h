@@ -54,6 +54,8 @@ struct x86_lapic *fake_lapic(struct vm *vm, unsigned cpu);
 struct fake_message fake_message(struct vm *vm);
 struct fake_message fake_level(struct vm *vm, unsigned pin);
 void fake_eoi(struct vm *vm, u8 vector);
+/* The eventfd that a write at @gpa counts in; -1: none. */
+int fake_doorbell(struct vm *vm, gpa_t gpa);
 /* What the engine that runs holds; it refuses a state with this RIP. */
 #define FAKE_BAD_RIP 0xbad
 struct x86_state *fake_state(struct vm *vm, unsigned cpu);

@@ -4,9 +4,9 @@
  *
  *   notify -> virtq_pop -> struct request -> block_submit -> done -> status byte, virtq_push, MSI
  *
- * Requests are taken on the vCPU's thread that notified. Answers that come inside block_submit()
- * (cached reads) gather under one interrupt when the queue is empty; later ones come on the disk's
- * I/O thread.
+ * Requests are taken on the thread that notified: a vCPU's, or that of doorbell.c. Answers that
+ * come inside block_submit() (cached reads) gather under one interrupt when the queue is empty;
+ * later ones come on the disk's I/O thread.
  */
 #include "block/block.h"
 #include "device/virtio/virtio.h"
@@ -528,6 +528,11 @@ static const struct device_option blk_options[] = {
 	  .offset = offsetof(struct virtio_blk, boot_index),
 	  .max = UINT32_MAX,
 	  .help = "place in the firmware's boot order, from 1; 0: none" },
+	{ .name = "ioeventfd",
+	  .kind = OPTION_BOOL,
+	  .offset = offsetof(struct virtio_blk, v.ioeventfd),
+	  .init = true,
+	  .help = "notifications do not stop the processor, where the engine can do that" },
 	{ .name = NULL },
 };
 

@@ -8,6 +8,7 @@
 #include "device/virtio/virtio.h"
 
 #include "base/log.h"
+#include "device/virtio/doorbell.h"
 #include "machine/vm.h"
 #include "state/state.h"
 
@@ -20,6 +21,7 @@
 #define ISR_OFFSET    0x1000
 #define CONFIG_OFFSET 0x2000
 #define NOTIFY_OFFSET 0x3000
+#define NOTIFY_STRIDE 4
 #define TABLE_OFFSET  0x4000
 #define PBA_OFFSET    0x4800
 
@@ -336,7 +338,7 @@ static void config_access(struct virtio *v, unsigned offset, unsigned size, u64 
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void kick(struct virtio *v, unsigned queue)
+void virtio_kick(struct virtio *v, unsigned queue)
 {
 	bool bad;
 
@@ -358,7 +360,7 @@ static void bar_access(struct device *dev, u64 offset, unsigned size, u64 *value
 	if (offset < COMMON_OFFSET + COMMON_BYTES)
 		common_access(v, offset, size, value, write);
 	else if (offset >= NOTIFY_OFFSET && offset < TABLE_OFFSET && write)
-		kick(v, (offset - NOTIFY_OFFSET) / 4);
+		virtio_kick(v, (offset - NOTIFY_OFFSET) / NOTIFY_STRIDE);
 	else if (offset >= CONFIG_OFFSET && offset < NOTIFY_OFFSET)
 		config_access(v, offset - CONFIG_OFFSET, size, value, write);
 	else if (!write)
@@ -409,6 +411,11 @@ static void pci_read(struct pci_device *pci, unsigned offset, unsigned bytes)
 		window_access(v, false);
 }
 
+static void pci_bar_moved(struct pci_device *pci, unsigned bar, u64 base, bool enabled)
+{
+	virtio_doorbell_move(container_of(pci, struct virtio, pci)->doorbell, base, enabled);
+}
+
 /* Making. */
 
 static int add_capability(struct virtio *v, u8 type, u32 offset, u32 bytes, u32 extra, u8 cap_bytes)
@@ -431,13 +438,23 @@ static int add_capabilities(struct virtio *v)
 	if (add_capability(v, 1, COMMON_OFFSET, COMMON_BYTES, 0, 16) < 0 ||
 	    add_capability(v, 3, ISR_OFFSET, 4, 0, 16) < 0 ||
 	    add_capability(v, 4, CONFIG_OFFSET, v->config_bytes ? v->config_bytes : 4, 0, 16) < 0 ||
-	    add_capability(v, 2, NOTIFY_OFFSET, 4 * v->queue_count, 4, 20) < 0)
+	    add_capability(v, 2, NOTIFY_OFFSET, NOTIFY_STRIDE * v->queue_count, NOTIFY_STRIDE, 20) <
+		    0)
 		return -ENOSPC;
 	at = add_capability(v, 5, 0, 0, 0, 20);
 	if (at < 0 || pci_add_express(&v->pci, v->pci.bus_number ? 0 : 9, 0, 0) < 0)
 		return -ENOSPC;
 	v->access_cap = at;
 	return 0;
+}
+
+static int add_doorbell(struct virtio *v, GError **error)
+{
+	if (!v->ioeventfd || !vm_has_doorbells(v->pci.dev.vm))
+		return 0;
+	v->doorbell = virtio_doorbell_new(v, NOTIFY_OFFSET, NOTIFY_STRIDE, error);
+	v->pci.bar_moved = pci_bar_moved;
+	return v->doorbell ? 0 : -EIO;
 }
 
 int virtio_realize(struct virtio *v, const struct virtio_class *class, u64 features,
@@ -476,7 +493,7 @@ int virtio_realize(struct virtio *v, const struct virtio_class *class, u64 featu
 		g_set_error(error, VM_ERROR, ENOSPC, "no room for its PCI capabilities");
 		err = -ENOSPC;
 	}
-	return err;
+	return err ? err : add_doorbell(v, error);
 }
 
 void virtio_reset(struct device *dev)
@@ -493,6 +510,7 @@ void virtio_quiesce(struct device *dev)
 {
 	struct virtio *v = virtio_of(dev);
 
+	virtio_doorbell_stand(v->doorbell);
 	pthread_mutex_lock(&v->lock);
 	if (v->running && v->class->stop)
 		v->class->stop(v);
@@ -505,7 +523,8 @@ void virtio_resume(struct device *dev)
 	struct virtio *v = virtio_of(dev);
 
 	for (unsigned i = 0; i < v->queue_count; i++)
-		kick(v, i);
+		virtio_kick(v, i);
+	virtio_doorbell_go_on(v->doorbell);
 }
 
 int virtio_post_load(struct device *dev)
@@ -535,6 +554,7 @@ void virtio_destroy(struct device *dev)
 {
 	struct virtio *v = virtio_of(dev);
 
+	virtio_doorbell_free(v->doorbell);
 	if (v->running && v->class->stop)
 		v->class->stop(v);
 	pci_device_destroy(&v->pci);

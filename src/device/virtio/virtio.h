@@ -29,11 +29,13 @@
 #define VIRTIO_F_VERSION_1 BIT(32)
 
 struct virtio;
+struct virtio_doorbell;
 
 struct virtio_class {
 	u16 id; /* virtio device ID, section 5 */
 	u32 pci_class;
-	/* The driver put something into @queue, or the machine continues. Any vCPU's thread. */
+	/* The driver put something into @queue, or the machine continues. Any vCPU's thread, or the
+	 * device's own (doorbell.h). */
 	void (*notify)(struct virtio *v, unsigned queue);
 	/* Optional. DRIVER_OK: features and queues are final. Device lock held. */
 	void (*start)(struct virtio *v);
@@ -72,6 +74,8 @@ struct virtio {
 	u8 access_cap; /* offset of the configuration access capability */
 	struct virtio_queue_setup setup[VIRTIO_QUEUES_MAX];
 	struct virtq queues[VIRTIO_QUEUES_MAX];
+	bool ioeventfd;                   /* notifications do not stop the processor */
+	struct virtio_doorbell *doorbell; /* ... as far as the engine can; NULL: it cannot */
 };
 
 /* In realize: @features without the transport's; @queues of up to @queue_size entries; the first
@@ -84,6 +88,8 @@ void virtio_resume(struct device *dev);
 int virtio_post_load(struct device *dev);
 void virtio_destroy(struct device *dev);
 
+/* Any thread: the driver notified @queue. */
+void virtio_kick(struct virtio *v, unsigned queue);
 /* Any thread, no queue lock needed: an interrupt for @queue. */
 void virtio_notify(struct virtio *v, unsigned queue);
 /* Any thread: the configuration changed; @lock_held if the device lock is. */
