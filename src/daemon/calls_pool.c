@@ -499,7 +499,7 @@ static void delete (struct rpc_call *call, const struct rpc_storage_pool_delete_
 
 static void work_refresh(struct pool_job *job)
 {
-	storage_scan(job->folder, &job->scan, &job->error);
+	storage_scan(job_formats(job), job->folder, &job->scan, &job->error);
 }
 
 static void finish_refresh(struct pool_job *job)

@@ -138,6 +138,7 @@ static void block_stats_flags(struct rpc_call *call,
 struct look {
 	struct rpc_call *call;
 	char *path;
+	struct formats *formats; /* NULL: it is raw, whatever its guest has written there */
 	u64 capacity, physical, allocated;
 	GError *error;
 };
@@ -166,7 +167,7 @@ static void look_at_disk(GTask *task, void *source, void *data, GCancellable *ca
 
 	if (!stat(look->path, &st) && S_ISBLK(st.st_mode)) {
 		look_at_device(look);
-	} else if ((volume = storage_look(folder, name, &look->error))) {
+	} else if ((volume = storage_look(look->formats, folder, name, &look->error))) {
 		look->capacity = volume->capacity;
 		look->physical = volume->length;
 		look->allocated = volume->allocated;
@@ -221,6 +222,7 @@ static void get_block_info(struct rpc_call *call, const struct rpc_domain_get_bl
 	look = g_new0(struct look, 1);
 	look->call = call;
 	look->path = g_strdup(disk->path);
+	look->formats = disk->raw ? NULL : guest->daemon->formats;
 	task = g_task_new(NULL, NULL, on_look, look);
 	g_task_set_task_data(task, look, NULL);
 	g_task_run_in_thread(task, look_at_disk);

@@ -168,7 +168,7 @@ static void work_sync(struct pool_job *job)
 	struct transfer *t = job->data;
 
 	if (storage_sync(t->fd, &job->error))
-		job->volume = storage_look(job->folder, job->name, &job->error);
+		job->volume = storage_look(job_formats(job), job->folder, job->name, &job->error);
 }
 
 static void write_on(struct transfer *t);
@@ -363,7 +363,7 @@ static void download(struct rpc_call *call, const struct rpc_storage_vol_downloa
 static void work_wipe(struct pool_job *job)
 {
 	if (storage_wipe(job->folder, job->name, &job->error))
-		job->volume = storage_look(job->folder, job->name, &job->error);
+		job->volume = storage_look(job_formats(job), job->folder, job->name, &job->error);
 }
 
 static void finish_wipe(struct pool_job *job)

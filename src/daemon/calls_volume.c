@@ -157,7 +157,7 @@ static bool took(struct pool_job *job)
 
 static void work_look(struct pool_job *job)
 {
-	job->volume = storage_look(job->folder, job->name, &job->error);
+	job->volume = storage_look(job_formats(job), job->folder, job->name, &job->error);
 }
 
 static void look(struct rpc_call *call, const struct rpc_storage_vol *vol, u32 flags,
@@ -323,7 +323,8 @@ static void delete (struct rpc_call *call, const struct rpc_storage_vol_delete_a
 
 static void work_resize(struct pool_job *job)
 {
-	job->volume = storage_resize(job->folder, job->name, &job->resize, &job->error);
+	job->volume =
+		storage_resize(job_formats(job), job->folder, job->name, &job->resize, &job->error);
 }
 
 static void finish_resize(struct pool_job *job)

@@ -57,6 +57,7 @@ struct daemon {
 	struct guests *guests;
 	struct keeper *networks, *pools, *secrets;
 	struct restraint *restraint;
+	struct formats *formats;
 	GThreadPool *storage;                 /* of pools.c: what asks disks */
 	GPtrArray *clients;                   /* struct rpc_client, while they are connected */
 	GThreadPool *starters;                /* of driver_lodge: what opens and spawns */

@@ -3,6 +3,7 @@
 #include "base/log_sink.h"
 #include "daemon/activation.h"
 #include "daemon/authority.h"
+#include "daemon/formats.h"
 #include "daemon/guest.h"
 #include "daemon/networks.h"
 #include "daemon/pools.h"
@@ -291,6 +292,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	if (!daemon->networks)
 		return false;
 	daemon->secrets = secrets_open(daemon);
+	daemon->formats = formats_new();
 	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
 	if (!sockets_listen(daemon, error) || !remote_listen(daemon, &options->remote, error))
@@ -309,6 +311,7 @@ static void finish(struct daemon *daemon)
 	guests_free(daemon->guests);
 	restraint_close(daemon);
 	pools_close(daemon->pools);
+	formats_free(daemon->formats);
 	keeper_free(daemon->secrets);
 	keeper_free(daemon->networks);
 	store_free(daemon->store);

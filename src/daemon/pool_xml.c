@@ -36,12 +36,25 @@ char *pool_xml(const struct kept *kept)
 	return text;
 }
 
+/* What it is a change of, by its own words: nothing is opened by them. */
+static char *backing_xml(const struct volume *v)
+{
+	if (!v->backing)
+		return g_strdup("");
+	return g_markup_printf_escaped("  <backingStore>\n"
+				       "    <path>%s</path>\n"
+				       "    <format type='%s'/>\n"
+				       "  </backingStore>\n",
+				       v->backing, v->backing_format ? v->backing_format : "raw");
+}
+
 char *volume_xml(const struct kept *kept, const struct volume *v)
 {
 	g_autofree char *path = g_build_filename(pool_target(kept), v->name, NULL);
+	g_autofree char *backing = backing_xml(v), *text = NULL;
 	const struct stat *st = &v->st;
 
-	return g_markup_printf_escaped(
+	text = g_markup_printf_escaped(
 		"<volume type='file'>\n"
 		"  <name>%s</name>\n"
 		"  <key>%s</key>\n"
@@ -61,12 +74,12 @@ char *volume_xml(const struct kept *kept, const struct volume *v)
 		"      <mtime>%lld.%09ld</mtime>\n"
 		"      <ctime>%lld.%09ld</ctime>\n"
 		"    </timestamps>\n"
-		"  </target>\n"
-		"</volume>\n",
-		v->name, path, v->capacity, v->allocated, v->length, path,
-		v->qcow2 ? "qcow2" : "raw", st->st_mode & VOLUME_MODES, st->st_uid, st->st_gid,
-		(long long)st->st_atim.tv_sec, st->st_atim.tv_nsec, (long long)st->st_mtim.tv_sec,
-		st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+		"  </target>\n",
+		v->name, path, v->capacity, v->allocated, v->length, path, v->format,
+		st->st_mode & VOLUME_MODES, st->st_uid, st->st_gid, (long long)st->st_atim.tv_sec,
+		st->st_atim.tv_nsec, (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+		(long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+	return g_strconcat(text, backing, "</volume>\n", NULL);
 }
 
 /* --- a new volume --- */

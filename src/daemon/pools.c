@@ -359,7 +359,7 @@ static void look_into(struct pool_job *job)
 		return;
 	/* where links lead counts, not only what was written */
 	if (check_folder(&job->kept->keeper->daemon->places, real, &job->error))
-		storage_scan(job->folder, &job->scan, &job->error);
+		storage_scan(job_formats(job), job->folder, &job->scan, &job->error);
 	free(real);
 }
 

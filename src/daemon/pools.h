@@ -46,6 +46,12 @@ struct pool_job {
 	GError *error;
 };
 
+/* What knows the formats of volumes. */
+static inline struct formats *job_formats(const struct pool_job *job)
+{
+	return job->kept->keeper->daemon->formats;
+}
+
 /* All of them; active ones and those with a mark are started. */
 struct keeper *pools_open(struct daemon *daemon);
 /* Waits for the jobs that run. NULL is ignored. */

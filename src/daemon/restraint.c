@@ -216,9 +216,9 @@ void restraint_started(struct guest *guest)
 
 void restraint_leave(struct guest *guest)
 {
-	g_autofree char *group = g_steal_pointer(&guest->cgroup);
 	struct job *job;
 
+	g_clear_pointer(&guest->cgroup, g_free);
 	g_clear_pointer(&guest->unrestrained, g_free);
 	if (!guest->daemon->restraint->folder) /* systemd's scope goes by itself */
 		return;

@@ -17,8 +17,6 @@
 
 #define NAME_BYTES_MAX 255
 #define COPY_BYTES     (1u << 20)
-#define QCOW2_MAGIC    "QFI\xfb"
-#define QCOW2_SIZE_AT  24 /* a big-endian u64: QEMU's docs/interop/qcow2.txt, header */
 
 static bool fail(GError **error, int code, const char *doing, const char *folder, const char *name)
 {
@@ -44,6 +42,8 @@ void volume_free(struct volume *volume)
 {
 	if (!volume)
 		return;
+	g_free(volume->backing);
+	g_free(volume->backing_format);
 	g_free(volume->name);
 	g_free(volume);
 }
@@ -103,21 +103,8 @@ bool storage_remove_folder(const char *folder, GError **error)
 
 /* --- one file --- */
 
-/* How large the disk in an image of the other format is; false: it is raw. */
-static bool is_qcow2(int fd, u64 *capacity)
-{
-	u8 head[QCOW2_SIZE_AT + 8];
-
-	if (pread(fd, head, sizeof(head), 0) != sizeof(head) || memcmp(head, QCOW2_MAGIC, 4))
-		return false;
-	*capacity = 0;
-	for (unsigned i = 0; i < 8; i++)
-		*capacity = *capacity << 8 | head[QCOW2_SIZE_AT + i];
-	return true;
-}
-
-/* NULL: it is no plain file. @probe is a descriptor to read it by, or negative. */
-static struct volume *describe(const char *name, const struct stat *st, int probe)
+/* As raw. NULL: it is no plain file. */
+static struct volume *describe(const char *name, const struct stat *st)
 {
 	struct volume *volume;
 
@@ -126,35 +113,78 @@ static struct volume *describe(const char *name, const struct stat *st, int prob
 	volume = g_new0(struct volume, 1);
 	volume->name = g_strdup(name);
 	volume->st = *st;
+	volume->format = "raw";
 	volume->capacity = volume->length = st->st_size;
 	volume->allocated = (u64)st->st_blocks * 512;
-	volume->qcow2 = probe >= 0 && is_qcow2(probe, &volume->capacity);
 	return volume;
 }
 
+/* Some files whose formats are asked for together. */
+struct batch {
+	struct volume *volumes[FORMATS_MAX];
+	int fds[FORMATS_MAX];
+	unsigned count;
+};
+
+static void tell_formats(struct formats *formats, struct batch *batch)
+{
+	struct image_format found[FORMATS_MAX];
+	struct stat stats[FORMATS_MAX];
+
+	for (unsigned i = 0; i < batch->count; i++)
+		stats[i] = batch->volumes[i]->st;
+	if (formats)
+		formats_find(formats, batch->fds, stats, batch->count, found);
+	for (unsigned i = 0; i < batch->count; i++) {
+		close(batch->fds[i]);
+		if (!formats)
+			continue;
+		batch->volumes[i]->format = found[i].name;
+		batch->volumes[i]->capacity = found[i].capacity;
+		batch->volumes[i]->backing = found[i].backing;
+		batch->volumes[i]->backing_format = found[i].backing_format;
+	}
+	batch->count = 0;
+}
+
 /* NULL without an error: it is gone, or nothing that is listed. A file that cannot be read is raw:
- * nobody but its owner can tell. */
-static struct volume *look_in(int folder, const char *name)
+ * nobody but its owner can tell; the format of another is told by tell_formats(), of which there
+ * must be one before @batch is full. */
+static struct volume *look_in(int folder, const char *name, struct batch *batch)
 {
 	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct volume *volume = NULL;
 	struct stat st;
 
 	if (fd >= 0 ? !fstat(fd, &st) : !fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW))
-		volume = describe(name, &st, fd);
-	if (fd >= 0)
+		volume = describe(name, &st);
+	if (fd >= 0 && volume) {
+		batch->volumes[batch->count] = volume;
+		batch->fds[batch->count++] = fd;
+	} else if (fd >= 0) {
 		close(fd);
+	}
 	return volume;
 }
 
-struct volume *storage_look(const char *folder, const char *name, GError **error)
+static struct volume *look_at(struct formats *formats, int folder, const char *name)
+{
+	struct batch batch = { .count = 0 };
+	struct volume *volume = look_in(folder, name, &batch);
+
+	tell_formats(formats, &batch);
+	return volume;
+}
+
+struct volume *storage_look(struct formats *formats, const char *folder, const char *name,
+			    GError **error)
 {
 	int fd = open_folder(folder, error);
 	struct volume *volume;
 
 	if (fd < 0)
 		return NULL;
-	volume = look_in(fd, name);
+	volume = look_at(formats, fd, name);
 	close(fd);
 	if (!volume)
 		g_set_error(error, DAEMON_ERROR, VIR_ERR_NO_STORAGE_VOL,
@@ -265,7 +295,7 @@ static struct volume *create_from(const char *folder, const char *name,
 		fail(error, VIR_ERR_SYSTEM_ERROR, "create", folder, name);
 		unlinkat(at, name, 0);
 	} else {
-		volume = describe(name, &st, -1);
+		volume = describe(name, &st);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -307,7 +337,7 @@ static bool new_length(const struct volume *volume, const struct storage_resize 
 	const char *wrong = NULL;
 
 	*length = to->bytes;
-	if (volume->qcow2)
+	if (strcmp(volume->format, "raw"))
 		wrong = "only raw volumes can be resized in this version";
 	else if (to->relative && to->shrink && to->bytes > volume->capacity)
 		wrong = "it is smaller than what is to be taken away";
@@ -327,44 +357,39 @@ static bool new_length(const struct volume *volume, const struct storage_resize 
 	return !wrong;
 }
 
-static bool resize_open(int fd, const char *folder, const char *name,
+static bool resize_open(int fd, const char *folder, const struct volume *volume,
 			const struct storage_resize *to, GError **error)
 {
-	struct volume *volume;
-	struct stat st;
+	const char *name = volume->name;
 	bool good;
 	u64 length;
 
-	if (fstat(fd, &st))
-		return fail(error, VIR_ERR_SYSTEM_ERROR, "look at", folder, name);
-	volume = describe(name, &st, fd);
-	if (!volume) {
-		errno = EINVAL;
-		return fail(error, VIR_ERR_SYSTEM_ERROR, "resize", folder, name);
-	}
 	good = new_length(volume, to, &length, error);
 	if (good && (ftruncate(fd, length) || (to->allocate && !allocate(fd, length)) || fsync(fd)))
 		good = fail(error, VIR_ERR_SYSTEM_ERROR, "resize", folder, name);
-	volume_free(volume);
 	return good;
 }
 
-struct volume *storage_resize(const char *folder, const char *name, const struct storage_resize *to,
-			      GError **error)
+struct volume *storage_resize(struct formats *formats, const char *folder, const char *name,
+			      const struct storage_resize *to, GError **error)
 {
 	int at = open_folder(folder, error), fd;
-	struct volume *volume = NULL;
+	struct volume *before = NULL, *volume = NULL;
 
 	if (at < 0)
 		return NULL;
 	fd = openat(at, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		fail(error, VIR_ERR_SYSTEM_ERROR, "open", folder, name);
-	else if (resize_open(fd, folder, name, to, error))
-		volume = look_in(at, name);
+	else
+		before = look_at(formats, at, name);
+	if (before && resize_open(fd, folder, before, to, error))
+		volume = look_at(formats, at, name);
 	if (fd >= 0)
 		close(fd);
 	close(at);
+	if (before)
+		volume_free(before);
 	if (!volume && error && !*error)
 		g_set_error(error, DAEMON_ERROR, VIR_ERR_NO_STORAGE_VOL,
 			    "Storage volume not found: there is no file %s/%s any more", folder,
@@ -541,8 +566,10 @@ static int compare_names(gconstpointer a, gconstpointer b)
 	return strcmp(one->name, two->name);
 }
 
-bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
+bool storage_scan(struct formats *formats, const char *folder, struct storage_scan *scan,
+		  GError **error)
 {
+	struct batch batch = { .count = 0 };
 	int fd = open_folder(folder, error);
 	struct statvfs fs;
 	struct dirent *entry;
@@ -561,11 +588,15 @@ bool storage_scan(const char *folder, struct storage_scan *scan, GError **error)
 	scan->volumes = g_ptr_array_new_with_free_func((GDestroyNotify)volume_free);
 	while (scan->volumes->len < STORAGE_FILES_MAX && (entry = readdir(dir))) {
 		const char *name = entry->d_name;
-		struct volume *volume = storage_name_is_good(name) ? look_in(fd, name) : NULL;
+		struct volume *volume =
+			storage_name_is_good(name) ? look_in(fd, name, &batch) : NULL;
 
 		if (volume)
 			g_ptr_array_add(scan->volumes, volume);
+		if (batch.count == FORMATS_MAX)
+			tell_formats(formats, &batch);
 	}
+	tell_formats(formats, &batch);
 	g_ptr_array_sort(scan->volumes, compare_names);
 	closedir(dir); /* and its descriptor */
 	return true;

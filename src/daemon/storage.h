@@ -10,6 +10,7 @@
 #define LODGE_DAEMON_STORAGE_H
 
 #include "base/types.h"
+#include "daemon/formats.h"
 
 #include <glib.h>
 #include <sys/stat.h>
@@ -18,10 +19,11 @@
 
 struct volume {
 	char *name;
-	bool qcow2;    /* by its first bytes; else it is raw */
-	u64 capacity;  /* bytes that a guest sees */
-	u64 length;    /* of the file */
-	u64 allocated; /* on the disk */
+	const char *format;             /* as lodge-img says */
+	char *backing, *backing_format; /* what it is a change of; or NULL */
+	u64 capacity;                   /* bytes that a guest sees */
+	u64 length;                     /* of the file */
+	u64 allocated;                  /* on the disk */
 	struct stat st;
 };
 
@@ -60,19 +62,21 @@ void volume_free(struct volume *volume);
 /* The folder's real path, which the caller frees; NULL with @error set: it is none. */
 char *storage_real_path(const char *folder, GError **error);
 /* Looks at all files; the caller frees scan->volumes. */
-bool storage_scan(const char *folder, struct storage_scan *scan, GError **error);
+bool storage_scan(struct formats *formats, const char *folder, struct storage_scan *scan,
+		  GError **error);
 /* Makes the folder, and those above it; one that is there is good. */
 bool storage_make_folder(const char *folder, mode_t mode, GError **error);
 /* Removes it; it must be empty. */
 bool storage_remove_folder(const char *folder, GError **error);
 
-/* These three return what is there then; NULL with @error set. */
-struct volume *storage_look(const char *folder, const char *name, GError **error);
+/* These three return what is there then; NULL with @error set. With @formats NULL it is raw. */
+struct volume *storage_look(struct formats *formats, const char *folder, const char *name,
+			    GError **error);
 /* @source may be NULL; the new file is at least as long as it. */
 struct volume *storage_create(const char *folder, const char *name, const struct storage_wish *wish,
 			      const struct storage_source *source, GError **error);
-struct volume *storage_resize(const char *folder, const char *name, const struct storage_resize *to,
-			      GError **error);
+struct volume *storage_resize(struct formats *formats, const char *folder, const char *name,
+			      const struct storage_resize *to, GError **error);
 bool storage_remove(const char *folder, const char *name, GError **error);
 /* Zeroes all that is allocated, in place. */
 bool storage_wipe(const char *folder, const char *name, GError **error);

@@ -49,6 +49,7 @@ enum domain_clock { CLOCK_UTC, CLOCK_LOCALTIME };
 struct domain_disk {
 	char *alias, *target, *path, *serial;
 	bool block_device, readonly, shareable, discard;
+	bool raw;          /* by its <driver type>, which may be absent */
 	const char *cache; /* a static string: none, writeback, writethrough, directsync, unsafe */
 	/* What a failure of the host's does; static strings: stop, report, ignore, enospace */
 	const char *on_write_error, *on_read_error;

@@ -207,6 +207,7 @@ static struct domain_disk *read_disk(const xmlNode *node)
 	disk->readonly = xml_child(node, "readonly") != NULL;
 	disk->shareable = xml_child(node, "shareable") != NULL;
 	disk->discard = xml_attr_is(driver, "discard", "unmap");
+	disk->raw = !xml_attr(driver, "type") || xml_attr_is(driver, "type", "raw");
 	disk->cache = caches[word_number(xml_attr(driver, "cache"), caches)];
 	read_error_policies(disk, driver);
 	disk->queues = attr_number(driver, "queues", 0);

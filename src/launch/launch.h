@@ -160,6 +160,12 @@ bool launch_monitor_command(const struct launch *launch, const char *command, un
 bool launch_resize_console(const struct launch *launch, unsigned short columns, unsigned short rows,
 			   unsigned timeout_ms, GError **error);
 
+/* --- image_info.c --- */
+
+/* What lodge-img says of open images: an array of its JSON objects, in their order. NULL with
+ * @error set: it cannot be asked. The caller unrefs it. */
+json_t *launch_image_info(const int *fds, unsigned count, GError **error);
+
 /* --- host.c --- */
 /* Would KVM be chosen now? *@why, which the caller frees, says it in a phrase either way. */
 bool host_has_kvm(char **why);

@@ -161,6 +161,9 @@ def test_guests_without_devices_and_inactive_ones():
         assert re.search(rf"^Capacity: +{2 * MIB}$", text, re.M), text
         allocated = os.stat(f"{daemon.root}/h-vdb.img").st_blocks * 512
         assert re.search(rf"^Allocation: +{allocated}$", text, re.M), text
+        with open(f"{daemon.root}/h-vdb.img", "r+b") as disk:  # a raw disk's guest may write anything
+            disk.write(b"QFI\xfb" + struct.pack(">IQIIQ", 2, 0, 0, 16, 5 * MIB) + bytes(100))
+        assert re.search(rf"^Capacity: +{2 * MIB}$", daemon.virsh("domblkinfo", "h", "vdb"), re.M)
         os.unlink(f"{daemon.root}/h-vdb.img")
         assert "no file" in daemon.virsh("domblkinfo", "h", "vdb", status=1)
 

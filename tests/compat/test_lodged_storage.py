@@ -152,7 +152,9 @@ def test_what_others_put_there():
         with open(f"{path}/found", "wb") as disk:
             disk.truncate(3 * MIB)
         with open(f"{path}/image", "wb") as disk:
-            disk.write(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 16, 5 * MIB) + bytes(100))
+            disk.write(b"QFI\xfb" + struct.pack(">IQIIQ", 2, 80, 3, 16, 5 * MIB) + bytes(48) + b"/<\x1b" + bytes(100))
+        with open(f"{path}/wrong", "wb") as disk:  # of no format that it says
+            disk.write(b"QFI\xfb" + struct.pack(">IQIIQ", 3, 0, 0, 99, 5 * MIB) + bytes(100))
         os.mkdir(f"{path}/folder")
         os.symlink("/etc/passwd", f"{path}/link")
         os.mkfifo(f"{path}/pipe")
@@ -160,14 +162,22 @@ def test_what_others_put_there():
             pass
         assert rows(daemon.virsh("vol-list", "p")) == []
         daemon.virsh("pool-refresh", "p")
-        assert [row[0] for row in rows(daemon.virsh("vol-list", "p"))] == ["found", "image"]
+        assert [row[0] for row in rows(daemon.virsh("vol-list", "p"))] == ["found", "image", "wrong"]
         xml = daemon.virsh("vol-dumpxml", "--pool", "p", "image")
         assert f"<capacity unit='bytes'>{5 * MIB}</capacity>" in xml and "<format type='qcow2'/>" in xml, xml
+        assert "<backingStore>\n    <path>/&lt;\ufffd</path>\n    <format type='raw'/>\n  </backingStore>" in xml, xml
+        xml = daemon.virsh("vol-dumpxml", "--pool", "p", "wrong")
+        assert "<format type='raw'/>" in xml and "<capacity unit='bytes'>132<" in xml, xml
+        with open(f"{path}/image", "r+b") as disk:  # it is looked at anew when it has changed
+            disk.write(b"none")
+        assert "<format type='raw'/>" in daemon.virsh("vol-dumpxml", "--pool", "p", "image")
+        with open(f"{path}/image", "r+b") as disk:
+            disk.write(b"QFI\xfb")
         assert "only raw" in daemon.virsh("vol-resize", "--pool", "p", "image", "9M", status=1)
         os.unlink(f"{path}/found")
         os.symlink("/etc/passwd", f"{path}/found")  # what was a volume leads out now
         assert "not found" in daemon.virsh("vol-info", "--pool", "p", "found", status=1)
-        assert [row[0] for row in rows(daemon.virsh("vol-list", "p"))] == ["image"]
+        assert [row[0] for row in rows(daemon.virsh("vol-list", "p"))] == ["image", "wrong"]
 
 
 def test_all_of_it_survives_sigkill():
