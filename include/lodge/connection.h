@@ -12,6 +12,7 @@
 #ifndef LODGE_CONNECTION_H
 #define LODGE_CONNECTION_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -85,6 +86,32 @@ void lodge_cpu_models_free(char **models);
 int lodge_connection_max_vcpus(struct lodge_connection *connection, const char *type);
 int lodge_connection_free_memory(struct lodge_connection *connection, uint64_t *bytes,
 				 unsigned flags);
+
+/* --- the host (src/lib/host.c) --- */
+
+/* Of a <cpu> element with what this host's processor, or what its engine gives guests
+ * (@with_hypervisor), has: 0 lacks something, 1 the same, 2 more than asked for; -1: failed. */
+int lodge_connection_compare_cpu(struct lodge_connection *connection, const char *xml,
+				 int with_hypervisor, unsigned flags);
+/* A <cpu> element that @count hosts, whose own are @xml, have in common. */
+char *lodge_connection_baseline_cpu(struct lodge_connection *connection, const char *const *xml,
+				    unsigned count, int with_hypervisor, unsigned flags);
+/* XML: what the host's firmware says of it, and what storage pools there can be. */
+char *lodge_connection_sysinfo(struct lodge_connection *connection, unsigned flags);
+char *lodge_connection_pool_capabilities(struct lodge_connection *connection, unsigned flags);
+int lodge_connection_free_pages(struct lodge_connection *connection, unsigned page_kib, int node,
+				uint64_t *pages, unsigned flags);
+/* A bit for each processor that is online: free() it. */
+uint8_t *lodge_connection_cpu_map(struct lodge_connection *connection, unsigned *cpus,
+				  unsigned *online, size_t *bytes, unsigned flags);
+
+/* Names of the host's devices that are told of: an array that ends with NULL, for
+ * lodge_devices_free(). @flags: libvirt's, of what kinds of them. */
+char **lodge_device_list(struct lodge_connection *connection, unsigned flags);
+void lodge_devices_free(char **names);
+char *lodge_device_xml(struct lodge_connection *connection, const char *name, unsigned flags);
+/* "" for one that has none. */
+char *lodge_device_parent(struct lodge_connection *connection, const char *name);
 
 /* --- events ---
  *

@@ -7,6 +7,7 @@
 #define LODGE_DOMAIN_H
 
 #include <lodge/connection.h>
+#include <stddef.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -164,6 +165,93 @@ char *lodge_domain_monitor_command(struct lodge_domain *domain, const char *comm
  * NULL, for lodge_messages_free(). */
 char **lodge_domain_messages(struct lodge_domain *domain, unsigned flags);
 void lodge_messages_free(char **messages);
+
+/* --- where its threads run (src/lib/parameters.c) ---
+ *
+ * A map has a bit for each of the host's processors, the lowest of the first byte for the first. */
+
+/* @vcpu -1: all threads that run no vCPU. */
+int lodge_domain_pin_vcpu(struct lodge_domain *domain, int vcpu, const uint8_t *cpus, size_t bytes,
+			  unsigned flags);
+/* A map of *@bytes for each of *@count vCPUs, one behind the other: free() it. */
+uint8_t *lodge_domain_vcpu_pins(struct lodge_domain *domain, unsigned *count, size_t *bytes,
+				unsigned flags);
+uint8_t *lodge_domain_emulator_pin(struct lodge_domain *domain, size_t *bytes, unsigned flags);
+
+/* --- details (src/lib/details.c) --- */
+
+struct lodge_control {
+	int state;        /* libvirt's number: 0 ready, 1 a job, 2 occupied, 3 lost */
+	int detail;       /* of the last one */
+	uint64_t time_ms; /* since when */
+};
+
+/* Can the daemon reach a guest's process? */
+int lodge_domain_control(struct lodge_domain *domain, struct lodge_control *control,
+			 unsigned flags);
+
+struct lodge_disk_error {
+	char disk[64];
+	int error; /* libvirt's number: 1 any, 2 no room */
+};
+
+/* Disks that failed: an array of *@count; free() it. */
+struct lodge_disk_error *lodge_domain_disk_errors(struct lodge_domain *domain, unsigned *count,
+						  unsigned flags);
+
+enum lodge_address_source {
+	LODGE_ADDRESS_LEASE, /* what the network's DHCP server gave */
+	LODGE_ADDRESS_AGENT, /* what the guest says */
+	LODGE_ADDRESS_ARP,   /* what the host has seen */
+};
+
+struct lodge_address {
+	char interface[64], mac[20], address[64]; /* which may be empty */
+	int type;                                 /* 0 IPv4, 1 IPv6 */
+	unsigned prefix;
+};
+
+/* An array of *@count: free() it. */
+struct lodge_address *lodge_domain_addresses(struct lodge_domain *domain,
+					     enum lodge_address_source source, unsigned *count,
+					     unsigned flags);
+/* The button that has a guest's kernel tell where it is. */
+int lodge_domain_inject_nmi(struct lodge_domain *domain, unsigned flags);
+
+enum lodge_codeset {
+	LODGE_KEYS_LINUX, /* KEY_* of linux/input-event-codes.h */
+	LODGE_KEYS_XT,
+	LODGE_KEYS_ATSET1,
+	LODGE_KEYS_ATSET2,
+	LODGE_KEYS_ATSET3,
+	LODGE_KEYS_OSX,
+	LODGE_KEYS_XT_KBD,
+	LODGE_KEYS_USB,
+	LODGE_KEYS_WIN32,
+	LODGE_KEYS_QNUM,
+};
+
+/* Presses up to 16 keys at once. */
+int lodge_domain_send_keys(struct lodge_domain *domain, enum lodge_codeset codeset,
+			   unsigned hold_ms, const unsigned *keys, unsigned count, unsigned flags);
+
+enum lodge_lifecycle {
+	LODGE_LIFECYCLE_POWEROFF,
+	LODGE_LIFECYCLE_REBOOT,
+	LODGE_LIFECYCLE_CRASH,
+};
+
+enum lodge_lifecycle_action {
+	LODGE_ACTION_DESTROY,
+	LODGE_ACTION_RESTART,
+	LODGE_ACTION_RESTART_RENAME,
+	LODGE_ACTION_PRESERVE,
+	LODGE_ACTION_COREDUMP_DESTROY,
+	LODGE_ACTION_COREDUMP_RESTART,
+};
+
+int lodge_domain_set_lifecycle(struct lodge_domain *domain, enum lodge_lifecycle lifecycle,
+			       enum lodge_lifecycle_action action, unsigned flags);
 
 /* What a guest uses; numbers since it started. Disks and cards of a guest are summed up. */
 struct lodge_domain_stats {

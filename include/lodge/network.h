@@ -21,6 +21,9 @@ struct lodge_network **lodge_network_list(struct lodge_connection *connection, u
 void lodge_networks_free(struct lodge_network **networks);
 struct lodge_network *lodge_network_by_name(struct lodge_connection *connection, const char *name,
 					    unsigned flags);
+/* By what people type: a UUID or a name. */
+struct lodge_network *lodge_network_find(struct lodge_connection *connection, const char *text,
+					 unsigned flags);
 void lodge_network_free(struct lodge_network *network);
 
 const char *lodge_network_name(const struct lodge_network *network);
@@ -40,6 +43,18 @@ int lodge_network_is_active(struct lodge_network *network);
 int lodge_network_is_persistent(struct lodge_network *network);
 int lodge_network_autostart(struct lodge_network *network);
 int lodge_network_set_autostart(struct lodge_network *network, int autostart, unsigned flags);
+
+struct lodge_lease {
+	int64_t expires; /* seconds since 1970 */
+	int type;        /* 0 IPv4, 1 IPv6 */
+	unsigned prefix;
+	char interface[64], mac[20], address[64], hostname[256], client[256];
+};
+
+/* What its DHCP server has given away, to @mac alone unless that is NULL: an array of *@count;
+ * free() it. */
+struct lodge_lease *lodge_network_leases(struct lodge_network *network, const char *mac,
+					 unsigned *count, unsigned flags);
 
 #ifdef __cplusplus
 }

@@ -32,6 +32,9 @@ struct lodge_pool **lodge_pool_list(struct lodge_connection *connection, unsigne
 void lodge_pools_free(struct lodge_pool **pools);
 struct lodge_pool *lodge_pool_by_name(struct lodge_connection *connection, const char *name,
 				      unsigned flags);
+/* By what people type: a UUID or a name. */
+struct lodge_pool *lodge_pool_find(struct lodge_connection *connection, const char *text,
+				   unsigned flags);
 void lodge_pool_free(struct lodge_pool *pool);
 
 const char *lodge_pool_name(const struct lodge_pool *pool);

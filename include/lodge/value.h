@@ -46,6 +46,35 @@ struct lodge_value *lodge_connection_cpu_values(struct lodge_connection *connect
 						unsigned flags);
 struct lodge_value *lodge_connection_memory_values(struct lodge_connection *connection,
 						   unsigned flags);
+/* Of the host's processors that it used: "cpu_time", and where that is known "user_time" and
+ * "system_time", in nanoseconds. */
+struct lodge_value *lodge_domain_cpu_values(struct lodge_domain *domain, unsigned flags);
+/* What the daemon is doing with a guest: @type is libvirt's number, 0 for nothing. */
+struct lodge_value *lodge_domain_job(struct lodge_domain *domain, int *type, unsigned flags);
+
+/* --- limits of a guest's share of the host (src/lib/parameters.c) --- */
+
+enum lodge_parameter_kind {
+	LODGE_PARAMETERS_SCHEDULER,
+	LODGE_PARAMETERS_MEMORY,
+	LODGE_PARAMETERS_BLOCK,
+	LODGE_PARAMETERS_NUMA,
+	LODGE_PARAMETERS_DISK, /* of one of its disks: these two want a device */
+	LODGE_PARAMETERS_INTERFACE,
+};
+
+/* @device: NULL, or the disk or interface; @flags: of enum lodge_affect_flags. */
+struct lodge_value *lodge_domain_parameters(struct lodge_domain *domain,
+					    enum lodge_parameter_kind kind, const char *device,
+					    unsigned flags);
+/* Changes those in @values, which ends with one without a name. Numbers of either sign, and truth
+ * values, fit any number. */
+int lodge_domain_set_parameters(struct lodge_domain *domain, enum lodge_parameter_kind kind,
+				const char *device, const struct lodge_value *values,
+				unsigned flags);
+/* How the host's kernel treats memory that guests share. */
+struct lodge_value *lodge_connection_memory_parameters(struct lodge_connection *connection,
+						       unsigned flags);
 
 #ifdef __cplusplus
 }

@@ -139,17 +139,6 @@ static bool is_number(const char *text)
 	return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10;
 }
 
-static bool parse_uuid(const char *text, u8 uuid[LODGE_UUID_BYTES])
-{
-	if (!g_uuid_string_is_valid(text))
-		return false;
-	for (unsigned i = 0; i < LODGE_UUID_BYTES; i++, text += 2) {
-		text += *text == '-';
-		uuid[i] = g_ascii_xdigit_value(text[0]) << 4 | g_ascii_xdigit_value(text[1]);
-	}
-	return true;
-}
-
 LODGE_PUBLIC struct lodge_domain *lodge_domain_find(struct lodge_connection *connection,
 						    const char *text, unsigned flags)
 {
@@ -158,7 +147,7 @@ LODGE_PUBLIC struct lodge_domain *lodge_domain_find(struct lodge_connection *con
 
 	if (is_number(text))
 		domain = lodge_domain_by_id(connection, atoi(text), flags);
-	if (!domain && parse_uuid(text, uuid))
+	if (!domain && object_parse_uuid(text, uuid))
 		domain = lodge_domain_by_uuid(connection, uuid, flags);
 	return domain ? domain : lodge_domain_by_name(connection, text, flags);
 }

@@ -2,6 +2,7 @@
 /* Networks. See lodge/network.h. */
 #include "private.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct lodge_network {
@@ -89,6 +90,23 @@ LODGE_PUBLIC struct lodge_network *lodge_network_by_name(struct lodge_connection
 		return NULL;
 	return asked_network(&a,
 			     rpc_ask_network_lookup_by_name(connection->caller, &args, &a.arena,
+							    &ret, &a.failure),
+			     connection, &ret.net, __func__);
+}
+
+LODGE_PUBLIC struct lodge_network *lodge_network_find(struct lodge_connection *connection,
+						      const char *text, unsigned flags)
+{
+	struct rpc_network_lookup_by_uuid_args args;
+	struct rpc_network_lookup_by_uuid_ret ret;
+	struct asking a = {};
+
+	if (!object_parse_uuid(text, args.uuid))
+		return lodge_network_by_name(connection, text, flags);
+	if (!flags_none(flags, __func__))
+		return NULL;
+	return asked_network(&a,
+			     rpc_ask_network_lookup_by_uuid(connection->caller, &args, &a.arena,
 							    &ret, &a.failure),
 			     connection, &ret.net, __func__);
 }
@@ -230,4 +248,42 @@ LODGE_PUBLIC int lodge_network_is_persistent(struct lodge_network *network)
 		     __func__)
 		       ? -1
 		       : !!ret.persistent;
+}
+
+static void put(char *to, size_t size, const char *text)
+{
+	g_strlcpy(to, text ? text : "", size);
+}
+
+LODGE_PUBLIC struct lodge_lease *lodge_network_leases(struct lodge_network *network,
+						      const char *mac, unsigned *count,
+						      unsigned flags)
+{
+	struct rpc_network_get_dhcp_leases_args args = { network_wire(network), (char *)mac, 1,
+							 flags };
+	struct rpc_network_get_dhcp_leases_ret ret;
+	struct lodge_lease *leases = NULL;
+	struct asking a = {};
+	bool good = rpc_ask_network_get_dhcp_leases(caller_of(network), &args, &a.arena, &ret,
+						    &a.failure);
+
+	if (good) {
+		*count = ret.leases.count;
+		leases = calloc(*count + 1, sizeof(*leases));
+	}
+	for (unsigned i = 0; leases && i < *count; i++) {
+		const struct rpc_network_dhcp_lease *from = &ret.leases.items[i];
+		struct lodge_lease *to = &leases[i];
+
+		to->expires = from->expirytime;
+		to->type = from->type;
+		to->prefix = from->prefix;
+		put(to->interface, sizeof(to->interface), from->iface);
+		put(to->mac, sizeof(to->mac), from->mac);
+		put(to->address, sizeof(to->address), from->ipaddr);
+		put(to->hostname, sizeof(to->hostname), from->hostname);
+		put(to->client, sizeof(to->client), from->clientid);
+	}
+	asked(&a, good, __func__);
+	return leases;
 }

@@ -39,3 +39,14 @@ void objects_free(void *array, void (*free_one)(void *member))
 		free_one(members[i]);
 	g_free(array);
 }
+
+bool object_parse_uuid(const char *text, u8 uuid[LODGE_UUID_BYTES])
+{
+	if (!g_uuid_string_is_valid(text))
+		return false;
+	for (unsigned i = 0; i < LODGE_UUID_BYTES; i++, text += 2) {
+		text += *text == '-';
+		uuid[i] = g_ascii_xdigit_value(text[0]) << 4 | g_ascii_xdigit_value(text[1]);
+	}
+	return true;
+}

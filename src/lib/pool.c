@@ -93,6 +93,23 @@ LODGE_PUBLIC struct lodge_pool *lodge_pool_by_name(struct lodge_connection *conn
 			  connection, &ret.pool, __func__);
 }
 
+LODGE_PUBLIC struct lodge_pool *lodge_pool_find(struct lodge_connection *connection,
+						const char *text, unsigned flags)
+{
+	struct rpc_storage_pool_lookup_by_uuid_args args;
+	struct rpc_storage_pool_lookup_by_uuid_ret ret;
+	struct asking a = {};
+
+	if (!object_parse_uuid(text, args.uuid))
+		return lodge_pool_by_name(connection, text, flags);
+	if (!flags_none(flags, __func__))
+		return NULL;
+	return asked_pool(&a,
+			  rpc_ask_storage_pool_lookup_by_uuid(connection->caller, &args, &a.arena,
+							      &ret, &a.failure),
+			  connection, &ret.pool, __func__);
+}
+
 LODGE_PUBLIC const char *lodge_pool_name(const struct lodge_pool *pool)
 {
 	return pool->object.name;

@@ -65,6 +65,8 @@ struct lodge_connection *connection_ref(struct lodge_connection *connection);
 void object_init(struct object *object, struct lodge_connection *connection, const char *name,
 		 const u8 *uuid);
 void object_clear(struct object *object);
+/* Of text that people type; false: it is none. */
+bool object_parse_uuid(const char *text, u8 uuid[LODGE_UUID_BYTES]);
 void object_uuid(const struct object *object, char text[LODGE_UUID_CHARS]);
 /* Frees an array that ends with NULL, and each of its members by @free_one; NULL is fine. */
 void objects_free(void *array, void (*free_one)(void *member));
@@ -73,6 +75,9 @@ void objects_free(void *array, void (*free_one)(void *member));
 struct lodge_domain *domain_new(struct lodge_connection *connection, const struct rpc_domain *dom);
 struct rpc_domain domain_wire(const struct lodge_domain *domain);
 struct lodge_connection *domain_connection(const struct lodge_domain *domain);
+
+/* --- value.c --- */
+struct lodge_value *values_of_params(const struct rpc_typed_param *params, unsigned count);
 
 /* --- pool.c --- */
 struct rpc_storage_pool pool_wire(const struct lodge_pool *pool);

@@ -68,7 +68,7 @@ static struct rpc_caller *caller_of(const struct lodge_domain *domain)
 	return domain_connection(domain)->caller;
 }
 
-static struct lodge_value *of_params(const struct rpc_typed_param *params, unsigned count)
+struct lodge_value *values_of_params(const struct rpc_typed_param *params, unsigned count)
 {
 	struct lodge_value *values = values_new(count);
 
@@ -93,7 +93,7 @@ LODGE_PUBLIC struct lodge_value *lodge_domain_values(struct lodge_domain *domain
 	if (good && ret.retStats.count) {
 		const struct rpc_domain_stats_record *record = ret.retStats.items;
 
-		values = of_params(record->params.items, record->params.count);
+		values = values_of_params(record->params.items, record->params.count);
 	} else if (good) {
 		values = values_new(0);
 	}
@@ -117,7 +117,7 @@ LODGE_PUBLIC struct lodge_value *lodge_domain_disk_values(struct lodge_domain *d
 	good = good && rpc_ask_domain_block_stats_flags(caller_of(domain), &args, &a.arena, &ret,
 							&a.failure);
 	if (good)
-		values = of_params(ret.params.items, ret.params.count);
+		values = values_of_params(ret.params.items, ret.params.count);
 	asked(&a, good, __func__);
 	return values;
 }
