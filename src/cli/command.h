@@ -65,7 +65,9 @@ extern const struct command commands_create[], commands_guests[], commands_life[
 	commands_definitions[], commands_networks[], commands_pools[], commands_volumes[],
 	commands_streams[], commands_bridge[], commands_top[], commands_devices[], commands_edit[],
 	commands_secrets[], commands_statistics[], commands_tune[], commands_logs[],
-	commands_report[], commands_delete[], commands_import[], commands_doctor[], commands_host[];
+	commands_report[], commands_delete[], commands_import[], commands_doctor[], commands_host[],
+	commands_limits[], commands_pins[], commands_details[], commands_processors[],
+	commands_nodes[], commands_node_devices[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */

@@ -5,12 +5,13 @@
 #include <string.h>
 
 static const struct command *const groups[] = {
-	&command_run,         commands_create,  commands_guests,     commands_life,
-	commands_definitions, commands_edit,    commands_delete,     commands_import,
-	commands_tune,        commands_devices, commands_statistics, commands_networks,
-	commands_pools,       commands_volumes, commands_secrets,    commands_streams,
-	commands_bridge,      commands_top,     commands_logs,       commands_host,
-	commands_doctor,      commands_report
+	&command_run,         commands_create,       commands_guests,   commands_life,
+	commands_definitions, commands_edit,         commands_delete,   commands_import,
+	commands_tune,        commands_limits,       commands_pins,     commands_devices,
+	commands_details,     commands_statistics,   commands_networks, commands_pools,
+	commands_volumes,     commands_secrets,      commands_streams,  commands_bridge,
+	commands_top,         commands_logs,         commands_host,     commands_processors,
+	commands_nodes,       commands_node_devices, commands_doctor,   commands_report
 };
 
 /* A group ends with a command that has no name; the first is one command. */

@@ -43,6 +43,15 @@ const char *daemon_file_name(const char *path);
 /* "running"; of a number that is none, "no state". */
 const char *daemon_state_name(int state);
 
+/* --- statistics.c --- */
+/* A line each, or one object. Frees @values; NULL: the library has the error. The exit status; the
+ * connection is closed. */
+int daemon_print_values(struct lodge_connection *connection, struct lodge_value *values, bool json);
+
+/* --- pins.c --- */
+/* "0-3,8", of a map of processors; for g_free(). */
+char *daemon_map_text(const uint8_t *map, size_t bytes);
+
 /* --- definitions.c --- */
 /* `create FILE.xml`: starts a guest without a definition. */
 int definitions_create(const struct invocation *invocation);

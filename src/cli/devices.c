@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SOURCE, TARGET, TYPE, DEVICE, MODEL, MAC, FIELDS };
+enum { SOURCE, TARGET, TYPE, DEVICE, MODEL, MAC, LINK, FIELDS };
 
 struct devices {
 	const char *element; /* "disk", "interface" */
@@ -52,6 +52,8 @@ static void on_start(GMarkupParseContext *context, const char *element, const ch
 		keep(&d->row[MODEL], attribute("type", names, values));
 	} else if (d->row && !strcmp(element, "mac")) {
 		keep(&d->row[MAC], attribute("address", names, values));
+	} else if (d->row && !strcmp(element, "link")) {
+		keep(&d->row[LINK], attribute("state", names, values));
 	} else if (!strcmp(element, "serial") || !strcmp(element, "console")) {
 		d->in_serial = true;
 	} else if (d->in_serial && !strcmp(element, "source")) {
@@ -169,6 +171,32 @@ static int list(const struct invocation *invocation)
 	return daemon_end(c, good);
 }
 
+/* Of a card, by its address or the name of its interface. */
+static int getlink(const struct invocation *invocation)
+{
+	unsigned flags = invocation_has(invocation, "--config") ? LODGE_XML_INACTIVE : 0;
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	const char *device = argument(invocation, 1);
+	struct devices d = {};
+	bool good = domain && read_devices(domain, "interface", flags, &d), found = false;
+
+	for (unsigned i = 0; good && !found && i < d.rows->len; i++) {
+		char **row = d.rows->pdata[i];
+
+		found = !g_strcmp0(row[TARGET], device) ||
+			(row[MAC] && !g_ascii_strcasecmp(row[MAC], device));
+		if (found)
+			printf("%s %s\n", device, row[LINK] ? row[LINK] : "up");
+	}
+	if (good && !found)
+		fprintf(stderr, "lodge: guest '%s' has no network card '%s'\n",
+			lodge_domain_name(domain), device);
+	clear(&d);
+	lodge_domain_free(domain);
+	return daemon_end(c, good) || !found;
+}
+
 static int ttyconsole(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
@@ -199,6 +227,11 @@ static const struct command_option card_options[] = {
 	CONNECT_OPTION,
 	{},
 };
+static const struct command_option link_options[] = {
+	{ "--config", VALUE_NONE, NULL, "as it will start the next time" },
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 
 #define GUEST .arguments = "GUEST", .kind = ARGUMENT_GUEST, .arguments_min = 1, .arguments_max = 1
@@ -214,6 +247,14 @@ const struct command commands_devices[] = {
 	  .summary = "a guest's network cards",
 	  .options = card_options,
 	  .action = list },
+	{ .name = "domif-getlink",
+	  .arguments = "GUEST INTERFACE",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "whether a guest's network card is plugged in",
+	  .options = link_options,
+	  .action = getlink },
 	{ .name = "ttyconsole",
 	  GUEST,
 	  .summary = "the terminal of a guest's serial port",

@@ -10,7 +10,7 @@
 static struct lodge_network *network_of(struct lodge_connection *c,
 					const struct invocation *invocation)
 {
-	return c ? lodge_network_by_name(c, argument(invocation, 0), 0) : NULL;
+	return c ? lodge_network_find(c, argument(invocation, 0), 0) : NULL;
 }
 
 static int list(const struct invocation *invocation)
@@ -119,6 +119,55 @@ static int info(const struct invocation *invocation)
 	return daemon_end(c, starts >= 0);
 }
 
+static int leases(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "expires",  "mac",    "protocol", "address",
+					    "hostname", "client", NULL };
+	static const char *const titles[] = { "Expires",  "MAC",    "Protocol", "Address",
+					      "Hostname", "Client", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_network *network = network_of(c, invocation);
+	struct lodge_lease *found = NULL;
+	struct table *table;
+	unsigned count;
+
+	if (network)
+		found = lodge_network_leases(network, argument(invocation, 1), &count, 0);
+	lodge_network_free(network);
+	if (!found)
+		return daemon_end(c, false);
+	table = table_new(keys, titles);
+	for (unsigned i = 0; i < count; i++) {
+		g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(found[i].expires);
+		g_autofree char *when = time ? g_date_time_format(time, "%F %T") : NULL;
+		g_autofree char *address =
+			g_strdup_printf("%s/%u", found[i].address, found[i].prefix);
+
+		table_add_text(table, when ? when : "");
+		table_add_text(table, found[i].mac);
+		table_add_text(table, found[i].type ? "ipv6" : "ipv4");
+		table_add_text(table, address);
+		table_add_text(table, found[i].hostname);
+		table_add_text(table, found[i].client);
+	}
+	table_print(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	free(found);
+	return daemon_end(c, true);
+}
+
+static int name(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_network *network = network_of(c, invocation);
+	bool good = network;
+
+	if (good)
+		printf("%s\n", lodge_network_name(network));
+	lodge_network_free(network);
+	return daemon_end(c, good);
+}
+
 static int uuid(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
@@ -209,6 +258,19 @@ const struct command commands_networks[] = {
 	  .summary = "what a network is",
 	  .options = json_options,
 	  .action = info },
+	{ .name = "net-name",
+	  NETWORK,
+	  .summary = "a network's name, by its UUID",
+	  .options = plain_options,
+	  .action = name },
+	{ .name = "net-dhcp-leases",
+	  .arguments = "NETWORK [MAC]",
+	  .kind = ARGUMENT_NETWORK,
+	  .arguments_min = 1,
+	  .arguments_max = 2,
+	  .summary = "addresses that a network has given to guests",
+	  .options = json_options,
+	  .action = leases },
 	{ .name = "net-uuid",
 	  NETWORK,
 	  .summary = "a network's UUID",

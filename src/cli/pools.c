@@ -9,7 +9,7 @@
 
 static struct lodge_pool *pool_of(struct lodge_connection *c, const struct invocation *invocation)
 {
-	return c ? lodge_pool_by_name(c, argument(invocation, 0), 0) : NULL;
+	return c ? lodge_pool_find(c, argument(invocation, 0), 0) : NULL;
 }
 
 static int list(const struct invocation *invocation)
@@ -158,6 +158,18 @@ static int make_as(const struct invocation *invocation)
 	return status;
 }
 
+static int name(const struct invocation *invocation)
+{
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_pool *pool = pool_of(c, invocation);
+	bool good = pool;
+
+	if (good)
+		printf("%s\n", lodge_pool_name(pool));
+	lodge_pool_free(pool);
+	return daemon_end(c, good);
+}
+
 static int uuid(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
@@ -285,6 +297,11 @@ const struct command commands_pools[] = {
 	  .summary = "the same, by options",
 	  .options = as_options,
 	  .action = make_as },
+	{ .name = "pool-name",
+	  POOL,
+	  .summary = "a storage pool's name, by its UUID",
+	  .options = plain_options,
+	  .action = name },
 	{ .name = "pool-uuid",
 	  POOL,
 	  .summary = "a pool's UUID",

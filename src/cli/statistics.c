@@ -24,8 +24,7 @@ static void add_value(struct table *table, const struct lodge_value *value)
 	}
 }
 
-/* One object with the values, or a line each. Frees them; the exit status. */
-static int print_values(struct lodge_connection *c, struct lodge_value *values, bool json)
+int daemon_print_values(struct lodge_connection *c, struct lodge_value *values, bool json)
 {
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	struct table *table;
@@ -62,7 +61,7 @@ static int of_guest(const struct invocation *invocation)
 	else if (domain)
 		values = lodge_domain_memory_values(domain, 0);
 	lodge_domain_free(domain);
-	return print_values(c, values, invocation_has(invocation, "--json"));
+	return daemon_print_values(c, values, invocation_has(invocation, "--json"));
 }
 
 static int of_host(const struct invocation *invocation)
@@ -79,10 +78,10 @@ static int of_host(const struct invocation *invocation)
 	c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	if (!c)
 		return 1;
-	return print_values(c,
-			    cpu ? lodge_connection_cpu_values(c, which ? (int)number : -1, 0)
-				: lodge_connection_memory_values(c, 0),
-			    invocation_has(invocation, "--json"));
+	return daemon_print_values(c,
+				   cpu ? lodge_connection_cpu_values(c, which ? (int)number : -1, 0)
+				       : lodge_connection_memory_values(c, 0),
+				   invocation_has(invocation, "--json"));
 }
 
 /* --- domstats --- */

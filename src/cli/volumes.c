@@ -17,7 +17,7 @@ struct asked_of {
 
 static bool find_pool(struct asked_of *a, const char *name)
 {
-	a->pool = a->connection ? lodge_pool_by_name(a->connection, name, 0) : NULL;
+	a->pool = a->connection ? lodge_pool_find(a->connection, name, 0) : NULL;
 	return a->pool;
 }
 
@@ -189,6 +189,34 @@ static int clone_volume(const struct invocation *invocation)
 	return end(&a, copy);
 }
 
+/* The XML says what becomes of the volume that the third argument names. */
+static int create_from(const struct invocation *invocation)
+{
+	const char *from_pool = invocation_value(invocation, "--inputpool");
+	g_autofree char *xml = daemon_read_file(argument(invocation, 1));
+	struct lodge_volume *copy = NULL;
+	struct lodge_pool *input = NULL;
+	struct asked_of a = {};
+
+	if (!xml)
+		return 1;
+	a.connection = daemon_connect(invocation, 0);
+	if (find_pool(&a, argument(invocation, 0)) && from_pool)
+		input = lodge_pool_find(a.connection, from_pool, 0);
+	if (a.pool && from_pool)
+		a.volume = input ? lodge_volume_by_name(input, argument(invocation, 2), 0) : NULL;
+	else if (a.pool)
+		a.volume = lodge_volume_by_path(a.connection, argument(invocation, 2), 0);
+	if (a.volume)
+		copy = lodge_volume_clone(a.pool, xml, a.volume, 0);
+	if (copy)
+		printf("Volume '%s' created from '%s'\n", lodge_volume_name(copy),
+		       lodge_volume_name(a.volume));
+	lodge_volume_free(copy);
+	lodge_pool_free(input);
+	return end(&a, copy);
+}
+
 static int resize(const struct invocation *invocation)
 {
 	guint64 capacity = size_parse(argument(invocation, 1), 1);
@@ -256,6 +284,11 @@ static const struct command_option info_options[] = {
 	POOL_OPTION, JSON_OPTION, CONNECT_OPTION, {}
 };
 static const struct command_option volume_options[] = { POOL_OPTION, CONNECT_OPTION, {} };
+static const struct command_option from_options[] = {
+	{ "--inputpool", VALUE_TEXT, "POOL", "where VOLUME is, which is a path otherwise" },
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option resize_options[] = {
 	{ "--shrink", VALUE_NONE, NULL, "also to less: what is cut off is lost" },
 	POOL_OPTION,
@@ -313,6 +346,14 @@ const struct command commands_volumes[] = {
 	  .summary = "copy a volume within its pool",
 	  .options = volume_options,
 	  .action = clone_volume },
+	{ .name = "vol-create-from",
+	  .arguments = "POOL FILE.xml VOLUME",
+	  .kind = ARGUMENT_POOL,
+	  .arguments_min = 3,
+	  .arguments_max = 3,
+	  .summary = "make a volume of a file's XML, with what another one holds",
+	  .options = from_options,
+	  .action = create_from },
 	{ .name = "vol-resize",
 	  .arguments = "VOLUME SIZE",
 	  .arguments_min = 2,

@@ -58,7 +58,7 @@ def test_every_name_of_virsh_is_known():
             done = subprocess.run([LODGE, name, "--no-such-option"], capture_output=True, text=True, env=lodge.env)
             assert done.returncode == 2 and "there is no command" not in done.stderr, (name, done)
         assert lodge("snapshot-list", "g", status=2) == "lodge: 'snapshot-list' is not in this version, which lacks snapshots\n"
-        assert "virsh asks the same daemon" in lodge("domcontrol", "g", status=2)
+        assert "virsh asks the same daemon" in lodge("iothreadinfo", "g", status=2)
 
 
 def test_statistics():
@@ -238,6 +238,115 @@ def test_secrets():
         assert "is no UUID" in lodge("secret-undefine", "key", status=1)
         lodge("secret-undefine", uuid)
         assert lodge.json("secret-list") == []
+
+
+def test_limits():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge("memtune", "g", "--hard-limit", "512M", "--config")
+        assert lodge.json("memtune", "g", "--config")["hard_limit"] == 512 << 10
+        assert "hard_limit     : 524288" in lodge.virsh("memtune", "g", "--config")
+        lodge("memtune", "g", "--hard-limit", "-1", "--config")
+        assert "unlimited" in lodge("memtune", "g", "--config") and "unlimited" in lodge.virsh("memtune", "g", "--config")
+        lodge("schedinfo", "g", "cpu_shares=200", "--set", "vcpu_quota=50000", "--config")
+        said = lodge.json("schedinfo", "g", "--config")
+        assert (said["cpu_shares"], said["vcpu_quota"]) == (200, 50000), said
+        assert "vcpu_quota     : 50000" in lodge.virsh("schedinfo", "g", "--config")
+        lodge("blkiotune", "g", "--weight", "300", "--config")
+        assert lodge.json("blkiotune", "g", "--config")["weight"] == 300
+        assert "no limit 'speed'" in lodge("schedinfo", "g", "speed=1", status=2)
+        assert "is a number" in lodge("schedinfo", "g", "cpu_shares=many", status=2)
+        assert "no NAME=VALUE" in lodge("schedinfo", "g", "cpu_shares", status=2)
+        assert "<hard_limit" not in lodge("dumpxml", "g") and "<shares>200<" in lodge("dumpxml", "g")
+
+
+def test_pins():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge("vcpupin", "g", "0", "0", "--config")
+        assert lodge.json("vcpupin", "g", "--config") == [{"vcpu": 0, "cpus": "0"}]
+        assert rows(lodge.virsh("vcpupin", "g", "--config")) == [["0", "0"]]
+        lodge("emulatorpin", "g", "0", "--config")
+        assert lodge.json("emulatorpin", "g", "--config") == {"cpus": "0"}
+        assert "emulatorpin cpuset='0'" in lodge("dumpxml", "g")
+        assert "no list of processors" in lodge("vcpupin", "g", "0", "all", status=2)
+        assert "no processor of a guest" in lodge("vcpupin", "g", "x", status=2)
+
+
+def test_processors():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        path = f"{daemon.root}/cpu.xml"
+        with open(path, "w") as out:
+            out.write(lodge("capabilities") + lodge("capabilities"))
+        assert lodge("cpu-compare", path) == "The processor that the host has is what the file asks for"
+        assert lodge("cpu-baseline", path) == lodge.virsh("cpu-baseline", path).strip()
+        assert "<model" in lodge("hypervisor-cpu-baseline", path, "--features")
+        with open(path, "w") as out:
+            out.write("<domain><cpu mode='custom' match='exact'><model>Nehalem</model>"
+                      "<feature name='no&lt;such' policy='require'/></cpu></domain>")
+        said = subprocess.run([LODGE, "hypervisor-cpu-compare", path], capture_output=True, text=True, env=lodge.env)
+        assert said.returncode == 1, said
+        with open(path, "w") as out:
+            out.write("<domain/>")
+        assert "there is no <cpu> in" in lodge("cpu-compare", path, status=1)
+
+
+def test_details():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        lodge("start", "g")
+        assert lodge.json("domcontrol", "g")["state"] == "ok" and lodge.json("domblkerror", "g") == []
+        assert lodge("domjobinfo", "g").startswith("Job type: none")
+        assert lodge("domblkerror", "g") == "No disk has failed"
+        assert lodge("domif-getlink", "g", "52:54:00:00:00:07").endswith(" up")
+        assert "has no network card" in lodge("domif-getlink", "g", "eth9", status=1)
+        assert isinstance(lodge.json("domifaddr", "g"), list)
+        lodge("set-lifecycle-action", "g", "reboot", "destroy", "--config")
+        assert "<on_reboot>destroy<" in lodge("dumpxml", "g", "--inactive")
+        assert "rename-restart" in lodge("set-lifecycle-action", "g", "reboot", "never", status=2)
+        assert "there is no key 'ENTER'" in lodge("send-key", "g", "ENTER", status=2)
+        assert lodge("inject-nmi", "g") == "Guest 'g' has got an NMI"
+        assert lodge("echo", "a b", "c") == "a b c"
+
+
+def test_more_of_the_host():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        present = int(re.search(r"present: +(\d+)", lodge.virsh("nodecpumap")).group(1))
+        assert lodge.json("nodecpumap")["present"] == present
+        pages = lodge.json("freepages")
+        assert {"node": 0, "page_kib": 4} == {key: pages[0][key] for key in ("node", "page_kib")} and pages[0]["free"] > 0
+        assert len(lodge.json("freepages", "--cellno", "0", "--pagesize", "4")) == 1
+        assert "no size of pages" in lodge("freepages", "--pagesize", "big", status=2)
+        assert lodge("pool-capabilities") == lodge.virsh("pool-capabilities").strip()
+        for command, words in (("nodedev-list", ()), ("nodedev-list", ("--cap", "net")), ("nodedev-list", ("--tree",))):
+            ours, theirs = (set(re.sub("[|+-] ", "", text).split()) for text in (lodge(command, *words), lodge.virsh(command, *words)))
+            assert ours - {"|"} == theirs - {"|"}, (words, ours ^ theirs)
+        assert "no kind 'wheels'" in lodge("nodedev-list", "--cap", "wheels", status=2)
+
+
+def test_by_uuid():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        assert lodge("net-name", lodge("net-uuid", "default")) == "default"
+        assert lodge.json("net-dhcp-leases", "default") == []
+        folder = f"{daemon.root}/images"
+        for name in "pq":
+            lodge("pool-define-as", name, "dir", "--target", folder + name)
+            lodge("pool-build", name)
+            lodge("pool-start", name)
+        assert lodge("pool-name", lodge("pool-uuid", "p")) == "p"
+        lodge("vol-create-as", lodge("pool-uuid", "p"), "a.img", "1M")
+        with open(f"{folder}p/a.img", "r+b") as out:
+            out.write(b"content")
+        xml = "<volume><name>b.img</name><capacity>1048576</capacity></volume>"
+        lodge("vol-create-from", "q", "-", "a.img", "--inputpool", "p", text=xml)
+        with open(f"{folder}q/b.img", "rb") as data:
+            assert data.read(7) == b"content"
 
 
 tap.main(globals())
