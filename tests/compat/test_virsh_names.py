@@ -324,8 +324,9 @@ def test_more_of_the_host():
         assert "no size of pages" in lodge("freepages", "--pagesize", "big", status=2)
         assert lodge("pool-capabilities") == lodge.virsh("pool-capabilities").strip()
         for command, words in (("nodedev-list", ()), ("nodedev-list", ("--cap", "net")), ("nodedev-list", ("--tree",))):
-            ours, theirs = (set(re.sub("[|+-] ", "", text).split()) for text in (lodge(command, *words), lodge.virsh(command, *words)))
-            assert ours - {"|"} == theirs - {"|"}, (words, ours ^ theirs)
+            ours, theirs = ({re.sub("^[ |+-]+", "", line) for line in text.split("\n")} - {""}
+                            for text in (lodge(command, *words), lodge.virsh(command, *words)))
+            assert ours == theirs, (words, ours ^ theirs)
         assert "no kind 'wheels'" in lodge("nodedev-list", "--cap", "wheels", status=2)
 
 
@@ -347,6 +348,51 @@ def test_by_uuid():
         lodge("vol-create-from", "q", "-", "a.img", "--inputpool", "p", text=xml)
         with open(f"{folder}q/b.img", "rb") as data:
             assert data.read(7) == b"content"
+
+
+def test_arguments_by_virshs_names():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        assert lodge("domuuid", "--domain", "g") == lodge.virsh("domuuid", "--domain", "g")
+        lodge("setmem", "--size", "12M", "g", "--config", "--current", status=1)
+        lodge("setmem", "--config", "--size=12M", "--domain=g")
+        assert "<currentMemory unit='KiB'>12288<" in lodge("dumpxml", "--domain", "g")
+        assert lodge.json("domblkinfo", "g", "--device", "vda") == lodge.json("domblkinfo", "g", "vda")
+        assert "--domain is given twice" in lodge("start", "--domain", "g", "--domain", "g", status=2)
+        assert "one argument too many: 'h'" in lodge("start", "--domain", "g", "h", status=2)
+        assert "an argument is missing" in lodge("setmem", "--size", "12M", status=2)
+        assert "there is no option --network" in lodge("start", "--network", "g", status=2)
+        assert "needs a value" in lodge("start", "--domain", status=2)
+        lodge("start", "--domain", "g")
+        assert lodge("list", "--id") == lodge.virsh("list", "--id") == "1"
+        assert [stats["name"] for stats in lodge.json("domstats", "--list-running")] == ["g"]
+        assert lodge.json("domstats", "--list-inactive") == []
+        assert lodge("event", "--timeout", "1") == ""
+        assert "no number of seconds" in lodge("event", "--timeout", "soon", status=2)
+
+
+def test_pools_and_volumes_by_options():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        words = ("pool-define-as", "p", "netfs", "--source-host", "h&o", "--source-path", "/exp", "--source-format", "nfs")
+        xml = lodge(*words, "--target", f"{daemon.root}/mnt", "--print-xml")
+        assert "<host name='h&amp;o'/><dir path='/exp'/><format type='nfs'/>" in xml and lodge("pool-list", "--all", "--name") == ""
+        lodge(*words, "--target", f"{daemon.root}/mnt")
+        assert "<host name='h&amp;o'/>" in lodge.virsh("pool-dumpxml", "p")
+        lodge("pool-create-as", "--name", "q", "--type", "dir", "--target", daemon.root)
+        assert lodge("pool-list", "--all", "--transient", "--name") == "q" and lodge("pool-list", "--persistent", "--name") == ""
+        assert lodge("pool-list", "--uuid") == lodge("pool-uuid", "q")
+        assert lodge("net-list", "--autostart", "--uuid") == lodge("net-uuid", "default")
+        assert lodge("net-list", "--no-autostart", "--name") == ""
+        lodge("vol-create-as", "--pool", "q", "--name", "a.img", "--capacity", "1M", "--allocation", "64K")
+        assert os.path.getsize(f"{daemon.root}/a.img") == 1 << 20 and os.stat(f"{daemon.root}/a.img").st_blocks * 512 >= 65536
+        lodge("vol-resize", "--vol", "a.img", "--capacity", "1M", "--delta", "--pool", "q")
+        assert os.path.getsize(f"{daemon.root}/a.img") == 2 << 20
+        assert re.search(r"Capacity: +2097152$", lodge("vol-info", "a.img", "--pool", "q", "--bytes"), re.M)
+        assert "<format type='qcow2'/>" in lodge("vol-create-as", "q", "b", "1M", "--format", "qcow2", "--print-xml")
+        assert "only raw volumes" in lodge("vol-create-as", "q", "b", "1M", "--format", "qcow2", status=1)
+        assert "is no size" in lodge("vol-create-as", "q", "b", "1M", "--allocation", "some", status=2)
 
 
 tap.main(globals())
