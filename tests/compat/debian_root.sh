@@ -7,6 +7,7 @@
 set -eu
 cache=${LODGE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lodge}
 packages="systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,policykit-1,libvirt-clients,iproute2,procps"
+packages="$packages,openssh-server,openssh-client"
 result=$cache/debian-box-$(sha256sum "$0" | cut -c1-8)
 mkdir -p "$cache"
 exec 9>"$cache/.lock"

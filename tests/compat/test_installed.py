@@ -179,6 +179,21 @@ def check_users_of_libvirt(it):
     assert re.search("conflict", said) and it.run("systemctl", "is-active", "lodged.service") == "active", said
 
 
+def check_ssh(it):
+    """Unmodified virsh by ssh, to itself: it finds a helper of the name that libvirt's daemon has."""
+    it.run("sh", "-c", "mkdir -p -m 700 /root/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519 && "
+           "cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys && "
+           "printf 'StrictHostKeyChecking no\\nLogLevel ERROR\\n' > /root/.ssh/config && systemctl start ssh.service")
+    assert it.run("sh", "-c", "command -v nc || echo none") == "none", "the other way that virsh knows"
+    for proxy in ("", "?proxy=native"):
+        assert it.run("virsh", "-c", f"qemu+ssh://root@127.0.0.1/system{proxy}", "domstate", "ours") == "running"
+    assert it.run("virsh", "-r", "-c", "qemu+ssh://root@127.0.0.1/system", "list", "--name") == "ours"
+    said = it.run("virsh", "-r", "-c", "qemu+ssh://root@127.0.0.1/system", "destroy", "ours", status=1)
+    assert "read only" in said, said
+    assert it.run("lodge", "-c", "lodge+ssh://root@127.0.0.1/system", "list", "--name") == "ours"
+    assert "one URI is wanted" in it.run("virt-ssh-helper", status=1)
+
+
 def check_purge(it):
     """Guests run on until they have shut down; nothing else is left, but for guests' definitions."""
     (ours, hers), _ = lives(it)
@@ -209,6 +224,7 @@ def test_install_upgrade_and_purge():
         it.run(*APT, "install", "--reinstall", *it.packages("now", *NAMES))
         check_upgrade(it, second, version)
         check_compat(it)
+        check_ssh(it)
         check_users_of_libvirt(it)
         check_purge(it)
 
