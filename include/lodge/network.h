@@ -14,6 +14,10 @@ struct lodge_network;
 enum lodge_network_list_flags {
 	LODGE_NETWORKS_INACTIVE = 1 << 0, /* neither of these two: both */
 	LODGE_NETWORKS_ACTIVE = 1 << 1,
+	LODGE_NETWORKS_PERSISTENT = 1 << 2,
+	LODGE_NETWORKS_TRANSIENT = 1 << 3,
+	LODGE_NETWORKS_AUTOSTART = 1 << 4,
+	LODGE_NETWORKS_NO_AUTOSTART = 1 << 5,
 };
 
 /* An array that ends with NULL; free with lodge_networks_free(). */

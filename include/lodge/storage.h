@@ -15,6 +15,10 @@ struct lodge_volume;
 enum lodge_pool_list_flags {
 	LODGE_POOLS_INACTIVE = 1 << 0, /* neither of these two: both */
 	LODGE_POOLS_ACTIVE = 1 << 1,
+	LODGE_POOLS_PERSISTENT = 1 << 2,
+	LODGE_POOLS_TRANSIENT = 1 << 3,
+	LODGE_POOLS_AUTOSTART = 1 << 4,
+	LODGE_POOLS_NO_AUTOSTART = 1 << 5,
 };
 
 struct lodge_pool_info {
@@ -85,6 +89,8 @@ struct lodge_volume *lodge_volume_by_key(struct lodge_connection *connection, co
 const char *lodge_volume_key(const struct lodge_volume *volume);
 
 enum lodge_volume_resize_flags {
+	LODGE_RESIZE_ALLOCATE = 1 << 0,
+	LODGE_RESIZE_DELTA = 1 << 1,
 	LODGE_RESIZE_SHRINK = 1 << 2, /* what is cut off is lost */
 };
 

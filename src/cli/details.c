@@ -251,6 +251,7 @@ static const struct command_option key_options[] = {
 	{},
 };
 static const struct command_option lifecycle_options[] = {
+	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" },
 	{ "--live", VALUE_NONE, NULL, "of the guest that runs" },
 	{ "--config", VALUE_NONE, NULL, "of its definition: for the next start" },
 	CONNECT_OPTION,

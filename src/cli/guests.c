@@ -79,6 +79,12 @@ static void print_words(const struct invocation *invocation, struct lodge_domain
 	for (unsigned i = 0; domains[i]; i++) {
 		char uuid[LODGE_UUID_CHARS];
 
+		if (invocation_has(invocation, "--id")) {
+			if (lodge_domain_id(domains[i]) >= 0)
+				printf("%d\n", lodge_domain_id(domains[i]));
+			continue;
+		}
+
 		lodge_domain_uuid(domains[i], uuid);
 		printf("%s%s%s\n", uuids ? uuid : "", uuids && names ? " " : "",
 		       names ? lodge_domain_name(domains[i]) : "");
@@ -101,7 +107,8 @@ static int list(const struct invocation *invocation)
 	while (domains[count])
 		count++;
 	qsort(domains, count, sizeof(*domains), compare);
-	if (invocation_has(invocation, "--name") || invocation_has(invocation, "--uuid")) {
+	if (invocation_has(invocation, "--name") || invocation_has(invocation, "--uuid") ||
+	    invocation_has(invocation, "--id")) {
 		print_words(invocation, domains);
 	} else {
 		struct table *table =
@@ -279,6 +286,8 @@ static const struct command_option list_options[] = {
 	{ "--state-other", VALUE_NONE, NULL, "only those in another state" },
 	{ "--title", VALUE_NONE, NULL, "also their titles" },
 	{ "--name", VALUE_NONE, NULL, "print names only" },
+	{ "--id", VALUE_NONE, NULL, "print IDs only, of those that run" },
+	{ "--table", VALUE_NONE, NULL, "a table: the default" },
 	{ "--uuid", VALUE_NONE, NULL, "print UUIDs only" },
 	JSON_OPTION,
 	CONNECT_OPTION,

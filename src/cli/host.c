@@ -142,7 +142,7 @@ static int cpu_models(const struct invocation *invocation)
 
 struct listening {
 	unsigned left; /* events to print before the end; 0: without end */
-	bool json, done;
+	bool json, stamped, done;
 };
 
 static void on_event(struct lodge_domain *domain, enum lodge_domain_event_kind kind, int detail,
@@ -166,7 +166,11 @@ static void on_event(struct lodge_domain *domain, enum lodge_domain_event_kind k
 		table_print_fields(table, true);
 		table_free(table);
 	} else {
-		printf("guest '%s': %s\n", lodge_domain_name(domain), name);
+		g_autoptr(GDateTime) now = g_date_time_new_now_local();
+		g_autofree char *when =
+			listening->stamped ? g_date_time_format(now, "%F %T: ") : g_strdup("");
+
+		printf("%sguest '%s': %s\n", when, lodge_domain_name(domain), name);
 	}
 	fflush(stdout);
 	if (listening->left && !--listening->left)
@@ -176,17 +180,34 @@ static void on_event(struct lodge_domain *domain, enum lodge_domain_event_kind k
 static int event(const struct invocation *invocation)
 {
 	struct listening listening = { invocation_has(invocation, "--loop") ? 0 : 1,
-				       invocation_has(invocation, "--json") };
-	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
-	bool named = argument(invocation, 0);
-	struct lodge_domain *domain = named ? daemon_domain(c, invocation) : NULL;
+				       invocation_has(invocation, "--json"),
+				       invocation_has(invocation, "--timestamp") };
+	const char *timeout = invocation_value(invocation, "--timeout");
+	bool named = argument(invocation, 0), good;
 	struct pollfd input = { .events = POLLIN };
-	bool good = c && (domain || !named) &&
-		    lodge_domain_watch(c, domain, on_event, &listening, 0) >= 0;
+	struct lodge_domain *domain;
+	struct lodge_connection *c;
+	guint64 seconds = 0;
+	int ready = 1;
+	gint64 end;
 
+	if (timeout &&
+	    !g_ascii_string_to_unsigned(timeout, 10, 1, G_MAXINT / 1000, &seconds, NULL)) {
+		fprintf(stderr, "lodge event: '%s' is no number of seconds\n", timeout);
+		return EXIT_USAGE;
+	}
+	c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	domain = named ? daemon_domain(c, invocation) : NULL;
+	good = c && (domain || !named) &&
+	       lodge_domain_watch(c, domain, on_event, &listening, 0) >= 0;
 	input.fd = good ? lodge_connection_fd(c) : -1;
-	while (good && !listening.done)
-		good = poll(&input, 1, -1) > 0 && lodge_connection_dispatch(c) >= 0;
+	end = g_get_monotonic_time() + (gint64)seconds * G_USEC_PER_SEC;
+	while (good && ready && !listening.done) {
+		gint64 left_ms = (end - g_get_monotonic_time()) / 1000;
+
+		ready = poll(&input, 1, seconds ? MAX((int)left_ms, 0) : -1);
+		good = ready >= 0 && lodge_connection_dispatch(c) >= 0;
+	}
 	lodge_domain_free(domain);
 	return daemon_end(c, good);
 }
@@ -195,6 +216,8 @@ static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 static const struct command_option event_options[] = {
 	{ "--loop", VALUE_NONE, NULL, "go on after the first one" },
+	{ "--timeout", VALUE_TEXT, "SECONDS", "wait no longer" },
+	{ "--timestamp", VALUE_NONE, NULL, "say when" },
 	{ "--json", VALUE_NONE, NULL, "print each as a JSON object" },
 	CONNECT_OPTION,
 	{},

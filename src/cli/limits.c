@@ -247,10 +247,11 @@ static int limits(const struct invocation *invocation)
 	return daemon_end(c, !status);
 }
 
-#define AFFECT_OPTIONS                                                                \
-	{ "--live", VALUE_NONE, NULL, "of the guest that runs" },                     \
-	{                                                                             \
-		"--config", VALUE_NONE, NULL, "of its definition: for the next start" \
+#define AFFECT_OPTIONS                                                                          \
+	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" }, \
+		{ "--live", VALUE_NONE, NULL, "of the guest that runs" },                       \
+	{                                                                                       \
+		"--config", VALUE_NONE, NULL, "of its definition: for the next start"           \
 	}
 #define SET_OPTION                                                                            \
 	{                                                                                     \

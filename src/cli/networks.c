@@ -13,14 +13,39 @@ static struct lodge_network *network_of(struct lodge_connection *c,
 	return c ? lodge_network_find(c, argument(invocation, 0), 0) : NULL;
 }
 
+static unsigned list_flags(const struct invocation *invocation)
+{
+	unsigned flags = invocation_has(invocation, "--all")        ? 0
+			 : invocation_has(invocation, "--inactive") ? LODGE_NETWORKS_INACTIVE
+								    : LODGE_NETWORKS_ACTIVE;
+
+	return flags |
+	       (invocation_has(invocation, "--persistent") ? LODGE_NETWORKS_PERSISTENT : 0) |
+	       (invocation_has(invocation, "--transient") ? LODGE_NETWORKS_TRANSIENT : 0) |
+	       (invocation_has(invocation, "--autostart") ? LODGE_NETWORKS_AUTOSTART : 0) |
+	       (invocation_has(invocation, "--no-autostart") ? LODGE_NETWORKS_NO_AUTOSTART : 0);
+}
+
+static void print_words(const struct invocation *invocation, struct lodge_network **networks)
+{
+	bool names = invocation_has(invocation, "--name");
+	bool uuids = invocation_has(invocation, "--uuid");
+
+	for (unsigned i = 0; networks[i]; i++) {
+		char uuid[LODGE_UUID_CHARS];
+
+		lodge_network_uuid(networks[i], uuid);
+		printf("%s%s%s\n", uuids ? uuid : "", uuids && names ? " " : "",
+		       names ? lodge_network_name(networks[i]) : "");
+	}
+}
+
 static int list(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "name", "active", "autostart", "uuid", NULL };
 	static const char *const titles[] = { "Name", "Active", "Autostart", "UUID", NULL };
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
-	unsigned flags = invocation_has(invocation, "--all")        ? 0
-			 : invocation_has(invocation, "--inactive") ? LODGE_NETWORKS_INACTIVE
-								    : LODGE_NETWORKS_ACTIVE;
+	unsigned flags = list_flags(invocation);
 	struct lodge_network **networks = c ? lodge_network_list(c, flags) : NULL;
 	struct table *table;
 
@@ -36,10 +61,10 @@ static int list(const struct invocation *invocation)
 		lodge_network_uuid(networks[i], uuid);
 		table_add_text(table, uuid);
 	}
-	if (!invocation_has(invocation, "--name"))
+	if (invocation_has(invocation, "--name") || invocation_has(invocation, "--uuid"))
+		print_words(invocation, networks);
+	else
 		table_print(table, invocation_has(invocation, "--json"));
-	for (unsigned i = 0; invocation_has(invocation, "--name") && networks[i]; i++)
-		printf("%s\n", lodge_network_name(networks[i]));
 	table_free(table);
 	lodge_networks_free(networks);
 	return daemon_end(c, true);
@@ -226,7 +251,12 @@ static int autostart(const struct invocation *invocation)
 static const struct command_option list_options[] = {
 	{ "--all", VALUE_NONE, NULL, "also those that are not active" },
 	{ "--inactive", VALUE_NONE, NULL, "only those that are not active" },
+	{ "--persistent", VALUE_NONE, NULL, "only those with a definition" },
+	{ "--transient", VALUE_NONE, NULL, "only those without" },
+	{ "--autostart", VALUE_NONE, NULL, "only those that start with the daemon" },
+	{ "--no-autostart", VALUE_NONE, NULL, "only those that do not" },
 	{ "--name", VALUE_NONE, NULL, "print names only" },
+	{ "--uuid", VALUE_NONE, NULL, "print UUIDs only" },
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},

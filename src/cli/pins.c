@@ -116,6 +116,7 @@ static int pin(const struct invocation *invocation)
 }
 
 static const struct command_option pin_options[] = {
+	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" },
 	{ "--live", VALUE_NONE, NULL, "of the guest that runs" },
 	{ "--config", VALUE_NONE, NULL, "of its definition: for the next start" },
 	JSON_OPTION,

@@ -12,14 +12,38 @@ static struct lodge_pool *pool_of(struct lodge_connection *c, const struct invoc
 	return c ? lodge_pool_find(c, argument(invocation, 0), 0) : NULL;
 }
 
+static unsigned list_flags(const struct invocation *invocation)
+{
+	unsigned flags = invocation_has(invocation, "--all")        ? 0
+			 : invocation_has(invocation, "--inactive") ? LODGE_POOLS_INACTIVE
+								    : LODGE_POOLS_ACTIVE;
+
+	return flags | (invocation_has(invocation, "--persistent") ? LODGE_POOLS_PERSISTENT : 0) |
+	       (invocation_has(invocation, "--transient") ? LODGE_POOLS_TRANSIENT : 0) |
+	       (invocation_has(invocation, "--autostart") ? LODGE_POOLS_AUTOSTART : 0) |
+	       (invocation_has(invocation, "--no-autostart") ? LODGE_POOLS_NO_AUTOSTART : 0);
+}
+
+static void print_words(const struct invocation *invocation, struct lodge_pool **pools)
+{
+	bool names = invocation_has(invocation, "--name");
+	bool uuids = invocation_has(invocation, "--uuid");
+
+	for (unsigned i = 0; pools[i]; i++) {
+		char uuid[LODGE_UUID_CHARS];
+
+		lodge_pool_uuid(pools[i], uuid);
+		printf("%s%s%s\n", uuids ? uuid : "", uuids && names ? " " : "",
+		       names ? lodge_pool_name(pools[i]) : "");
+	}
+}
+
 static int list(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "name", "active", "autostart", "uuid", NULL };
 	static const char *const titles[] = { "Name", "Active", "Autostart", "UUID", NULL };
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
-	unsigned flags = invocation_has(invocation, "--all")        ? 0
-			 : invocation_has(invocation, "--inactive") ? LODGE_POOLS_INACTIVE
-								    : LODGE_POOLS_ACTIVE;
+	unsigned flags = list_flags(invocation);
 	struct lodge_pool **pools = c ? lodge_pool_list(c, flags) : NULL;
 	struct table *table;
 
@@ -35,10 +59,10 @@ static int list(const struct invocation *invocation)
 		lodge_pool_uuid(pools[i], uuid);
 		table_add_text(table, uuid);
 	}
-	if (!invocation_has(invocation, "--name"))
+	if (invocation_has(invocation, "--name") || invocation_has(invocation, "--uuid"))
+		print_words(invocation, pools);
+	else
 		table_print(table, invocation_has(invocation, "--json"));
-	for (unsigned i = 0; invocation_has(invocation, "--name") && pools[i]; i++)
-		printf("%s\n", lodge_pool_name(pools[i]));
 	table_free(table);
 	lodge_pools_free(pools);
 	return daemon_end(c, true);
@@ -132,14 +156,54 @@ static int create(const struct invocation *invocation)
 	return status;
 }
 
+/* <source>, of what options say of it; empty without. */
+static void append_source(GString *xml, const struct invocation *invocation)
+{
+	static const struct {
+		const char *option, *form;
+	} parts[] = {
+		{ "--source-host", "<host name='%s'/>" },
+		{ "--source-path", "<dir path='%s'/>" },
+		{ "--source-dev", "<device path='%s'/>" },
+		{ "--source-name", "<name>%s</name>" },
+		{ "--source-format", "<format type='%s'/>" },
+		{ "--source-protocol-ver", "<protocol ver='%s'/>" },
+	};
+	const char *value;
+
+	g_string_append(xml, "<source>");
+	for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+		g_autofree char *escaped = NULL;
+		g_auto(GStrv) around = g_strsplit(parts[i].form, "%s", 2);
+
+		value = invocation_value(invocation, parts[i].option);
+		if (!value)
+			continue;
+		escaped = g_markup_escape_text(value, -1);
+		g_string_append_printf(xml, "%s%s%s", around[0], escaped, around[1]);
+	}
+	g_string_append(xml, "</source>");
+}
+
+static char *pool_xml(const struct invocation *invocation, const char *target)
+{
+	g_autofree char *name = g_markup_escape_text(argument(invocation, 0), -1);
+	g_autofree char *type = g_markup_escape_text(argument(invocation, 1), -1);
+	g_autofree char *path = g_markup_escape_text(target, -1);
+	GString *xml = g_string_new(NULL);
+
+	g_string_append_printf(xml, "<pool type='%s'><name>%s</name>", type, name);
+	append_source(xml, invocation);
+	g_string_append_printf(xml, "<target><path>%s</path></target></pool>", path);
+	return g_string_free(xml, FALSE);
+}
+
 /* A pool that options describe: pool-define-as, and pool-create-as, which starts it. */
 static int make_as(const struct invocation *invocation)
 {
 	bool start = !strcmp(invocation->command->name, "pool-create-as");
 	const char *target = invocation_value(invocation, "--target");
-	g_autofree char *xml = g_markup_printf_escaped(
-		"<pool type='%s'><name>%s</name><target><path>%s</path></target></pool>",
-		argument(invocation, 1), argument(invocation, 0), target ? target : "");
+	g_autofree char *xml = pool_xml(invocation, target ? target : "");
 	struct lodge_connection *c;
 	struct lodge_pool *pool;
 	int status;
@@ -148,6 +212,10 @@ static int make_as(const struct invocation *invocation)
 		fprintf(stderr, "lodge %s: --target FOLDER is missing\n",
 			invocation->command->name);
 		return EXIT_USAGE;
+	}
+	if (invocation_has(invocation, "--print-xml")) {
+		printf("%s\n", xml);
+		return 0;
 	}
 	c = daemon_connect(invocation, 0);
 	pool = !c ? NULL : start ? lodge_pool_create(c, xml, 0) : lodge_pool_define(c, xml, 0);
@@ -231,7 +299,12 @@ static int autostart(const struct invocation *invocation)
 static const struct command_option list_options[] = {
 	{ "--all", VALUE_NONE, NULL, "also those that are not active" },
 	{ "--inactive", VALUE_NONE, NULL, "only those that are not active" },
+	{ "--persistent", VALUE_NONE, NULL, "only those with a definition" },
+	{ "--transient", VALUE_NONE, NULL, "only those without" },
+	{ "--autostart", VALUE_NONE, NULL, "only those that start with the daemon" },
+	{ "--no-autostart", VALUE_NONE, NULL, "only those that do not" },
 	{ "--name", VALUE_NONE, NULL, "print names only" },
+	{ "--uuid", VALUE_NONE, NULL, "print UUIDs only" },
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},
@@ -239,6 +312,13 @@ static const struct command_option list_options[] = {
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 static const struct command_option as_options[] = {
 	{ "--target", VALUE_FILE, "FOLDER", "where it lies" },
+	{ "--source-host", VALUE_TEXT, "HOST", "whose it is, of a netfs pool" },
+	{ "--source-path", VALUE_TEXT, "PATH", "its folder there" },
+	{ "--source-dev", VALUE_FILE, "DEVICE", "the disk that it is on, of an fs pool" },
+	{ "--source-name", VALUE_TEXT, "NAME", "how its source calls it" },
+	{ "--source-format", VALUE_TEXT, "FORMAT", "of its file system, as ext4 or nfs" },
+	{ "--source-protocol-ver", VALUE_TEXT, "VERSION", "of NFS" },
+	{ "--print-xml", VALUE_NONE, NULL, "print its XML and do nothing" },
 	CONNECT_OPTION,
 	{},
 };

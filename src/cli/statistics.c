@@ -156,13 +156,33 @@ static struct lodge_domain **one(struct lodge_domain *domain)
 	return domains;
 }
 
+static unsigned guests_wanted(const struct invocation *invocation)
+{
+	static const struct {
+		const char *option;
+		unsigned flag;
+	} filters[] = { { "--list-active", LODGE_DOMAINS_ACTIVE },
+			{ "--list-inactive", LODGE_DOMAINS_INACTIVE },
+			{ "--list-persistent", LODGE_DOMAINS_PERSISTENT },
+			{ "--list-transient", LODGE_DOMAINS_TRANSIENT },
+			{ "--list-running", LODGE_DOMAINS_RUNNING },
+			{ "--list-paused", LODGE_DOMAINS_PAUSED },
+			{ "--list-shutoff", LODGE_DOMAINS_SHUTOFF },
+			{ "--list-other", LODGE_DOMAINS_OTHER } };
+	unsigned flags = 0;
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(filters); i++)
+		flags |= invocation_has(invocation, filters[i].option) ? filters[i].flag : 0;
+	return flags;
+}
+
 static int domstats(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	bool named = argument(invocation, 0), good;
 	struct lodge_domain **domains = !c      ? NULL
 					: named ? one(daemon_domain(c, invocation))
-						: lodge_domain_list(c, 0);
+						: lodge_domain_list(c, guests_wanted(invocation));
 	json_t *all = invocation_has(invocation, "--json") ? json_array() : NULL;
 
 	good = domains;
@@ -256,6 +276,16 @@ static const struct command_option stats_options[] = {
 	{ "--block", VALUE_NONE, NULL, "only disks" },
 	{ "--perf", VALUE_NONE, NULL, "only performance counters" },
 	{ "--iothread", VALUE_NONE, NULL, "only I/O threads" },
+	{ "--memory", VALUE_NONE, NULL, "only the host's memory that it uses" },
+	{ "--dirtyrate", VALUE_NONE, NULL, "only how fast it writes memory" },
+	{ "--list-active", VALUE_NONE, NULL, "of guests that are active; these choose among all" },
+	{ "--list-inactive", VALUE_NONE, NULL, "of those that are not" },
+	{ "--list-persistent", VALUE_NONE, NULL, "of those with a definition" },
+	{ "--list-transient", VALUE_NONE, NULL, "of those without" },
+	{ "--list-running", VALUE_NONE, NULL, "of those that run" },
+	{ "--list-paused", VALUE_NONE, NULL, "of those that are paused" },
+	{ "--list-shutoff", VALUE_NONE, NULL, "of those that are off" },
+	{ "--list-other", VALUE_NONE, NULL, "of those in another state" },
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},

@@ -179,10 +179,11 @@ static int monitor(const struct invocation *invocation)
 	return status;
 }
 
-#define AFFECT_OPTIONS                                                                \
-	{ "--live", VALUE_NONE, NULL, "of the guest that runs" },                     \
-	{                                                                             \
-		"--config", VALUE_NONE, NULL, "of its definition: for the next start" \
+#define AFFECT_OPTIONS                                                                          \
+	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" }, \
+		{ "--live", VALUE_NONE, NULL, "of the guest that runs" },                       \
+	{                                                                                       \
+		"--config", VALUE_NONE, NULL, "of its definition: for the next start"           \
 	}
 
 static const struct command_option affect_options[] = { AFFECT_OPTIONS, CONNECT_OPTION, {} };

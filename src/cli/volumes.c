@@ -86,6 +86,7 @@ static int info(const struct invocation *invocation)
 					    NULL };
 	static const char *const titles[] = { "Name", "Pool", "Capacity", "Allocation", NULL };
 	bool json = invocation_has(invocation, "--json");
+	bool bytes = invocation_has(invocation, "--bytes");
 	struct lodge_volume_info info;
 	struct table *table;
 	struct asked_of a;
@@ -96,8 +97,8 @@ static int info(const struct invocation *invocation)
 	table = table_new(keys, titles);
 	table_add_text(table, lodge_volume_name(a.volume));
 	table_add_text(table, lodge_volume_pool_name(a.volume));
-	table_add_bytes(table, info.capacity_bytes, json);
-	table_add_bytes(table, info.allocation_bytes, json);
+	table_add_bytes(table, info.capacity_bytes, json || bytes);
+	table_add_bytes(table, info.allocation_bytes, json || bytes);
 	table_print_fields(table, json);
 	table_free(table);
 	return end(&a, true);
@@ -139,7 +140,11 @@ static int create(const struct invocation *invocation)
 static int create_as(const struct invocation *invocation)
 {
 	guint64 capacity = size_parse(argument(invocation, 2), 1);
+	const char *wanted = invocation_value(invocation, "--format");
+	const char *allocation = invocation_value(invocation, "--allocation");
+	guint64 given = allocation ? size_parse(allocation, 1) : 0;
 	g_autofree char *name = g_markup_escape_text(argument(invocation, 1), -1);
+	g_autofree char *format = g_markup_escape_text(wanted ? wanted : "raw", -1);
 	g_autofree char *xml = NULL;
 	struct asked_of a = {};
 
@@ -149,9 +154,20 @@ static int create_as(const struct invocation *invocation)
 			argument(invocation, 2));
 		return EXIT_USAGE;
 	}
+	if (allocation && !given && strcmp(allocation, "0")) {
+		fprintf(stderr,
+			"lodge vol-create-as: '%s' is no size; as in 20G, 512M or 1048576\n",
+			allocation);
+		return EXIT_USAGE;
+	}
 	xml = g_strdup_printf("<volume><name>%s</name><capacity>%" G_GUINT64_FORMAT
-			      "</capacity><allocation>0</allocation></volume>",
-			      name, capacity);
+			      "</capacity><allocation>%" G_GUINT64_FORMAT
+			      "</allocation><target><format type='%s'/></target></volume>",
+			      name, capacity, given, format);
+	if (invocation_has(invocation, "--print-xml")) {
+		printf("%s\n", xml);
+		return 0;
+	}
 	a.connection = daemon_connect(invocation, 0);
 	if (find_pool(&a, argument(invocation, 0)))
 		a.volume = lodge_volume_create(a.pool, xml, 0);
@@ -220,7 +236,9 @@ static int create_from(const struct invocation *invocation)
 static int resize(const struct invocation *invocation)
 {
 	guint64 capacity = size_parse(argument(invocation, 1), 1);
-	unsigned flags = invocation_has(invocation, "--shrink") ? LODGE_RESIZE_SHRINK : 0;
+	unsigned flags = (invocation_has(invocation, "--shrink") ? LODGE_RESIZE_SHRINK : 0) |
+			 (invocation_has(invocation, "--delta") ? LODGE_RESIZE_DELTA : 0) |
+			 (invocation_has(invocation, "--allocate") ? LODGE_RESIZE_ALLOCATE : 0);
 	struct asked_of a;
 	bool good;
 
@@ -281,9 +299,20 @@ static const struct command_option list_options[] = {
 	{},
 };
 static const struct command_option info_options[] = {
-	POOL_OPTION, JSON_OPTION, CONNECT_OPTION, {}
+	{ "--bytes", VALUE_NONE, NULL, "print sizes in bytes" },
+	POOL_OPTION,
+	JSON_OPTION,
+	CONNECT_OPTION,
+	{},
 };
 static const struct command_option volume_options[] = { POOL_OPTION, CONNECT_OPTION, {} };
+static const struct command_option as_options[] = {
+	{ "--allocation", VALUE_TEXT, "SIZE", "how much of it is provided now" },
+	{ "--format", VALUE_TEXT, "FORMAT", "raw, if it is not given" },
+	{ "--print-xml", VALUE_NONE, NULL, "print its XML and do nothing" },
+	CONNECT_OPTION,
+	{},
+};
 static const struct command_option from_options[] = {
 	{ "--inputpool", VALUE_TEXT, "POOL", "where VOLUME is, which is a path otherwise" },
 	CONNECT_OPTION,
@@ -291,6 +320,8 @@ static const struct command_option from_options[] = {
 };
 static const struct command_option resize_options[] = {
 	{ "--shrink", VALUE_NONE, NULL, "also to less: what is cut off is lost" },
+	{ "--delta", VALUE_NONE, NULL, "by that much, not to that much" },
+	{ "--allocate", VALUE_NONE, NULL, "provide what is new now" },
 	POOL_OPTION,
 	CONNECT_OPTION,
 	{},
@@ -337,7 +368,7 @@ const struct command commands_volumes[] = {
 	  .arguments_min = 3,
 	  .arguments_max = 3,
 	  .summary = "make an empty volume of a size, as 20G",
-	  .options = plain_options,
+	  .options = as_options,
 	  .action = create_as },
 	{ .name = "vol-clone",
 	  .arguments = "VOLUME NAME",

@@ -355,7 +355,6 @@ def test_arguments_by_virshs_names():
         lodge = Both(daemon)
         lodge.guest()
         assert lodge("domuuid", "--domain", "g") == lodge.virsh("domuuid", "--domain", "g")
-        lodge("setmem", "--size", "12M", "g", "--config", "--current", status=1)
         lodge("setmem", "--config", "--size=12M", "--domain=g")
         assert "<currentMemory unit='KiB'>12288<" in lodge("dumpxml", "--domain", "g")
         assert lodge.json("domblkinfo", "g", "--device", "vda") == lodge.json("domblkinfo", "g", "vda")
