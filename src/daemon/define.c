@@ -52,9 +52,9 @@ static void end(struct change *change, const GError *error)
 
 /* --- in whose name --- */
 
-char *definition_write(const struct domain *domain, const struct launch_authority *definer)
+char *definition_write(const char *text, const struct launch_authority *definer)
 {
-	return authority_mark(domain_format(domain), definer);
+	return authority_mark(g_strdup(text), definer);
 }
 
 struct domain *definition_read(const char *path, struct launch_authority **definer, GError **error)
@@ -168,6 +168,7 @@ struct guest *define_guest(struct daemon *daemon, struct domain *domain,
 	struct guest *guest = find_or_make(daemon, domain, error);
 	g_autofree char *path = NULL;
 	struct change *change;
+	char *text;
 
 	if (!guest || !may_change(guest, error)) {
 		domain_free(domain);
@@ -180,13 +181,14 @@ struct guest *define_guest(struct daemon *daemon, struct domain *domain,
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
 	change->before_by = guest->definer;
-	domain_fold(domain);
 	guest->config = domain;
 	guest->definer = authority_copy(by);
 	guest->saving = true;
 	path = file_of(daemon->places.domains, guest, ".xml");
-	store_write(daemon->store, path, definition_write(domain, by), defined, change);
-	guest_unref(guest); /* the registry has it */
+	text = domain_format(domain);
+	store_write(daemon->store, path, definition_write(text, by), defined, change);
+	domain_fold_as(domain, text); /* while the disk is busy with it */
+	guest_unref(guest);           /* the registry has it */
 	return guest;
 }
 
@@ -281,6 +283,7 @@ bool define_rename(struct guest *guest, const char *name, const struct launch_au
 	g_autofree char *path = file_of(guest->daemon->places.domains, guest, ".xml");
 	struct change *change;
 	struct domain *copy;
+	char *text;
 
 	if (!may_rename(guest, name, error))
 		return false;
@@ -297,13 +300,14 @@ bool define_rename(struct guest *guest, const char *name, const struct launch_au
 	change = begin(guest, done, opaque);
 	change->before = guest->config;
 	change->before_by = guest->definer;
-	domain_fold(copy);
 	guest->config = copy;
 	guest->definer = authority_copy(define_whose(guest, by));
 	guest->saving = true;
 	guests_rename(guest->daemon->guests, guest, g_strdup(copy->name));
-	store_write(guest->daemon->store, path, definition_write(copy, guest->definer), renamed,
+	text = domain_format(copy);
+	store_write(guest->daemon->store, path, definition_write(text, guest->definer), renamed,
 		    change);
+	domain_fold_as(copy, text);
 	return true;
 }
 

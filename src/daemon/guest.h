@@ -105,7 +105,7 @@ bool define_rename(struct guest *guest, const char *name, const struct launch_au
 		   guest_done *done, void *opaque, GError **error);
 /* What is kept of a definition, and back: NULL with @error set, it is none. The caller frees all.
  */
-char *definition_write(const struct domain *domain, const struct launch_authority *definer);
+char *definition_write(const char *text, const struct launch_authority *definer);
 struct domain *definition_read(const char *path, struct launch_authority **definer, GError **error);
 bool undefine_guest(struct guest *guest, guest_done *done, void *opaque, GError **error);
 /* It starts with @by's authority, which is copied. */

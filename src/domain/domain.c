@@ -89,11 +89,15 @@ struct domain *domain_parse_file(const char *path, GError **error)
 
 void domain_fold(struct domain *domain)
 {
+	if (domain->doc)
+		domain_fold_as(domain, domain_format(domain));
+}
+
+void domain_fold_as(struct domain *domain, char *text)
+{
 	xmlDoc *again;
 
-	if (!domain->doc)
-		return;
-	domain->text = domain_format(domain);
+	domain->text = text;
 	again = xml_read(domain->text, strlen(domain->text), domain->file, NULL);
 	if (again) /* which domain_tree() relies on */
 		g_clear_pointer(&domain->doc, xmlFreeDoc);

@@ -219,6 +219,8 @@ void domain_free(struct domain *domain);
  * for reading: it is formatted, and made live; nothing of it is changed any more.
  */
 void domain_fold(struct domain *domain);
+/* The same with what domain_format() has just made of it, which is taken over. */
+void domain_fold_as(struct domain *domain, char *text);
 /* A copy of the tree, also of a folded domain; the caller frees it. */
 struct _xmlDoc *domain_tree(const struct domain *domain);
 
