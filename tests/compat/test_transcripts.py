@@ -75,9 +75,6 @@ domblkinfo g vda
 domstats g
 vcpucount g
 vcpucount g --maximum
-schedinfo g
-memtune g
-blkiotune g
 numatune g
 domcontrol g
 domjobinfo g
