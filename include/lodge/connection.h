@@ -130,6 +130,18 @@ int lodge_connection_fd(struct lodge_connection *connection);
 /* Calls back for each event that is waiting; never waits for one. How many there were, or -1 when
  * the connection is lost. One thread at a time. */
 int lodge_connection_dispatch(struct lodge_connection *connection);
+enum lodge_object_kind {
+	LODGE_OBJECT_NETWORK,
+	LODGE_OBJECT_POOL,
+	LODGE_OBJECT_SECRET, /* whose name is its UUID */
+	LODGE_OBJECT_DEVICE,
+};
+
+/* @event and @detail are libvirt's numbers: the life cycle's of that kind. */
+typedef void lodge_object_event_fn(const char *name, int event, int detail, void *opaque);
+/* Has @fn called for what happens to objects of a kind. The ID of this watch, or -1. */
+int lodge_object_watch(struct lodge_connection *connection, enum lodge_object_kind kind,
+		       lodge_object_event_fn *fn, void *opaque, unsigned flags);
 /* Ends a watch that one of the functions lodge_*_watch() began with @id. */
 int lodge_unwatch(struct lodge_connection *connection, int id);
 

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Watches and their events. The daemon numbers the watches; an event says whose it is, and comes
- * after the answer that told the number. A watch may end while an event of its is on its way: that
- * is dropped.
+ * Watches and their events. The daemon numbers the watches, those of each kind of objects for
+ * themselves perhaps; our number of one is the daemon's with the kind above it. An event says whose
+ * it is, and comes after the answer that told the number. A watch may end while an event of its is
+ * on its way: that is dropped.
  */
 #include "private.h"
 
 #include <string.h>
+
+#define KIND_SHIFT 24 /* of a number of ours */
+
+enum { KIND_DOMAIN, KIND_OBJECTS }; /* the others are KIND_OBJECTS + enum lodge_object_kind */
 
 static struct watch *find_locked(struct lodge_connection *connection, int id)
 {
@@ -19,6 +24,17 @@ static struct watch *find_locked(struct lodge_connection *connection, int id)
 	return NULL;
 }
 
+static int keep_locked(struct lodge_connection *connection, unsigned kind, int id,
+		       struct watch watch)
+{
+	struct watch *kept = g_new0(struct watch, 1);
+
+	*kept = watch;
+	kept->id = id | (int)(kind << KIND_SHIFT);
+	g_ptr_array_add(connection->watches, kept);
+	return kept->id;
+}
+
 LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
 				    struct lodge_domain *domain, lodge_domain_event_fn *fn,
 				    void *opaque, unsigned flags)
@@ -29,7 +45,7 @@ LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
 	struct rpc_connect_domain_event_callback_register_any_ret ret;
 	struct asking a = {};
 	struct rpc_domain dom;
-	struct watch *watch;
+	int id = -1;
 
 	if (!flags_none(flags, __func__))
 		return -1;
@@ -40,23 +56,83 @@ LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
 	/* events of the watch may be in the queue before it is in the list: they are delivered with
 	 * the lock */
 	g_mutex_lock(&connection->lock);
-	if (asked(&a,
-		  rpc_ask_connect_domain_event_callback_register_any(connection->caller, &args,
-								     &a.arena, &ret, &a.failure),
-		  __func__)) {
-		g_mutex_unlock(&connection->lock);
+	if (!asked(&a,
+		   rpc_ask_connect_domain_event_callback_register_any(connection->caller, &args,
+								      &a.arena, &ret, &a.failure),
+		   __func__))
+		id = keep_locked(connection, KIND_DOMAIN, ret.callbackID,
+				 (struct watch){ .domain_event = fn, .opaque = opaque });
+	g_mutex_unlock(&connection->lock);
+	return id;
+}
+
+/* Registers for what happens to all objects of one kind, or ends that. */
+#define REGISTER(what)                                                            \
+	({                                                                        \
+		struct rpc_connect_##what##_event_register_any_args args = {};    \
+		struct rpc_connect_##what##_event_register_any_ret ret = {};      \
+		bool good = rpc_ask_connect_##what##_event_register_any(          \
+			connection->caller, &args, &a->arena, &ret, &a->failure); \
+                                                                                  \
+		*id = ret.callbackID;                                             \
+		good;                                                             \
+	})
+#define DEREGISTER(what)                                                                      \
+	({                                                                                    \
+		struct rpc_connect_##what##_deregister_any_args args = { id };                \
+                                                                                              \
+		rpc_ask_connect_##what##_deregister_any(connection->caller, &args, &a->arena, \
+							&a->failure);                         \
+	})
+
+static bool ask_register(struct lodge_connection *connection, enum lodge_object_kind kind,
+			 struct asking *a, int *id)
+{
+	switch (kind) {
+	case LODGE_OBJECT_NETWORK: return REGISTER(network);
+	case LODGE_OBJECT_POOL: return REGISTER(storage_pool);
+	case LODGE_OBJECT_SECRET: return REGISTER(secret);
+	case LODGE_OBJECT_DEVICE: return REGISTER(node_device);
+	}
+	return false;
+}
+
+static bool ask_deregister(struct lodge_connection *connection, unsigned kind, int id,
+			   struct asking *a)
+{
+	switch (kind) {
+	case KIND_OBJECTS + LODGE_OBJECT_NETWORK: return DEREGISTER(network_event);
+	case KIND_OBJECTS + LODGE_OBJECT_POOL: return DEREGISTER(storage_pool_event);
+	case KIND_OBJECTS + LODGE_OBJECT_SECRET: return DEREGISTER(secret_event);
+	case KIND_OBJECTS + LODGE_OBJECT_DEVICE: return DEREGISTER(node_device_event);
+	default: return DEREGISTER(domain_event_callback);
+	}
+}
+
+LODGE_PUBLIC int lodge_object_watch(struct lodge_connection *connection,
+				    enum lodge_object_kind kind, lodge_object_event_fn *fn,
+				    void *opaque, unsigned flags)
+{
+	struct asking a = {};
+	int id = -1, number;
+
+	if (!flags_none(flags, __func__))
+		return -1;
+	if ((unsigned)kind > LODGE_OBJECT_DEVICE) {
+		error_set(__func__, LODGE_ERR_INVALID_ARG, NULL, "there is no kind %d of objects",
+			  kind);
 		return -1;
 	}
-	watch = g_new0(struct watch, 1);
-	*watch = (struct watch){ ret.callbackID, fn, opaque };
-	g_ptr_array_add(connection->watches, watch);
+	g_mutex_lock(&connection->lock);
+	if (!asked(&a, ask_register(connection, kind, &a, &number), __func__))
+		id = keep_locked(connection, KIND_OBJECTS + kind, number,
+				 (struct watch){ .object_event = fn, .opaque = opaque });
 	g_mutex_unlock(&connection->lock);
-	return ret.callbackID;
+	return id;
 }
 
 LODGE_PUBLIC int lodge_unwatch(struct lodge_connection *connection, int id)
 {
-	struct rpc_connect_domain_event_callback_deregister_any_args args = { id };
 	struct asking a = {};
 	struct watch *watch;
 
@@ -70,28 +146,31 @@ LODGE_PUBLIC int lodge_unwatch(struct lodge_connection *connection, int id)
 		return -1;
 	}
 	return asked(&a,
-		     rpc_ask_connect_domain_event_callback_deregister_any(connection->caller, &args,
-									  &a.arena, &a.failure),
+		     ask_deregister(connection, (unsigned)id >> KIND_SHIFT,
+				    id & ((1 << KIND_SHIFT) - 1), &a),
 		     __func__);
 }
 
-/* The callback may begin and end watches, so it is called without the lock. */
-static void deliver(struct lodge_connection *connection, const struct rpc_procedure *procedure,
-		    const void *value)
+/* A copy, because the callback, which is called without the lock, may begin and end watches. */
+static struct watch watch_of(struct lodge_connection *connection, unsigned kind, int id)
 {
-	const struct rpc_domain_event_callback_lifecycle_args *args = value;
-	struct watch watch = {};
-	struct lodge_domain *domain;
 	const struct watch *found;
+	struct watch watch = {};
 
-	if (procedure->number != RPC_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE ||
-	    procedure->program != RPC_PROGRAM_REMOTE)
-		return;
 	g_mutex_lock(&connection->lock);
-	found = find_locked(connection, args->callbackID);
+	found = find_locked(connection, id | (int)(kind << KIND_SHIFT));
 	if (found)
 		watch = *found;
 	g_mutex_unlock(&connection->lock);
+	return watch;
+}
+
+static void deliver_domain(struct lodge_connection *connection,
+			   const struct rpc_domain_event_callback_lifecycle_args *args)
+{
+	struct watch watch = watch_of(connection, KIND_DOMAIN, args->callbackID);
+	struct lodge_domain *domain;
+
 	if (!watch.domain_event)
 		return;
 	domain = domain_new(connection, &args->msg.dom);
@@ -99,6 +178,52 @@ static void deliver(struct lodge_connection *connection, const struct rpc_proced
 	lodge_domain_free(domain);
 }
 
+static void deliver_object(struct lodge_connection *connection, enum lodge_object_kind kind, int id,
+			   const char *name, int event, int detail)
+{
+	struct watch watch = watch_of(connection, KIND_OBJECTS + kind, id);
+
+	if (watch.object_event)
+		watch.object_event(name, event, detail, watch.opaque);
+}
+
+static void deliver_secret(struct lodge_connection *connection,
+			   const struct rpc_secret_event_lifecycle_args *args)
+{
+	char uuid[LODGE_UUID_CHARS];
+
+	uuid_text(args->secret.uuid, uuid);
+	deliver_object(connection, LODGE_OBJECT_SECRET, args->callbackID, uuid, args->event,
+		       args->detail);
+}
+
+static void deliver(struct lodge_connection *connection, const struct rpc_procedure *procedure,
+		    const void *value)
+{
+	const struct rpc_network_event_lifecycle_args *network = value;
+	const struct rpc_storage_pool_event_lifecycle_args *pool = value;
+	const struct rpc_node_device_event_lifecycle_args *device = value;
+
+	if (procedure->program != RPC_PROGRAM_REMOTE)
+		return;
+	switch (procedure->number) {
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE: deliver_domain(connection, value); break;
+	case RPC_PROC_NETWORK_EVENT_LIFECYCLE:
+		deliver_object(connection, LODGE_OBJECT_NETWORK, network->callbackID,
+			       network->net.name, network->event, network->detail);
+		break;
+	case RPC_PROC_STORAGE_POOL_EVENT_LIFECYCLE:
+		deliver_object(connection, LODGE_OBJECT_POOL, pool->callbackID, pool->pool.name,
+			       pool->event, pool->detail);
+		break;
+	case RPC_PROC_SECRET_EVENT_LIFECYCLE: deliver_secret(connection, value); break;
+	case RPC_PROC_NODE_DEVICE_EVENT_LIFECYCLE:
+		deliver_object(connection, LODGE_OBJECT_DEVICE, device->callbackID,
+			       device->dev.name, device->event, device->detail);
+		break;
+	default: break;
+	}
+}
 LODGE_PUBLIC int lodge_connection_fd(struct lodge_connection *connection)
 {
 	return rpc_caller_fd(connection->caller);

@@ -22,12 +22,17 @@ void object_clear(struct object *object)
 
 void object_uuid(const struct object *object, char text[LODGE_UUID_CHARS])
 {
+	uuid_text(object->uuid, text);
+}
+
+void uuid_text(const u8 uuid[LODGE_UUID_BYTES], char text[LODGE_UUID_CHARS])
+{
 	char *to = text;
 
 	for (unsigned i = 0; i < LODGE_UUID_BYTES; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			*to++ = '-';
-		to += sprintf(to, "%02x", object->uuid[i]);
+		to += sprintf(to, "%02x", uuid[i]);
 	}
 }
 

@@ -31,7 +31,8 @@ struct lodge_connection {
 /* One lodge_*_watch(). */
 struct watch {
 	int id;
-	lodge_domain_event_fn *domain_event;
+	lodge_domain_event_fn *domain_event; /* one of these two */
+	lodge_object_event_fn *object_event;
 	void *opaque;
 };
 
@@ -67,6 +68,7 @@ void object_init(struct object *object, struct lodge_connection *connection, con
 void object_clear(struct object *object);
 /* Of text that people type; false: it is none. */
 bool object_parse_uuid(const char *text, u8 uuid[LODGE_UUID_BYTES]);
+void uuid_text(const u8 uuid[LODGE_UUID_BYTES], char text[LODGE_UUID_CHARS]);
 void object_uuid(const struct object *object, char text[LODGE_UUID_CHARS]);
 /* Frees an array that ends with NULL, and each of its members by @free_one; NULL is fine. */
 void objects_free(void *array, void (*free_one)(void *member));
