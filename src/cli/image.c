@@ -98,30 +98,65 @@ bool image_probe(const char *path, enum image_kind *kind, GError **error)
 
 /* --- where file systems are --- */
 
+struct places {
+	GArray *ext;     /* struct place: those that we read */
+	GString *others; /* how a person calls those that we do not */
+};
+
 struct place {
 	uint64_t offset;
 	unsigned partition; /* from 1; 0: the whole disk */
 	char uuid[40];      /* of the file system */
 };
 
+static void look_for_others(int fd, struct places *places, uint64_t offset, unsigned partition)
+{
+	static const struct {
+		const char *name, *magic;
+		unsigned at;
+	} others[] = {
+		{ "XFS", "XFSB", 0 },
+		{ "btrfs", "_BHRfS_M", 0x10040 },
+		{ "an LVM volume", "LABELONE", 512 },
+		{ "an encrypted volume (LUKS)", "LUKS\xba\xbe", 0 },
+		{ "F2FS", "\x10\x20\xf5\xf2", 1024 },
+		{ "NTFS", "NTFS    ", 3 },
+	};
+	char found[8];
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(others); i++) {
+		size_t n = strlen(others[i].magic);
+
+		if (offset > INT64_MAX / 2 || !read_at(fd, offset + others[i].at, found, n) ||
+		    memcmp(found, others[i].magic, n))
+			continue;
+		g_string_append_printf(places->others, "%s%s", places->others->len ? ", " : "",
+				       others[i].name);
+		if (partition)
+			g_string_append_printf(places->others, " on partition %u", partition);
+	}
+}
+
 /* Adds the place if there is a file system of the ext family. */
-static void look_for_ext(int fd, GArray *places, uint64_t offset, unsigned partition)
+static void look_at(int fd, struct places *places, uint64_t offset, unsigned partition)
 {
 	struct place place = { offset, partition };
 	uint8_t block[EXT_UUID + 16];
 	char *to = place.uuid;
 
 	if (offset > INT64_MAX / 2 || !read_at(fd, offset + EXT_SUPERBLOCK, block, sizeof(block)) ||
-	    block[EXT_MAGIC] != 0x53 || block[EXT_MAGIC + 1] != 0xef)
+	    block[EXT_MAGIC] != 0x53 || block[EXT_MAGIC + 1] != 0xef) {
+		look_for_others(fd, places, offset, partition);
 		return;
+	}
 	for (unsigned i = 0; i < 16; i++)
 		to += sprintf(to, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
 			      block[EXT_UUID + i]);
-	g_array_append_val(places, place);
+	g_array_append_val(places->ext, place);
 }
 
 /* UEFI 5.3: the header is in the second sector, and says where the entries are. */
-static bool look_into_gpt(int fd, GArray *places)
+static bool look_into_gpt(int fd, struct places *places)
 {
 	uint8_t header[92], entry[40];
 	uint64_t entries, first;
@@ -139,13 +174,13 @@ static bool look_into_gpt(int fd, GArray *places)
 			return true;
 		first = le64(entry + 32);
 		if (first && first < INT64_MAX / SECTOR / 2)
-			look_for_ext(fd, places, first * SECTOR, i + 1);
+			look_at(fd, places, first * SECTOR, i + 1);
 	}
 	return true;
 }
 
 /* The four entries of the first sector. */
-static void look_into_mbr(int fd, GArray *places)
+static void look_into_mbr(int fd, struct places *places)
 {
 	uint8_t sector[SECTOR];
 
@@ -155,22 +190,22 @@ static void look_into_mbr(int fd, GArray *places)
 		uint32_t first = le32(sector + 446 + i * 16 + 8);
 
 		if (first)
-			look_for_ext(fd, places, (uint64_t)first * SECTOR, i + 1);
+			look_at(fd, places, (uint64_t)first * SECTOR, i + 1);
 	}
 }
 
-static GArray *find_places(const char *path)
+static void find_places(const char *path, struct places *places)
 {
-	GArray *places = g_array_new(FALSE, TRUE, sizeof(struct place));
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	*places = (struct places){ g_array_new(FALSE, TRUE, sizeof(struct place)),
+				   g_string_new(NULL) };
 	if (fd < 0)
-		return places;
-	look_for_ext(fd, places, 0, 0);
-	if (!places->len && !look_into_gpt(fd, places))
+		return;
+	look_at(fd, places, 0, 0);
+	if (!places->ext->len && !places->others->len && !look_into_gpt(fd, places))
 		look_into_mbr(fd, places);
 	close(fd);
-	return places;
 }
 
 /* --- a file system of the ext family --- */
@@ -323,11 +358,26 @@ static const struct place *find_root(const char *image, const GArray *places)
 	return &g_array_index(places, struct place, 0);
 }
 
-static bool take_from_disk(const char *path, const char *folder, struct boot *boot, GError **error)
+static bool fail_without_kernel(const char *path, const struct places *places, GError **error)
+{
+	g_autofree char *others =
+		places->others->len ? g_strdup_printf("it has %s, and Lodge", places->others->str)
+				    : g_strdup("Lodge");
+
+	return cli_fail(
+		error,
+		"no kernel is found in %s: %s has no firmware in this version and looks for one "
+		"in /boot of an ext4 file system%s; give it with --kernel FILE --initrd FILE "
+		"--cmdline TEXT",
+		path, others, places->others->len ? " alone" : "");
+}
+
+static bool take_from_places(const char *path, const char *folder, const struct places *found,
+			     struct boot *boot, GError **error)
 {
 	g_autofree char *image = g_build_filename(folder, "image", NULL); /* a name without '?' */
 	g_autofree char *target = g_canonicalize_filename(path, NULL);
-	g_autoptr(GArray) places = find_places(path);
+	const GArray *places = found->ext;
 	const struct place *root;
 
 	unlink(image);
@@ -337,11 +387,7 @@ static bool take_from_disk(const char *path, const char *folder, struct boot *bo
 		if (!take_from(image, &g_array_index(places, struct place, i), folder, boot, error))
 			return false;
 	if (!boot->kernel)
-		return cli_fail(error,
-				"no kernel is found in %s: Lodge has no firmware in this version "
-				"and looks for one in /boot of an ext4 file system; give it with "
-				"--kernel FILE --initrd FILE --cmdline TEXT",
-				path);
+		return fail_without_kernel(path, found, error);
 	root = find_root(image, places);
 	if (boot->initrd)
 		boot->cmdline = g_strdup_printf("root=UUID=%s ro console=ttyS0", root->uuid);
@@ -351,6 +397,18 @@ static bool take_from_disk(const char *path, const char *folder, struct boot *bo
 	else
 		boot->cmdline = g_strdup("root=/dev/vda ro console=ttyS0");
 	return true;
+}
+
+static bool take_from_disk(const char *path, const char *folder, struct boot *boot, GError **error)
+{
+	struct places places;
+	bool good;
+
+	find_places(path, &places);
+	good = take_from_places(path, folder, &places, boot, error);
+	g_array_unref(places.ext);
+	g_string_free(places.others, TRUE);
+	return good;
 }
 
 /* --- an ISO --- */

@@ -171,6 +171,27 @@ def test_partitions():
             assert lodge.xml(label).findtext("os/cmdline").replace("-", "").startswith(f"root=UUID={uuid} "), label
 
 
+def test_file_systems_that_are_not_read():
+    """They are named, with their partitions."""
+    with lodged(LODGED) as daemon:
+        lodge, path = Lodge(daemon), f"{daemon.root}/disk.img"
+        with open(path, "wb") as out:
+            out.truncate(20 * MIB)
+        subprocess.run([tool("sfdisk"), "-q", path], check=True, text=True, capture_output=True,
+                       input="label: gpt\nstart=2048, size=16384\nstart=18432, size=16384\n")
+        for magics, said in (({MIB: b"XFSB", 9 * MIB + 512: b"LABELONE"}, "XFS on partition 1, an LVM volume on partition 2"),
+                             ({MIB: b"LUKS\xba\xbe"}, "an encrypted volume (LUKS) on partition 1"),
+                             ({MIB: bytes(6), MIB + 0x10040: b"_BHRfS_M", 9 * MIB + 512: bytes(8)}, "it has btrfs on partition 1")):
+            with open(path, "r+b") as out:
+                for at, magic in magics.items():
+                    out.seek(at)
+                    out.write(magic)
+            lodge.refused(said, "--from", path)
+        with open(path, "r+b") as out:
+            out.write(b"XFSB")
+        lodge.refused("it has XFS, and Lodge", "--from", path)
+
+
 def test_a_kernel_for_an_image():
     with lodged(LODGED) as daemon:
         lodge, image = Lodge(daemon), f"{daemon.root}/blank.img"
