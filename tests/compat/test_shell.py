@@ -56,7 +56,8 @@ def test_logs():
         assert text in run(daemon, "logs", "web1"), "it stays when the guest has gone"
         assert "there is no log of a guest 'x'" in run(daemon, "logs", "x", status=1)
         assert "no name of a guest" in run(daemon, "logs", "../web1", status=1)
-        assert "no console log" in run(daemon, "logs", "web1", "--console", status=1)
+        assert run(daemon, "logs", "web1", "--console") == "up\n"
+        assert "no console log" in run(daemon, "logs", "x", "--console", status=1)
         assert "no number" in run(daemon, "logs", "web1", "--lines", "0", status=2)
 
 
