@@ -158,6 +158,25 @@ def test_defaults_that_this_version_cannot():
         assert daemon.virsh("domstate", "g") == "running"
 
 
+def test_comforts_are_left_out_and_named():
+    """A desktop's usual options make a guest that runs; what it has not, the domain's messages say."""
+    with lodged(LODGED) as daemon:
+        for name, words, lacks in (
+                ("plain", (), ("<graphics type='vnc'>", "<video>", "<input type='tablet'>")),
+                ("desktop", ("--graphics", "spice", "--video", "qxl", "--sound", "ich9", "--channel", "spicevmc", "--redirdev",
+                             "usb,type=spicevmc", "--smartcard", "passthrough"),
+                 ("<graphics type='spice'>", "<sound model='ich9'>", "<channel type='spicevmc'>", "<redirdev type='spicevmc'>"))):
+            said = install(daemon, name, "--import", "--disk", f"path={disk_file(daemon, name + '.img')}", *words, *KERNEL,
+                           osinfo="debian11")
+            assert "Domain creation completed" in said, said
+            assert daemon.virsh("domstate", name) == "running"
+            messages = daemon.virsh("dominfo", name).partition("Messages:")[2]
+            for lack in lacks:
+                assert lack in messages, (lack, messages)
+            kept = {child.tag for child in devices(daemon, name, "--inactive")}
+            assert {"graphics", "video", "input"} <= kept, "the definition keeps them"
+
+
 def test_virt_xml():
     with lodged(LODGED) as daemon:
         install(daemon, "g", "--import", "--disk", f"path={disk_file(daemon)}", *KERNEL)
