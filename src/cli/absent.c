@@ -49,7 +49,7 @@ static const struct {
 	  "nwfilter-binding-list" },
 	{ "devices of the host for guests",
 	  "nodedev-create nodedev-destroy nodedev-detach "
-	  "nodedev-reattach nodedev-reset nodedev-event nodedev-define nodedev-undefine "
+	  "nodedev-reattach nodedev-reset nodedev-define nodedev-undefine "
 	  "nodedev-start nodedev-autostart nodedev-info" },
 	{ "ports of networks",
 	  "net-port-list net-port-create net-port-dumpxml net-port-delete net-update" },
@@ -57,7 +57,7 @@ static const struct {
 	{ "other hypervisors",
 	  "domxml-from-native domxml-to-native qemu-attach lxc-enter-namespace" },
 	{ "looking for pools", "find-storage-pool-sources-as find-storage-pool-sources" },
-	{ NULL, "iothreadinfo net-event pool-event secret-event qemu-monitor-event" },
+	{ NULL, "iothreadinfo qemu-monitor-event" },
 };
 
 char *absent_reason(const char *name)

@@ -67,12 +67,16 @@ extern const struct command commands_create[], commands_guests[], commands_life[
 	commands_secrets[], commands_statistics[], commands_tune[], commands_logs[],
 	commands_report[], commands_delete[], commands_import[], commands_doctor[], commands_host[],
 	commands_limits[], commands_pins[], commands_details[], commands_processors[],
-	commands_nodes[], commands_node_devices[];
+	commands_nodes[], commands_node_devices[], commands_events[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */
 const struct command *command_at(unsigned index);
 const struct command *command_find(const char *name);
+/* The heading that the help has in front of @command, or NULL. */
+const char *command_title(const struct command *command);
+/* The name that was perhaps meant, or NULL. */
+const char *command_like(const char *name);
 const struct command_option *command_option_find(const struct command *command, const char *name,
 						 size_t length);
 

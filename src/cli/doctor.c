@@ -5,6 +5,7 @@
  */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/terminal.h"
 #include "launch/launch.h"
 
 #include <fcntl.h>
@@ -17,15 +18,53 @@
 enum health { WELL, BETTER, BROKEN };
 
 struct examination {
-	struct table *table;
+	struct table *table; /* NULL: for people, as it comes */
+	unsigned columns;    /* of their terminal */
 	enum health worst;
 };
+
+#define INDENT 30 /* where what was found begins */
+
+/* Breaks @text between words, so that it stays to the right of the margin. */
+static void print_wrapped(const char *text, unsigned columns)
+{
+	g_auto(GStrv) words = g_strsplit(text, " ", -1);
+	unsigned room = MAX(columns, INDENT + 20u) - INDENT, at = 0;
+
+	for (char **word = words; *word; word++) {
+		unsigned length = g_utf8_strlen(*word, -1);
+
+		if (at && at + 1 + length > room) {
+			printf("\n%*s", INDENT, "");
+			at = 0;
+		}
+		printf("%s%s", at ? " " : "", *word);
+		at += length + !!at;
+	}
+	printf("\n");
+}
+
+static void print_finding(const struct examination *e, const char *what, const char *word,
+			  const char *found, const char *mend)
+{
+	printf("%-12s%-*s", what, INDENT - 12, word);
+	print_wrapped(found, e->columns);
+	if (!mend)
+		return;
+	printf("%*s", INDENT, "mend it: ");
+	print_wrapped(mend, e->columns);
+}
 
 static void add(struct examination *e, const char *what, enum health health, const char *found,
 		const char *mend)
 {
 	static const char *const words[] = { "ok", "could be better", "broken" };
 
+	e->worst = MAX(e->worst, health);
+	if (!e->table) {
+		print_finding(e, what, words[health], found, mend);
+		return;
+	}
 	table_add_text(e->table, what);
 	table_add_text(e->table, words[health]);
 	table_add_text(e->table, found);
@@ -33,7 +72,6 @@ static void add(struct examination *e, const char *what, enum health health, con
 		table_add_text(e->table, mend);
 	else
 		table_add_none(e->table);
-	e->worst = MAX(e->worst, health);
 }
 
 static void look_at_engine(struct examination *e)
@@ -113,7 +151,9 @@ static void look_at_daemon(struct examination *e)
 
 	while (domains && domains[count])
 		count++;
-	found = domains ? g_strdup_printf("answers; %u guests run", count)
+	found = domains ? g_strdup_printf(count == 1 ? "answers; %u guest runs"
+						     : "answers; %u guests run",
+					  count)
 			: g_strdup(lodge_last_error()->message);
 	add(e, "daemon", domains ? WELL : BETTER, found, domains ? NULL : lodge_last_error()->hint);
 	lodge_domains_free(domains);
@@ -124,15 +164,21 @@ static int doctor(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "what", "health", "found", "mend", NULL };
 	static const char *const titles[] = { "What", "Health", "Found", "What mends it", NULL };
-	struct examination e = { table_new(keys, titles), WELL };
+	bool json = invocation_has(invocation, "--json");
+	struct examination e = { json ? table_new(keys, titles) : NULL, G_MAXINT, WELL };
+	unsigned short columns, rows;
 
+	if (terminal_size(&columns, &rows))
+		e.columns = columns;
 	look_at_engine(&e);
 	look_at_programs(&e);
 	look_at_confinement(&e);
 	look_at_memory(&e);
 	look_at_daemon(&e);
-	table_print(e.table, invocation_has(invocation, "--json"));
-	table_free(e.table);
+	if (json) {
+		table_print(e.table, true);
+		table_free(e.table);
+	}
 	if (e.worst == BROKEN)
 		fprintf(stderr,
 			"lodge: guests cannot run here as they should; see what is broken above\n");

@@ -11,9 +11,12 @@ void help_print(void)
 {
 	const struct command *command;
 
-	printf("Usage: lodge [--connect URI] COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n");
-	for (unsigned i = 0; (command = command_at(i)); i++)
+	printf("Usage: lodge [--connect URI] COMMAND [OPTION...] [ARGUMENT...]\n");
+	for (unsigned i = 0; (command = command_at(i)); i++) {
+		if (command_title(command))
+			printf("\n%s:\n", command_title(command));
 		printf("  %-*s%s\n", COLUMN - 2, command->name, command->summary);
+	}
 	printf("\n'lodge COMMAND --help' describes one; 'lodge --version' says which this is.\n");
 }
 

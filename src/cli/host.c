@@ -3,11 +3,9 @@
 #include "cli/daemon.h"
 #include "cli/table.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* One text about the daemon, by the name of the command. */
 static int text(const struct invocation *invocation)
@@ -138,99 +136,9 @@ static int cpu_models(const struct invocation *invocation)
 	return daemon_end(c, models);
 }
 
-/* --- events --- */
-
-struct listening {
-	unsigned left; /* events to print before the end; 0: without end */
-	bool json, stamped, done;
-};
-
-static void on_event(struct lodge_domain *domain, enum lodge_domain_event_kind kind, int detail,
-		     void *opaque)
-{
-	static const char *const names[] = { "defined",   "undefined",   "started",
-					     "suspended", "resumed",     "stopped",
-					     "shutdown",  "pmsuspended", "crashed" };
-	static const char *const keys[] = { "name", "event", "detail", NULL };
-	struct listening *listening = opaque;
-	const char *name = kind < G_N_ELEMENTS(names) ? names[kind] : "unknown";
-
-	if (listening->done)
-		return;
-	if (listening->json) {
-		struct table *table = table_new(keys, keys);
-
-		table_add_text(table, lodge_domain_name(domain));
-		table_add_text(table, name);
-		table_add_number(table, detail);
-		table_print_fields(table, true);
-		table_free(table);
-	} else {
-		g_autoptr(GDateTime) now = g_date_time_new_now_local();
-		g_autofree char *when =
-			listening->stamped ? g_date_time_format(now, "%F %T: ") : g_strdup("");
-
-		printf("%sguest '%s': %s\n", when, lodge_domain_name(domain), name);
-	}
-	fflush(stdout);
-	if (listening->left && !--listening->left)
-		listening->done = true;
-}
-
-static int event(const struct invocation *invocation)
-{
-	struct listening listening = { invocation_has(invocation, "--loop") ? 0 : 1,
-				       invocation_has(invocation, "--json"),
-				       invocation_has(invocation, "--timestamp") };
-	const char *timeout = invocation_value(invocation, "--timeout");
-	bool named = argument(invocation, 0), good;
-	struct pollfd input = { .events = POLLIN };
-	struct lodge_domain *domain;
-	struct lodge_connection *c;
-	guint64 seconds = 0;
-	int ready = 1;
-	gint64 end;
-
-	if (timeout &&
-	    !g_ascii_string_to_unsigned(timeout, 10, 1, G_MAXINT / 1000, &seconds, NULL)) {
-		fprintf(stderr, "lodge event: '%s' is no number of seconds\n", timeout);
-		return EXIT_USAGE;
-	}
-	c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
-	domain = named ? daemon_domain(c, invocation) : NULL;
-	good = c && (domain || !named) &&
-	       lodge_domain_watch(c, domain, on_event, &listening, 0) >= 0;
-	input.fd = good ? lodge_connection_fd(c) : -1;
-	end = g_get_monotonic_time() + (gint64)seconds * G_USEC_PER_SEC;
-	while (good && ready && !listening.done) {
-		gint64 left_ms = (end - g_get_monotonic_time()) / 1000;
-
-		ready = poll(&input, 1, seconds ? MAX((int)left_ms, 0) : -1);
-		good = ready >= 0 && lodge_connection_dispatch(c) >= 0;
-	}
-	lodge_domain_free(domain);
-	return daemon_end(c, good);
-}
-
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
-static const struct command_option event_options[] = {
-	{ "--loop", VALUE_NONE, NULL, "go on after the first one" },
-	{ "--timeout", VALUE_TEXT, "SECONDS", "wait no longer" },
-	{ "--timestamp", VALUE_NONE, NULL, "say when" },
-	{ "--json", VALUE_NONE, NULL, "print each as a JSON object" },
-	CONNECT_OPTION,
-	{},
-};
-
 const struct command commands_host[] = {
-	{ .name = "event",
-	  .arguments = "[GUEST]",
-	  .kind = ARGUMENT_GUEST,
-	  .arguments_max = 1,
-	  .summary = "wait for what happens to guests",
-	  .options = event_options,
-	  .action = event },
 	{ .name = "nodeinfo",
 	  .arguments = "",
 	  .summary = "the host's processors and memory",

@@ -25,6 +25,11 @@ int invoke(int argc, char **argv)
 
 		if (reason)
 			fprintf(stderr, "lodge: %s\n", reason);
+		else if (command_like(argv[0]))
+			fprintf(stderr,
+				"lodge: there is no command '%s'; did you mean '%s'? See lodge "
+				"--help\n",
+				argv[0], command_like(argv[0]));
 		else
 			fprintf(stderr, "lodge: there is no command '%s'; see lodge --help\n",
 				argv[0]);

@@ -140,16 +140,36 @@ static void add_all(struct report *r, const char *guest)
 			add_guest(r, names->pdata[i], folder);
 }
 
+/* A guest that is defined or runs, or that has left a log. */
+static bool is_known(const char *guest, const char *uri)
+{
+	g_autoptr(GPtrArray) names = daemon_names_at(uri, ARGUMENT_GUEST);
+	g_autofree char *folder = logs_folder(uri), *name = g_strconcat(guest, ".log", NULL);
+	g_autofree char *path = folder ? g_build_filename(folder, name, NULL) : NULL;
+
+	for (unsigned i = 0; i < names->len; i++)
+		if (!strcmp(names->pdata[i], guest))
+			return true;
+	return !strchr(guest, '/') && path && !access(path, R_OK);
+}
+
 static int report(const struct invocation *invocation)
 {
+	const char *guest = argument(invocation, 0);
 	g_autoptr(GDateTime) now = g_date_time_new_now_local();
 	g_autofree char *top = g_date_time_format(now, "lodge-report-%Y%m%d-%H%M%S");
 	g_autofree char *name = g_strconcat(top, ".tar.gz", NULL);
 	const char *output = invocation_value(invocation, "--output");
 	struct report r = { archive_write_new(), top, invocation_value(invocation, "--connect") };
 	const char *path = output ? output : name;
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd;
 
+	if (guest && !is_known(guest, r.uri)) {
+		fprintf(stderr, "lodge report: there is no guest '%s', nor a log of one\n", guest);
+		archive_write_free(r.archive);
+		return 1;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		fprintf(stderr, "lodge report: %s: %s\n", path, g_strerror(errno));
 		archive_write_free(r.archive);
@@ -160,7 +180,7 @@ static int report(const struct invocation *invocation)
 	archive_write_set_bytes_in_last_block(r.archive, 1);
 	r.failed = archive_write_open_fd(r.archive, fd) != ARCHIVE_OK;
 	if (!r.failed)
-		add_all(&r, argument(invocation, 0));
+		add_all(&r, guest);
 	if (archive_write_close(r.archive) != ARCHIVE_OK || close(fd))
 		r.failed = true;
 	if (r.failed) {

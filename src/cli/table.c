@@ -113,14 +113,16 @@ static void print_json(json_t *value)
 	json_decref(value);
 }
 
-static void print_cell(const char *text, unsigned width, bool last)
+static void add_cell(GString *out, const char *text, unsigned width, bool last)
 {
-	printf("%s%*s", text, last ? 0 : (int)(width - g_utf8_strlen(text, -1)) + 3, "");
+	g_string_append_printf(out, "%s%*s", text,
+			       last ? 0 : (int)(width - g_utf8_strlen(text, -1)) + 3, "");
 }
 
-static void print_columns(const struct table *table)
+char *table_text(const struct table *table)
 {
 	g_autofree unsigned *widths = g_new(unsigned, table->columns);
+	GString *out = g_string_new(NULL);
 
 	for (unsigned i = 0; i < table->columns; i++) {
 		widths[i] = g_utf8_strlen(table->titles[i], -1);
@@ -131,16 +133,17 @@ static void print_columns(const struct table *table)
 		}
 	}
 	for (unsigned i = 0; i < table->columns; i++)
-		print_cell(table->titles[i], widths[i], i + 1 == table->columns);
-	printf("\n");
+		add_cell(out, table->titles[i], widths[i], i + 1 == table->columns);
+	g_string_append_c(out, '\n');
 	for (unsigned row = 0; row < row_count(table); row++) {
 		for (unsigned i = 0; i < table->columns; i++) {
 			g_autofree char *text = cell_text(table, row, i);
 
-			print_cell(text, widths[i], i + 1 == table->columns);
+			add_cell(out, text, widths[i], i + 1 == table->columns);
 		}
-		printf("\n");
+		g_string_append_c(out, '\n');
 	}
+	return g_string_free(out, FALSE);
 }
 
 void table_print(const struct table *table, bool json)
@@ -148,7 +151,9 @@ void table_print(const struct table *table, bool json)
 	json_t *array;
 
 	if (!json) {
-		print_columns(table);
+		g_autofree char *text = table_text(table);
+
+		printf("%s", text);
 		return;
 	}
 	array = json_array();

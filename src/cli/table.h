@@ -26,6 +26,8 @@ void table_add_bool(struct table *table, bool yes);
 /* "-"; null. */
 void table_add_none(struct table *table);
 void table_print(const struct table *table, bool json);
+/* The columns, for people; for g_free(). */
+char *table_text(const struct table *table);
 /* Of a table with one row: a line for each column. */
 void table_print_fields(const struct table *table, bool json);
 

@@ -82,8 +82,27 @@ static void add_row(struct table *table, const struct lodge_domain_stats *now,
 	add_rate(table, now->net_sent_bytes, before->net_sent_bytes, seconds, json);
 }
 
+/* As much of @text as the terminal shows above its last two lines. */
+static void print_cut(const char *text)
+{
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	unsigned short columns, rows;
+
+	if (!terminal_size(&columns, &rows)) {
+		printf("%s", text);
+		return;
+	}
+	for (unsigned i = 0; lines[i] && *lines[i] && i + 2 < rows; i++) {
+		g_autofree char *line = g_utf8_strlen(lines[i], -1) > columns
+						? g_utf8_substring(lines[i], 0, columns)
+						: g_strdup(lines[i]);
+
+		printf("%s\n", g_strchomp(line));
+	}
+}
+
 /* The busiest first. */
-static void print_picture(const struct look *before, const struct look *now, bool json)
+static void print_picture(const struct look *before, const struct look *now, bool json, bool cut)
 {
 	static const char *const keys[] = { "id",
 					    "name",
@@ -122,7 +141,13 @@ static void print_picture(const struct look *before, const struct look *now, boo
 		add_row(table, &now->stats[at],
 			find(before, lodge_domain_id(now->stats[at].domain)), seconds, json);
 	}
-	table_print(table, json);
+	if (cut) {
+		g_autofree char *text = table_text(table);
+
+		print_cut(text);
+	} else {
+		table_print(table, json);
+	}
 	table_free(table);
 	fflush(stdout);
 }
@@ -152,7 +177,8 @@ static bool watch(struct lodge_connection *c, double interval, unsigned times, b
 	bool good = take_look(c, &before);
 
 	for (unsigned i = 0; good && (!times || i < times); i++) {
-		if (wait_or_quit(interval, keys))
+		/* a screen stays empty for no longer than a rate needs */
+		if (wait_or_quit(screen && !i ? MIN(interval, 0.3) : interval, keys))
 			break;
 		good = take_look(c, &now);
 		if (!good)
@@ -161,17 +187,20 @@ static bool watch(struct lodge_connection *c, double interval, unsigned times, b
 			printf("\033[H\033[2J");
 		if (keys) /* the terminal is raw: lines need their return */
 			terminal_restore();
-		print_picture(&before, &now, json);
+		print_picture(&before, &now, json, screen);
 		if (keys) {
-			printf("\nq ends it\n");
+			printf("\nq ends it");
+			fflush(stdout);
 			terminal_enter_raw(STDIN_FILENO);
 		}
 		end_look(&before);
 		before = now;
 		now = (struct look){};
 	}
-	if (keys)
+	if (keys) {
 		terminal_restore();
+		printf("\n");
+	}
 	end_look(&before);
 	return good;
 }

@@ -11,9 +11,11 @@ import subprocess
 import sys
 
 import tap
-from lodged import WAIT, guest_xml, lodged, rows
+from lodged import WAIT, guest_xml, lodged, rows, until
 
 LODGED, IMAGE, LODGE = sys.argv[1:]
+EVENT_CALLS = {"event": "connect_domain_event_callback_register_any", "net-event": "connect_network_event_register_any",
+               "pool-event": "connect_storage_pool_event_register_any", "secret-event": "connect_secret_event_register_any"}
 DISK = ("<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/>"
         "</disk><interface type='user'><mac address='52:54:00:00:00:07'/><model type='virtio'/></interface>")
 
@@ -392,6 +394,30 @@ def test_pools_and_volumes_by_options():
         assert "<format type='qcow2'/>" in lodge("vol-create-as", "q", "b", "1M", "--format", "qcow2", "--print-xml")
         assert "only raw volumes" in lodge("vol-create-as", "q", "b", "1M", "--format", "qcow2", status=1)
         assert "is no size" in lodge("vol-create-as", "q", "b", "1M", "--allocation", "some", status=2)
+
+
+def test_events_of_all():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+        happens = {
+            "event": (lambda: lodge.guest(), {"name": "g", "event": "defined", "detail": 0}),
+            "net-event": (lambda: lodge("net-define", "-", text="<network><name>lan</name><forward mode='nat'/></network>"),
+                          {"name": "lan", "event": "defined", "detail": 0}),
+            "pool-event": (lambda: lodge("pool-create-as", "p", "dir", "--target", daemon.root),
+                           {"name": "p", "event": "started", "detail": 0}),
+            "secret-event": (lambda: lodge("secret-define", "-", text=f"<secret><uuid>{uuid}</uuid></secret>"),
+                             {"name": uuid, "event": "defined", "detail": 0})}
+        for command, (happen, told) in happens.items():
+            words = () if command == "event" else (told["name"],)
+            with subprocess.Popen([LODGE, command, "--event", "lifecycle", "--json", "--timeout", str(WAIT), *words],
+                                  stdout=subprocess.PIPE, env=lodge.env, text=True) as waits:
+                until(f"{command} listens", lambda: f"{EVENT_CALLS[command]}\n" in daemon.text())
+                happen()
+                assert json.loads(waits.stdout.read()) == told, command
+                assert waits.wait() == 0
+        assert lodge("nodedev-event", "--timeout", "1") == "" and lodge("net-event", "--list") == "lifecycle"
+        assert "lifecycle" in lodge("pool-event", "--event", "refresh", status=2)
 
 
 tap.main(globals())
