@@ -18,7 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TYPED_MAX 65536
+#define KEPT_SHOWN 16384 /* of what was printed before, when a client comes */
+#define TYPED_MAX  65536
 
 struct console {
 	struct guest *guest; /* referenced */
@@ -142,6 +143,57 @@ static const char *terminal_of(const struct guest *guest, const char *alias)
 	return NULL;
 }
 
+/* --- what it has said before --- */
+
+/* The device whose output lodged keeps by itself (src/launch/chardev.c), if it is @path. */
+static bool is_kept(const struct guest *guest, const char *path)
+{
+	const xmlNode *devices = xml_find(xmlDocGetRootElement(guest->live->doc), "devices");
+	const xmlNode *first = xml_child(devices, "serial");
+
+	while (first && xml_attr_is(xml_child(first, "target"), "type", "isa-debug"))
+		first = xml_next(first, "serial");
+	if (!first)
+		first = xml_child(devices, "console");
+	return first && !xml_child(first, "log") &&
+	       !g_strcmp0(xml_attr(xml_child(first, "source"), "path"), path);
+}
+
+/* The end of it, whole lines if it is long; the caller unrefs it. It is short and was just written,
+ * so that no disk is waited for. */
+static GByteArray *read_kept(const struct guest *guest)
+{
+	g_autofree char *file = g_strconcat(guest->name, ".console.log", NULL);
+	g_autofree char *path = g_build_filename(guest->daemon->places.log, file, NULL);
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	GByteArray *kept = g_byte_array_new();
+	off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0, from;
+	const u8 *line;
+	ssize_t n;
+
+	/* a log that has begun again since is all this guest's */
+	from = end >= (off_t)guest->console_start ? (off_t)guest->console_start : 0;
+	g_byte_array_set_size(kept, MIN(MAX(end - from, 0), KEPT_SHOWN));
+	n = kept->len ? pread(fd, kept->data, kept->len, end - kept->len) : 0;
+	g_byte_array_set_size(kept, MAX(n, 0));
+	line = end - from > KEPT_SHOWN ? memchr(kept->data, '\n', kept->len) : NULL;
+	if (line)
+		g_byte_array_remove_range(kept, 0, line + 1 - kept->data);
+	if (fd >= 0)
+		close(fd);
+	return kept;
+}
+
+/* False: the client wants no more now, or has gone and taken the console with it. */
+static bool show_kept(struct console *console)
+{
+	GByteArray *kept = read_kept(console->guest);
+	bool more = !kept->len || rpc_stream_send(console->stream, kept->data, kept->len);
+
+	g_byte_array_unref(kept);
+	return more;
+}
+
 static bool may_open(struct rpc_call *call, const struct guest *guest, u32 flags)
 {
 	if (!guest_is_active(guest) || guest->starting) {
@@ -165,6 +217,7 @@ static void open_console(struct rpc_call *call, const struct rpc_domain_open_con
 	struct guest *guest;
 	struct console *console;
 	const char *path;
+	bool kept;
 	int fd;
 
 	if (!call_flags(call, args->flags, VIR_DOMAIN_CONSOLE_FORCE | VIR_DOMAIN_CONSOLE_SAFE) ||
@@ -194,8 +247,10 @@ static void open_console(struct rpc_call *call, const struct rpc_domain_open_con
 	console->fd = fd;
 	console->typed = g_byte_array_new();
 	guest->console = console;
-	watch_terminal(console);
+	kept = is_kept(guest, path);
 	rpc_reply_domain_open_console(call);
+	if (!kept || show_kept(console))
+		watch_terminal(console);
 }
 
 const struct rpc_handlers calls_console = { .domain_open_console = open_console };

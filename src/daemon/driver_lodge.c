@@ -667,6 +667,7 @@ static void start_succeeded(struct start *start)
 	unsigned count;
 
 	run->launch = launch;
+	guest->console_start = launch->console_log_start;
 	domain_free(guest->live);
 	guest->live = start->live;
 	start->live = NULL;
@@ -887,6 +888,7 @@ static bool adopt(struct guest *guest)
 		launch_sweep(guest->daemon->places.guests, guest->name);
 		return false;
 	}
+	guest->console_start = 0;
 	scope_make_if_none(guest, pid);
 	open_books(run);
 	reach_monitor(run, path);

@@ -48,8 +48,9 @@ struct guest {
 	bool starting, stopping;
 	bool tainted; /* a client has given its monitor commands by hand */
 	const struct driver *driver;
-	void *run;                /* the driver's */
-	struct console *console;  /* of a client, or NULL */
+	void *run;               /* the driver's */
+	struct console *console; /* of a client, or NULL */
+	u64 console_start; /* where in its console log its output begins; 0: that is not known */
 	struct rpc_client *owner; /* with whose connection it ends, or NULL; only compared */
 	GQueue start_waiters, stop_waiters;
 };

@@ -222,8 +222,10 @@ static bool open_log(struct launch *launch, struct opened_console *opened, GErro
 	}
 	opened->log = fd_map_add(&p->map, fd);
 	open_old_file(launch, opened, path, own);
-	if (is_first(p, chardev))
+	if (own) {
 		launch->console_log_path = g_strdup(path);
+		launch->console_log_start = st.st_size;
+	}
 	return true;
 }
 

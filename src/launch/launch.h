@@ -90,6 +90,7 @@ struct launch {
 	char *log_path, *monitor_path;
 	char *log_trouble;      /* why there is no log_path, or NULL */
 	char *console_log_path; /* with console_log; or NULL */
+	u64 console_log_start;  /* where in it this guest's output begins */
 	struct launch_private *private;
 };
 

@@ -361,6 +361,40 @@ def test_console_stream():
             pass
 
 
+def read_end(path, count=3):
+    with open(path) as text:
+        return text.read()[-count:]
+
+
+def test_console_shows_what_was_before():
+    call = "domain_open_console"
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        define(daemon)
+        dom = client.call("domain_lookup_by_name", name="g")["dom"]
+        for turn in range(2):  # not what an earlier start printed
+            client.call("domain_create", dom=dom)
+            log = f"{daemon.root}/log/g.console.log"
+            until("it has said that it is up", lambda turn=turn: os.path.exists(log) and os.stat(log).st_size == 3 * (turn + 1))
+            for _ in range(2):
+                client.call(call, dom=dom)
+                assert client.packet() == (rpc.CONTINUE, b"up\n"), turn
+                client.send_packet(call, client.serial, rpc.OK)
+                while (packet := client.packet()) != (rpc.OK, b""):
+                    assert packet[0] == rpc.CONTINUE
+            client.call("domain_destroy", dom=dom)
+        with open(log, "a") as out:  # much of it: whole lines
+            out.write("".join(f"line {i}\n" for i in range(10000)))
+        client.call("domain_create", dom=dom)
+        daemon.restart()  # who takes it over does not know where it began
+        with daemon.client() as again:
+            until("it is up", lambda: read_end(log) == "up\n")
+            again.call(call, dom=dom)
+            data = b""
+            while not data.endswith(b"up\n"):
+                data += again.packet()[1]
+            assert re.match(rb"line \d+\nline \d+\n", data) and 16000 < len(data) <= 16384, (len(data), data[:40])
+
+
 def test_virsh_console():
     with lodged(LODGED) as daemon:
         define(daemon)
