@@ -2,7 +2,9 @@
 """Limits of guests by virsh's own commands: schedinfo, memtune, blkiotune, numatune. What lodged writes is looked at
 in a folder of files that stands for a cgroup, and, where the host has one with controllers, in a real one.
 
-    test_lodged_limit.py LODGED BUTTON-IMAGE
+    test_lodged_limit.py LODGED BUTTON-IMAGE [real]
+
+With "real", only the latter, on a host that was made for it.
 """
 import contextlib
 import os
@@ -12,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 
+import lodged as lodged_module
 import tap
 from lodged import guest_xml, lodged, until
 from rpc import refused
 
-LODGED, IMAGE = sys.argv[1:]
+LODGED, IMAGE = sys.argv[1:3]
 UUID = "12345678-1234-1234-1234-1234567890ab"
 XML_ERROR, WRONG, INVALID = 27, 8, 55
 GROUP_FILES = {"cgroup.procs": "", "cgroup.threads": "", "cgroup.type": "domain\n", "cgroup.subtree_control": "",
@@ -208,7 +211,7 @@ def test_folder_that_is_none():
 
 
 def real_cgroup():
-    """A folder in which groups with a cpu controller can be made, or why there is none."""
+    """A folder in which groups with a cpu controller can be made."""
     with open("/proc/self/mountinfo") as text:
         mounts = re.findall(r"^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 ", text.read(), re.M)
     for mount in mounts:
@@ -217,22 +220,52 @@ def real_cgroup():
     raise tap.Skip("no cgroup of version 2 here has a cpu controller and lets this user make groups")
 
 
+def threads_of(path):
+    return [read(f"/proc/{thread}/comm") for thread in read(f"{path}/cgroup.threads").split()]
+
+
 def test_real_cgroup():
+    """The kernel's own: what it takes, it shows."""
     folder = real_cgroup()
+    tune = ("<memtune><hard_limit unit='MiB'>512</hard_limit><soft_limit unit='MiB'>400</soft_limit>"
+            "<swap_hard_limit unit='MiB'>600</swap_hard_limit></memtune>"
+            "<cputune><shares>200</shares><quota>20000</quota><emulator_quota>50000</emulator_quota></cputune>")
     try:
-        with lodged(LODGED, "--cgroup", folder) as daemon:
-            define(daemon, "<cputune><quota>20000</quota></cputune>")
+        with lodged(LODGED, "--cgroup", folder, "--engine", "soft") as daemon:
+            define(daemon, tune)
             daemon.virsh("start", "g")
             group = f"{folder}/lodge-{UUID}"
-            until("it is held", lambda: os.path.exists(f"{group}/vcpu1") and read(f"{group}/vcpu1/cgroup.threads"))
-            assert read(f"{group}/vcpu0/cpu.max") == "20000 100000"
-            daemon.virsh("schedinfo", "g", "global_quota=50000")
-            assert read(f"{group}/cpu.max") == "50000 100000"
+            until("its threads are held", lambda: os.path.exists(f"{group}/emulator") and read(f"{group}/emulator/cgroup.threads"),
+                  lodged_module.WAIT)
+            told = fields(daemon.virsh("schedinfo", "g", "global_quota=60000", "vcpu_quota=30000"))
+            assert told["global_quota"] == "60000" and told["emulator_quota"] == "50000", told
+            assert read(f"{group}/cgroup.procs") == str(daemon.pid("g"))
+            assert threads_of(f"{group}/vcpu0") == ["vcpu0"] and threads_of(f"{group}/vcpu1") == ["vcpu1"]
+            assert "lodge-vmm" in threads_of(f"{group}/emulator") and not read(f"{group}/cgroup.threads")
+            assert read(f"{group}/cpu.weight") == "200" and read(f"{group}/cpu.max") == "60000 100000"
+            for name, held in (("vcpu0", "30000 100000"), ("vcpu1", "30000 100000"), ("emulator", "50000 100000")):
+                assert read(f"{group}/{name}/cpu.max") == held, name
+            if os.path.exists(f"{group}/memory.max"):
+                daemon.virsh("memtune", "g", "--hard-limit", "500M")
+                assert [read(f"{group}/memory.{name}") for name in ("max", "high", "swap.max")] == [
+                    str(mib << 20) for mib in (500, 400, 100)]
+            assert "not held" not in daemon.virsh("dominfo", "g")
             daemon.virsh("destroy", "g")
-            until("its group is gone", lambda: not os.path.exists(group))
+            until("its group is gone", lambda: not os.path.exists(group), lodged_module.WAIT)
     finally:
         if os.path.exists(folder):
             os.rmdir(folder)
 
 
-tap.main(globals())
+def prepare_host():
+    """A host that was made for this has no such file system yet, and much less to give."""
+    subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=True)
+    real_cgroup()  # or it is a mistake to have come here
+    lodged_module.WAIT = 600
+
+
+if sys.argv[3:] == ["real"]:
+    prepare_host()
+    tap.main({"test_real_cgroup": test_real_cgroup})
+else:
+    tap.main(globals())
