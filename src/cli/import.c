@@ -6,10 +6,12 @@
  * each
  *
  * is defined here, first what guests need. What is here already stays as it is; nothing is started,
- * and nothing of the folder is changed.
+ * and nothing of the folder is changed. Of each guest it says whether this version could start it:
+ * the daemon keeps definitions of any.
  */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "domain/domain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +101,23 @@ static void add_row(struct import *import, const struct kind *kind, const char *
 	table_add_text(import->table, result);
 }
 
+/* What keeps this version from starting the guest, for g_free(); NULL: nothing. @refused: it is not
+ * even a definition. */
+static char *cannot_start(const char *xml, const char *name, bool *refused)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *left_out = NULL;
+	struct domain *domain = domain_parse(xml, strlen(xml), name, NULL, &error);
+	struct domain *live = NULL;
+
+	*refused = !domain || !domain_complete(domain, &error);
+	if (!*refused)
+		live = domain_make_live(domain, &left_out, &error);
+	domain_free(live);
+	domain_free(domain);
+	return error ? g_strdup(error->message) : NULL;
+}
+
 /* The name in the file is what counts; it is also that of the file, as libvirt writes them. */
 static void import_one(struct import *import, const struct kind *kind, const char *folder,
 		       const char *name)
@@ -107,7 +126,8 @@ static void import_one(struct import *import, const struct kind *kind, const cha
 	g_autofree char *mark = g_strdup_printf("%s/autostart/%s.xml", folder, name);
 	bool autostart = g_file_test(mark, G_FILE_TEST_IS_SYMLINK | G_FILE_TEST_EXISTS);
 	g_autoptr(GError) error = NULL;
-	g_autofree char *xml = NULL;
+	g_autofree char *xml = NULL, *why = NULL, *result = NULL;
+	bool guest = kind->make == make_domain, refused = false;
 
 	import->found++;
 	if (kind->exists(import->connection, name)) {
@@ -115,10 +135,14 @@ static void import_one(struct import *import, const struct kind *kind, const cha
 	} else if (!g_file_get_contents(file, &xml, NULL, &error)) {
 		add_row(import, kind, name, autostart, error->message);
 		import->failed++;
-	} else if (import->dry) {
-		add_row(import, kind, name, autostart, "would be defined");
-	} else if (kind->make(import->connection, xml, autostart) == DEFINED) {
-		add_row(import, kind, name, autostart, "defined");
+	} else if (guest && (why = cannot_start(xml, name, &refused)) && refused) {
+		add_row(import, kind, name, autostart, why);
+		import->failed++;
+	} else if (import->dry || kind->make(import->connection, xml, autostart) == DEFINED) {
+		result = g_strdup_printf("%s%s%s", import->dry ? "would be defined" : "defined",
+					 why ? "; it cannot start in this version: " : "",
+					 why ? why : "");
+		add_row(import, kind, name, autostart, result);
 	} else {
 		add_row(import, kind, name, autostart, lodge_last_error()->message);
 		import->failed++;
@@ -190,7 +214,10 @@ const struct command commands_import[] = {
 		  "FOLDER, " FOLDER "\n"
 		  "without one, with their autostart marks. What is here already stays; nothing is "
 		  "started, and\n"
-		  "FOLDER is not changed. Exit status: 0, or 1 when something was not taken over.",
+		  "FOLDER is not changed. Of guests that this version cannot start it says why. "
+		  "Exit "
+		  "status: 0, or 1\n"
+		  "when something was not taken over.",
 	  .options = options,
 	  .action = import },
 	{},

@@ -236,10 +236,13 @@ def test_import():
         libvirt_folder(top)
         define(lodge, "web2")
         assert "nothing of libvirt's" in lodge("import", "/nowhere", status=1)
-        dry = {(r["kind"], r["name"]): r["result"] for r in lodge.json("import", top, "--dry-run")}
+        said = subprocess.run([LODGE, "import", top, "--dry-run", "--json"], capture_output=True, text=True, env=lodge.env)
+        assert said.returncode == 1 and "1 of 6" in said.stderr, said
+        dry = {(r["kind"], r["name"]): r["result"] for r in json.loads(said.stdout)}
         assert dry == {("network", "default"): "is here already", ("network", "lan"): "would be defined",
-                       ("pool", "images"): "would be defined", ("guest", "broken"): "would be defined",
+                       ("pool", "images"): "would be defined", ("guest", "broken"): dry["guest", "broken"],
                        ("guest", "web1"): "would be defined", ("guest", "web2"): "is here already"}, dry
+        assert "not well-formed XML" in dry["guest", "broken"], dry
         assert lodge("list", "--all", "--name") == "web2\n"
         assert "1 of 6 were not taken over" in lodge("import", top, status=1)
         assert lodge("list", "--all", "--name") == "web1\nweb2\n"
@@ -249,6 +252,13 @@ def test_import():
             [("images", False, True)]
         os.unlink(f"{top}/qemu/broken.xml")
         assert {row["Result"] for row in table(lodge("import", top))} == {"is here already"}
+        with open(f"{top}/qemu/win.xml", "w") as out:
+            out.write("<domain type='kvm'><name>win</name><memory>1048576</memory><os><type machine='pc-q35-7.2'>hvm</type></os>"
+                      "</domain>")
+        for words, result in (("--dry-run",), "would be defined"), ((), "defined"):
+            said = {r["name"]: r["result"] for r in lodge.json("import", top, *words)}["win"]
+            assert said.startswith(result + "; it cannot start in this version: win:1: <os>: booting without a <kernel>"), said
+        assert "booting without a <kernel>" in lodge("start", "win", status=1)
 
 
 def read_until(fd, wanted):
