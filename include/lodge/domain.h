@@ -47,6 +47,8 @@ enum lodge_domain_start_flags {
 enum lodge_domain_xml_flags {
 	LODGE_XML_SECURE = 1 << 0,   /* with passwords */
 	LODGE_XML_INACTIVE = 1 << 1, /* as it will start next time */
+	LODGE_XML_UPDATE_CPU = 1 << 2,
+	LODGE_XML_MIGRATABLE = 1 << 3, /* for another host */
 };
 
 enum lodge_domain_undefine_flags {

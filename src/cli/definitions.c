@@ -50,14 +50,41 @@ static unsigned undefine_flags(const struct invocation *invocation)
 	       (invocation_has(invocation, "--keep-nvram") ? LODGE_UNDEFINE_KEEP_NVRAM : 0);
 }
 
+static bool delete_volumes(const GPtrArray *volumes)
+{
+	for (unsigned i = 0; i < volumes->len; i++) {
+		if (lodge_volume_delete(volumes->pdata[i], 0))
+			return false;
+		printf("Volume '%s' deleted\n", lodge_volume_name(volumes->pdata[i]));
+	}
+	return true;
+}
+
 static int undefine(const struct invocation *invocation)
 {
+	bool with_storage = invocation_has(invocation, "--remove-all-storage"), good;
 	struct lodge_connection *c = daemon_connect(invocation, 0);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
-	bool good = domain && !lodge_domain_undefine(domain, undefine_flags(invocation));
+	GPtrArray *volumes = NULL;
 
+	if (domain && with_storage && lodge_domain_is_active(domain) > 0) {
+		fprintf(stderr,
+			"lodge undefine: guest '%s' runs: its disks are deleted when it is off\n",
+			lodge_domain_name(domain));
+		lodge_domain_free(domain);
+		lodge_connection_free(c);
+		return 1;
+	}
+	if (domain && with_storage)
+		volumes = delete_find_volumes(c, domain);
+	good = domain && (volumes || !with_storage) &&
+	       !lodge_domain_undefine(domain, undefine_flags(invocation));
 	if (good)
 		printf("Guest '%s' has been undefined\n", lodge_domain_name(domain));
+	if (volumes) {
+		good = good && delete_volumes(volumes);
+		g_ptr_array_unref(volumes);
+	}
 	lodge_domain_free(domain);
 	return daemon_end(c, good);
 }
@@ -86,6 +113,8 @@ static const struct command_option undefine_options[] = {
 	{ "--snapshots-metadata", VALUE_NONE, NULL, "with what is known of its snapshots" },
 	{ "--nvram", VALUE_NONE, NULL, "with its firmware's variables" },
 	{ "--keep-nvram", VALUE_NONE, NULL, "without its firmware's variables" },
+	{ "--remove-all-storage", VALUE_NONE, NULL,
+	  "delete its own disks that are volumes, too: all that is on them" },
 	CONNECT_OPTION,
 	{},
 };
@@ -111,7 +140,8 @@ const struct command commands_definitions[] = {
 	{ .name = "undefine",
 	  GUEST,
 	  .summary = "remove a guest's definition",
-	  .description = "Removes the definition, and none of its disks. A guest that runs goes on "
+	  .description = "Removes the definition, and none of its disks unless that is asked for. "
+			 "A guest that runs goes on "
 			 "until it "
 			 "ends.",
 	  .options = undefine_options,

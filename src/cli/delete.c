@@ -93,8 +93,7 @@ static void add_made(struct lodge_connection *c, struct lodge_domain *domain,
 	}
 }
 
-/* The guest's own disks that are volumes; those that are none are said to stay. NULL: an error. */
-static GPtrArray *find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
+GPtrArray *delete_find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
 {
 	static const GMarkupParser parser = { .start_element = on_start,
 					      .end_element = on_end,
@@ -170,8 +169,9 @@ static int delete (const struct invocation *invocation)
 	GPtrArray *volumes = NULL;
 
 	if (known)
-		volumes = invocation_has(invocation, "--keep-disks") ? g_ptr_array_new()
-								     : find_volumes(c, domain);
+		volumes = invocation_has(invocation, "--keep-disks")
+				  ? g_ptr_array_new()
+				  : delete_find_volumes(c, domain);
 	shown = volumes;
 	if (shown) {
 		printf("goes:    the guest '%s'%s\n", lodge_domain_name(domain),

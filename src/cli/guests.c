@@ -257,10 +257,14 @@ static int word(const struct invocation *invocation)
 static int dumpxml(const struct invocation *invocation)
 {
 	bool secure = invocation_has(invocation, "--security-info");
-	struct lodge_connection *c = daemon_connect(invocation, secure ? 0 : LODGE_OPEN_READ_ONLY);
+	bool migratable = invocation_has(invocation, "--migratable"); /* may have passwords, too */
+	struct lodge_connection *c =
+		daemon_connect(invocation, secure || migratable ? 0 : LODGE_OPEN_READ_ONLY);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
 	unsigned flags = (secure ? LODGE_XML_SECURE : 0) |
-			 (invocation_has(invocation, "--inactive") ? LODGE_XML_INACTIVE : 0);
+			 (invocation_has(invocation, "--inactive") ? LODGE_XML_INACTIVE : 0) |
+			 (invocation_has(invocation, "--update-cpu") ? LODGE_XML_UPDATE_CPU : 0) |
+			 (migratable ? LODGE_XML_MIGRATABLE : 0);
 	char *xml = domain ? lodge_domain_xml(domain, flags) : NULL;
 
 	if (xml)
@@ -303,6 +307,8 @@ static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option xml_options[] = {
 	{ "--inactive", VALUE_NONE, NULL, "as it will start the next time" },
 	{ "--security-info", VALUE_NONE, NULL, "with passwords" },
+	{ "--update-cpu", VALUE_NONE, NULL, "with what its processor is on this host" },
+	{ "--migratable", VALUE_NONE, NULL, "as another host would take it" },
 	CONNECT_OPTION,
 	{},
 };

@@ -145,7 +145,8 @@ static int create(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_pool *pool = c ? lodge_pool_create(c, xml, 0) : NULL;
+	struct lodge_pool *pool =
+		c ? lodge_pool_create(c, xml, invocation_has(invocation, "--build")) : NULL;
 	int status;
 
 	if (pool)
@@ -218,7 +219,9 @@ static int make_as(const struct invocation *invocation)
 		return 0;
 	}
 	c = daemon_connect(invocation, 0);
-	pool = !c ? NULL : start ? lodge_pool_create(c, xml, 0) : lodge_pool_define(c, xml, 0);
+	pool = !c      ? NULL
+	       : start ? lodge_pool_create(c, xml, invocation_has(invocation, "--build"))
+		       : lodge_pool_define(c, xml, 0);
 	if (pool)
 		printf("Pool '%s' %s\n", lodge_pool_name(pool), start ? "created" : "defined");
 	status = daemon_end(c, pool);
@@ -275,7 +278,7 @@ static int change(const struct invocation *invocation)
 
 	while (strcmp(changes[i].name, invocation->command->name))
 		i++;
-	good = pool && !changes[i].fn(pool, 0);
+	good = pool && !changes[i].fn(pool, invocation_has(invocation, "--build"));
 	if (good)
 		printf("Pool '%s' %s\n", lodge_pool_name(pool), changes[i].done);
 	lodge_pool_free(pool);
@@ -319,9 +322,15 @@ static const struct command_option as_options[] = {
 	{ "--source-format", VALUE_TEXT, "FORMAT", "of its file system, as ext4 or nfs" },
 	{ "--source-protocol-ver", VALUE_TEXT, "VERSION", "of NFS" },
 	{ "--print-xml", VALUE_NONE, NULL, "print its XML and do nothing" },
+	{ "--build", VALUE_NONE, NULL, "of pool-create-as: make what it lies on before" },
 	CONNECT_OPTION,
 	{},
 };
+#define BUILD_OPTION                                                       \
+	{                                                                  \
+		"--build", VALUE_NONE, NULL, "make what it lies on before" \
+	}
+static const struct command_option build_options[] = { BUILD_OPTION, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -367,7 +376,7 @@ const struct command commands_pools[] = {
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "start a pool that is gone when it stops",
-	  .options = plain_options,
+	  .options = build_options,
 	  .action = create },
 	{ .name = "pool-create-as",
 	  .arguments = "NAME TYPE",
@@ -400,7 +409,7 @@ const struct command commands_pools[] = {
 	{ .name = "pool-start",
 	  POOL,
 	  .summary = "start a pool",
-	  .options = plain_options,
+	  .options = build_options,
 	  .action = change },
 	{ .name = "pool-destroy",
 	  POOL,

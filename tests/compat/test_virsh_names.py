@@ -420,4 +420,25 @@ def test_events_of_all():
         assert "lifecycle" in lodge("pool-event", "--event", "refresh", status=2)
 
 
+def test_definitions_and_what_belongs_to_them():
+    with lodged(LODGED) as daemon:
+        lodge, folder = Both(daemon), f"{daemon.root}/deep/images"
+        lodge("pool-define-as", "p", "dir", "--target", folder)
+        lodge("pool-start", "p", "--build")
+        for name in ("a.img", "b.img"):
+            lodge("vol-create-as", "p", name, "1M")
+        disks = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{folder}/{name}'/>"
+                        f"<target dev='vd{name[0]}' bus='virtio'/>{more}</disk>"
+                        for name, more in (("a.img", ""), ("b.img", "<shareable/>")))
+        lodge("define", "-", text=guest_xml("g", IMAGE, disks))
+        lodge("start", "g")
+        assert "runs: its disks are deleted when it is off" in lodge("undefine", "g", "--remove-all-storage", status=1)
+        lodge("destroy", "g")
+        assert lodge("dumpxml", "g", "--migratable") == lodge.virsh("dumpxml", "g", "--migratable")
+        assert lodge("dumpxml", "g", "--update-cpu", "--inactive") == lodge.virsh("dumpxml", "g", "--update-cpu", "--inactive")
+        assert "Volume 'a.img' deleted" in lodge("undefine", "g", "--remove-all-storage")
+        assert os.listdir(folder) == ["b.img"] and lodge("list", "--all", "--name") == ""
+        assert lodge("pool-create-as", "q", "dir", "--build", "--target", f"{folder}/q") == "Pool 'q' created"
+
+
 tap.main(globals())
