@@ -83,11 +83,46 @@ def lists():
     assert [n.name() for n in conn.listAllNetworks()] == ["default"] and conn.listNetworks() == ["default"]
     network = conn.networkLookupByName("default")
     assert network.isActive() and network.isPersistent() and network.DHCPLeases() == []
-    for name in ("Interfaces", "NWFilters", "Devices", "Secrets", "StoragePools"):
+    for name in ("NWFilters", "Secrets", "StoragePools"):
         assert getattr(conn, f"listAll{name}")() == [], name
-    assert conn.listDevices(None) == [] and conn.listInterfaces() == [] and conn.listNWFilters() == []
+    assert conn.listNWFilters() == []
+    devices = {device.name(): device for device in conn.listAllDevices()}
+    assert set(devices) == set(conn.listDevices(None)) and len(devices) == conn.numOfDevices(None)
+    assert devices["computer"].parent() is None and devices["computer"].listCaps() == ["system"]
+    for device in devices.values():
+        assert ET.fromstring(device.XMLDesc()).find("name").text == device.name() and device.isActive()
+    refused(libvirt.VIR_ERR_NO_SUPPORT, devices["computer"].dettach)
+    cards = [card.name() for card in conn.listAllInterfaces()]
+    assert sorted(conn.listInterfaces() + conn.listDefinedInterfaces()) == sorted(cards)
+    for name in cards:
+        assert conn.interfaceLookupByMACString(conn.interfaceLookupByName(name).MACString()).name() == name
     assert guest.snapshotNum() == 0 and guest.listAllSnapshots() == [] and guest.listAllCheckpoints() == []
     assert guest.hasCurrentSnapshot() == 0 and guest.snapshotListNames() == [] and not guest.hasManagedSaveImage()
+    guest.undefine()
+
+
+def limits():
+    conn = libvirt.open(URI)
+    guest = conn.defineXML(domain_xml("g"))
+    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    assert list(guest.schedulerType()) == ["posix", 7], guest.schedulerType()
+    assert guest.schedulerParametersFlags(config)["vcpu_quota"] == 0
+    guest.setSchedulerParametersFlags({"vcpu_quota": 20000, "cpu_shares": 50}, config)
+    told = guest.schedulerParameters()
+    assert told["vcpu_quota"] == 20000 and told["cpu_shares"] == 50 and told["global_period"] == 0, told
+    guest.setMemoryParameters({"hard_limit": 1 << 20}, config)
+    unlimited = 9007199254740991  # VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
+    assert guest.memoryParameters(config) == {"hard_limit": 1 << 20, "soft_limit": unlimited, "swap_hard_limit": unlimited}
+    guest.setMemoryParameters({"hard_limit": unlimited}, config)
+    assert guest.memoryParameters()["hard_limit"] == unlimited
+    guest.setBlkioParameters({"weight": 300, "device_weight": "/dev/sda,200"}, config)
+    assert guest.blkioParameters()["weight"] == 300 and guest.blkioParameters()["device_weight"] == "/dev/sda,200"
+    guest.setNumaParameters({"numa_nodeset": "0", "numa_mode": libvirt.VIR_DOMAIN_NUMATUNE_MEM_PREFERRED}, config)
+    assert guest.numaParameters() == {"numa_nodeset": "0", "numa_mode": libvirt.VIR_DOMAIN_NUMATUNE_MEM_PREFERRED}
+    xml = ET.fromstring(guest.XMLDesc())
+    assert xml.find("cputune/quota").text == "20000" and xml.find("memtune") is None
+    for wrong in ({"vcpu_quota": 1}, {"cpu_shares": 1 << 40}):
+        refused(libvirt.VIR_ERR_XML_ERROR, lambda wrong=wrong: guest.setSchedulerParametersFlags(wrong, config))
     guest.undefine()
 
 
