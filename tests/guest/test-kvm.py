@@ -71,6 +71,10 @@ def test_triple_fault_ends_it():
         at_shell(vm)
         vm.send(b"reboot -f\n")
         assert vm.wait(PATIENCE) == 4, text(vm.output)[-2000:]
+    with open(os.path.join(options.logs, "kvm-triple.log")) as log:
+        lines = log.read()
+    assert re.search(r"warning kvm: vCPU [01]: exit [0-9]+ us ago: triple fault 8$", lines, re.M), lines
+    assert re.search(r"exit [0-9]+ us ago: (port 2|memory 6), (read|write) [124] bytes at 0x", lines), lines
 
 
 def user_exits(vm):
@@ -185,6 +189,46 @@ def test_both_engines_show_the_same_machine():
                                                        lineterm="", n=0)]
     assert not different, "\n".join(different)
     print(f"# {len(kvm.splitlines())} lines are the same; flags: {' '.join(sorted(flags))}")
+
+
+HUGE = """<domain type='kvm'><name>huge</name><memory unit='MiB'>128</memory><vcpu>2</vcpu>
+<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages><allocation mode='immediate'/></memoryBacking>
+<cputune><vcpupin vcpu='1' cpuset='0'/></cputune>
+<os><type arch='x86_64'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
+<cmdline>console=ttyS0 quiet panic=-1 mitigations=off lodge.run="echo memory is huge; read -r line"</cmdline></os>
+<devices><serial type='pty'/></devices></domain>"""
+
+
+def free_huge_pages():
+    with open("/proc/meminfo") as file:
+        return int(re.search(r"^HugePages_Free:\s*(\d+)$", file.read(), re.M)[1])
+
+
+def test_memory_of_huge_pages_is_there_at_the_start():
+    with open("/proc/sys/vm/nr_hugepages", "w") as file:
+        file.write("70")
+    before = free_huge_pages()
+    if before < 64:
+        raise tap.Skip(f"the host has only {before} huge pages to give")
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "huge.xml")
+        with open(path, "w") as file:
+            file.write(HUGE.format(kernel=guest_file("kernel", "cloud"), initrd=guest_file("busybox")))
+        process = subprocess.Popen([options.lodge, "run", "--engine", "kvm", path], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   env={**os.environ, "XDG_RUNTIME_DIR": directory, "XDG_STATE_HOME": directory})
+        said, line = b"", b""
+        try:
+            while line.strip() != b"memory is huge":
+                line = process.stdout.readline()
+                assert line, text(said)
+                said += line
+            assert free_huge_pages() == before - 64, free_huge_pages()
+        finally:
+            process.communicate(b"\n")
+    assert free_huge_pages() == before, "they are not given back"
+    with open("/proc/sys/vm/nr_hugepages", "w") as file:
+        file.write("0")
 
 
 def test_a_feature_that_the_host_lacks_is_named():

@@ -22,7 +22,7 @@ END
 mkdir -p "$root/etc/systemd/journald.conf.d" "$root/etc/systemd/system.conf.d"
 printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf.d/lodge.conf"
 # Emulated processors are slow to boot: no start-up step may fail merely for that.
-printf '[Manager]\nDefaultTimeoutStartSec=300s\n' >"$root/etc/systemd/system.conf.d/lodge.conf"
+printf '[Manager]\nDefaultTimeoutStartSec=300s\nDefaultDeviceTimeoutSec=900s\n' >"$root/etc/systemd/system.conf.d/lodge.conf"
 
 chroot "$root" systemctl --quiet enable systemd-networkd.service
 chroot "$root" systemctl --quiet disable systemd-networkd-wait-online.service
