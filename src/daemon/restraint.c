@@ -23,12 +23,14 @@ enum task { TASK_ENTER, TASK_LIMIT, TASK_LEAVE };
 struct restraint {
 	char *folder; /* NULL: there are scopes, or nothing */
 	bool scopes;
+	bool none_came; /* of systemd: the thread's own, which then waits for none any more */
 	GThreadPool *thread;
 };
 
 /* One piece of work for the thread. */
 struct job {
 	enum task task;
+	struct restraint *restraint;
 	struct guest *guest; /* referenced; only the main loop looks into it */
 	int id;              /* of the start that it is about */
 	char *group;         /* NULL: it is in the process' scope */
@@ -43,9 +45,9 @@ struct job {
 /* --- the thread --- */
 
 /* systemd moves the process when it comes to it. */
-static char *find_in_scope(pid_t pid)
+static char *find_in_scope(pid_t pid, unsigned looks)
 {
-	for (unsigned i = 0; i < LOOKS; i++) {
+	for (unsigned i = 0; i < looks; i++) {
 		g_autofree char *group = cgroup_of(pid);
 		char *end = group ? strstr(group, ".scope") : NULL;
 
@@ -63,7 +65,8 @@ static void enter_scope(struct job *job)
 {
 	g_autofree char *scope = NULL;
 
-	job->group = find_in_scope(job->pid);
+	job->group = find_in_scope(job->pid, job->restraint->none_came ? 1 : LOOKS);
+	job->restraint->none_came = !job->group;
 	if (!job->group)
 		return;
 	scope = g_path_get_dirname(job->group);
@@ -150,11 +153,12 @@ static gboolean finish_job(gpointer opaque)
 
 static struct job *new_job(struct guest *guest, enum task task, const struct domain *domain)
 {
-	const struct restraint *restraint = guest->daemon->restraint;
+	struct restraint *restraint = guest->daemon->restraint;
 	struct job *job = g_new0(struct job, 1);
 	g_autofree char *name = g_strconcat(PREFIX, guest->uuid_text, NULL);
 
 	job->task = task;
+	job->restraint = restraint;
 	job->guest = guest_ref(guest);
 	job->id = guest->id;
 	job->pid = guest->driver->process(guest);
