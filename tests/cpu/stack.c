@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What goes off RSP is looked up in cpu->stack before the TLB is asked: stacks that cross pages,
- * that nobody mapped, or that hold code.
+ * What goes off RSP is looked up in cpu->stack before the TLB is asked, and the accesses of a frame
+ * share checks: stacks that cross pages, that nobody mapped, or that hold code.
  */
 #include "machine.h"
 
@@ -46,6 +46,86 @@ static void test_pages(const void *step)
 		g_assert_cmphex(s.gpr[RBX], ==, 0x1122334455667788);
 		g_assert_cmphex(s.gpr[RSP], ==, rsp);
 	}
+	machine_free(&m);
+}
+
+static void find_refused(void *opaque, const char *group, const char *name, u64 value)
+{
+	(void)group;
+	if (!strcmp(name, "groups-refused"))
+		*(u64 *)opaque = value;
+}
+
+static u64 refused(void)
+{
+	u64 n = 0;
+
+	cpu_counters(m.cpu, find_refused, &n);
+	return n;
+}
+
+/* What the function in frames[] does to RDX, called with @n down to 1. */
+static u64 frames_result(u64 x, unsigned n)
+{
+	for (; n; n--) {
+		u64 first = x, middle = n;
+
+		x += n;
+		middle += x;
+		x += middle;
+		x = (x & ~0xffffffffull) | (u32)(x + n);
+		x += first + first;
+	}
+	return x;
+}
+
+/* Large frames with the ends of pages at every place of theirs. What a page's end has made of the
+ * block is found again the next time: nothing leaves it. */
+static void test_frames(const void *step)
+{
+	/* again: call function; dec ecx; jnz again; jmp out
+	 * function: push rbx; sub rsp, 200; mov [rsp], rcx; mov [rsp+8], rdx; mov [rsp+96], rcx;
+	 * mov [rsp+184], rdx; mov [rsp+192], rbx; add rdx, [rsp]; add [rsp+96], rdx;
+	 * add rdx, [rsp+96]; call leaf; mov rbx, [rsp+192]; add rdx, [rsp+184]; add rdx, [rsp+8];
+	 * add rsp, 200; pop rbx; ret
+	 * leaf: push rdx; add [rsp], ecx; pop rdx; ret; out: */
+	static const u8 code[] = { 0xe8, 0x06, 0x00, 0x00, 0x00, 0xff, 0xc9, 0x75, 0xf7, 0xeb, 0x5d,
+				   0x53, 0x48, 0x81, 0xec, 0xc8, 0x00, 0x00, 0x00, 0x48, 0x89, 0x0c,
+				   0x24, 0x48, 0x89, 0x54, 0x24, 0x08, 0x48, 0x89, 0x4c, 0x24, 0x60,
+				   0x48, 0x89, 0x94, 0x24, 0xb8, 0x00, 0x00, 0x00, 0x48, 0x89, 0x9c,
+				   0x24, 0xc0, 0x00, 0x00, 0x00, 0x48, 0x03, 0x14, 0x24, 0x48, 0x01,
+				   0x54, 0x24, 0x60, 0x48, 0x03, 0x54, 0x24, 0x60, 0xe8, 0x1e, 0x00,
+				   0x00, 0x00, 0x48, 0x8b, 0x9c, 0x24, 0xc0, 0x00, 0x00, 0x00, 0x48,
+				   0x03, 0x94, 0x24, 0xb8, 0x00, 0x00, 0x00, 0x48, 0x03, 0x54, 0x24,
+				   0x08, 0x48, 0x81, 0xc4, 0xc8, 0x00, 0x00, 0x00, 0x5b, 0xc3, 0x52,
+				   0x01, 0x0c, 0x24, 0x5a, 0xc3 };
+	u64 before = 0;
+
+	machine_init(&m, step != NULL);
+	for (unsigned i = 0; i < 4 * 280; i++) {
+		/* each place twice in a row; aligned ones, then all of them */
+		unsigned place = i / 2 % 280;
+		struct x86_state s = m.state;
+		u64 rsp = DATA_GVA + 2 * PAGE_SIZE - 16 + place - (i < 560 ? place % 8 : 0);
+
+		s.rip = CODE_GVA;
+		s.gpr[RCX] = 1 + place % 5;
+		s.gpr[RBX] = 0x1122334455667788;
+		s.gpr[RDX] = 0x123456789abc * place;
+		s.gpr[RSP] = rsp;
+		if (i)
+			g_assert_cmpint(machine_run(&m, &s), ==, -1);
+		else
+			g_assert_cmpint(run(code, sizeof(code), rsp, &s), ==, -1);
+		g_assert_cmphex(s.gpr[RDX], ==,
+				frames_result(0x123456789abc * place, 1 + place % 5));
+		g_assert_cmphex(s.gpr[RBX], ==, 0x1122334455667788);
+		g_assert_cmphex(s.gpr[RSP], ==, rsp);
+		if (i & 1)
+			g_assert_cmpuint(refused(), ==, before);
+		before = refused();
+	}
+	g_assert_true(step || before > 20);
 	machine_free(&m);
 }
 
@@ -116,6 +196,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_data_func("/stack/pages", NULL, test_pages);
 	g_test_add_data_func("/stack/pages-step", "step", test_pages);
+	g_test_add_data_func("/stack/frames", NULL, test_frames);
+	g_test_add_data_func("/stack/frames-step", "step", test_frames);
 	g_test_add_data_func("/stack/nowhere", NULL, test_nowhere);
 	g_test_add_data_func("/stack/nowhere-step", "step", test_nowhere);
 	g_test_add_data_func("/stack/code", NULL, test_code);
