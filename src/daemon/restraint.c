@@ -9,6 +9,8 @@
 #include "daemon/scope.h"
 #include "rpc_constants.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #define PREFIX     "lodge-" /* of guests' groups in the folder of --cgroup */
@@ -44,10 +46,15 @@ struct job {
 
 /* --- the thread --- */
 
+static bool is_there(pid_t pid)
+{
+	return pid > 0 && (!kill(pid, 0) || errno != ESRCH);
+}
+
 /* systemd moves the process when it comes to it. */
 static char *find_in_scope(pid_t pid, unsigned looks)
 {
-	for (unsigned i = 0; i < looks; i++) {
+	for (unsigned i = 0; i < looks && is_there(pid); i++) {
 		g_autofree char *group = cgroup_of(pid);
 		char *end = group ? strstr(group, ".scope") : NULL;
 
@@ -66,7 +73,7 @@ static void enter_scope(struct job *job)
 	g_autofree char *scope = NULL;
 
 	job->group = find_in_scope(job->pid, job->restraint->none_came ? 1 : LOOKS);
-	job->restraint->none_came = !job->group;
+	job->restraint->none_came = !job->group && is_there(job->pid);
 	if (!job->group)
 		return;
 	scope = g_path_get_dirname(job->group);
