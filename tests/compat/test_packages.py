@@ -50,6 +50,7 @@ def test_what_is_in_them():
     multiarch = run("dpkg-architecture", "-qDEB_HOST_MULTIARCH").strip()
     wanted = {
         "lodge": {"/usr/bin/lodge", "/usr/libexec/lodge/lodge-vmm", "/usr/libexec/lodge/lodge-net",
+                  "/usr/bin/lodge-img", "/usr/libexec/lodge/lodge-img",
                   "/usr/share/man/man1/lodge.1.gz", "/usr/share/bash-completion/completions/lodge"},
         "lodged": {"/usr/sbin/lodged", "/lib/systemd/system/lodged.service", "/lib/systemd/system/lodged.socket",
                    "/lib/systemd/system/lodged-ro.socket", "/usr/lib/systemd/user/lodged.service",
