@@ -75,12 +75,15 @@ def test_debian():
             read_until(console, b"joe@web1")
             type_line(console, "sudo id -un")
             read_until(console, b"root\r\n")
+            type_line(console, "systemctl is-system-running --wait | sed s/^/it-is-/; systemctl --failed --no-legend | cat; echo that is' 'all")
+            said = read_until(console, b"that is all")
+            assert b"it-is-running" in said, said
             if os.path.exists(key) and shutil.which("ssh"):
                 log_in_by_ssh(port, key)
             console.stdin.close()
-            subprocess.run([LODGE, "shutdown", "web1"], check=True, env=env)
+            subprocess.run([LODGE, "shutdown", "web1"], check=True, env=env, stdout=subprocess.DEVNULL)
             console.stdout.read()
-        subprocess.run([LODGE, "delete", "web1", "--yes"], check=True, env=env)
+        subprocess.run([LODGE, "delete", "web1", "--yes"], check=True, env=env, stdout=subprocess.DEVNULL)
         assert os.listdir(f"{daemon.root}/images") == []
 
 
