@@ -26,6 +26,8 @@ WORK = ("n=0; bad=0; while [ -e /tmp/go ]; do n=$((n + 1));"
         " [ $(sha256sum </tmp/d | cut -c1-64) = $good ] || bad=$((bad + 1));"
         " [ $(awk 'BEGIN { for (i = 1; i < 900; i++) s += 1 / i; print s }') = $sum ] ||"
         " bad=$((bad + 1)); done; echo worker: rounds $n wrong $bad")
+# Two processors of the software CPU share the one that QEMU emulates: a guest would take that for a stall.
+SLOW = "rcupdate.rcu_cpu_stall_timeout=300 "
 SCRIPT = ("ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up; touch /tmp/go; seq 1 2000 >/tmp/d;"
           " good=$(sha256sum </tmp/d | cut -c1-64);"
           " sum=$(awk 'BEGIN { for (i = 1; i < 900; i++) s += 1 / i; print s }');"
@@ -73,7 +75,7 @@ class Guest:
             [options.lodge, "run", "--engine", "kvm", "--movable", "--cpus", "2", "--memory", "256M",
              "--net", "user", "--forward", f"127.0.0.1:{PORT}:7777", "--name", "mover",
              "--kernel", guest_file("kernel", "cloud"), "--initrd", guest_file("initrd", "cloud"),
-             "--append", f'console=ttyS0 panic=-1 quiet mitigations=off lodge.run="{SCRIPT}"'],
+             "--append", f'console=ttyS0 panic=-1 quiet mitigations=off {SLOW}lodge.run="{SCRIPT}"'],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
         self.reader = threading.Thread(target=self.read, daemon=True)
