@@ -3,8 +3,8 @@
  * Commands that let somebody change a definition in an editor: of a guest, a network, a pool. What
  * does not do is kept until it does, or until they give up.
  */
+#include "base/file.h"
 #include "cli/daemon.h"
-#include "cli/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
  */
 #include "cli/logs.h"
 
+#include "base/file.h"
 #include "cli/daemon.h"
-#include "cli/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

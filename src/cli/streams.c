@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands whose bytes go beside the calls: a guest's console, a volume's content. */
+#include "base/file.h"
 #include "cli/daemon.h"
 #include "cli/terminal.h"
 #include "cli/transfer.h"

@@ -2,6 +2,8 @@
 /* See transfer.h. */
 #include "cli/transfer.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,21 +23,6 @@ void progress_show(struct progress *progress, bool end)
 		fprintf(stderr, " of %.1f (%.0f %%)", progress->all / 1048576.0,
 			100.0 * progress->done / progress->all);
 	fprintf(stderr, end ? "\n" : "  ");
-}
-
-bool write_all(int fd, const char *bytes, size_t n)
-{
-	while (n) {
-		ssize_t written = write(fd, bytes, n);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes += written;
-		n -= written;
-	}
-	return true;
 }
 
 static bool send_all(struct lodge_stream *stream, int fd, struct progress *progress, bool *local)

@@ -17,8 +17,6 @@ struct progress {
 
 void progress_show(struct progress *progress, bool end);
 
-bool write_all(int fd, const char *bytes, size_t n);
-
 /* All of @fd into the volume, or the volume into @fd. When it fails, *@local says whose fault it
  * was: the file's, and errno tells which, or the daemon's (lodge_last_error()). */
 bool transfer_upload(struct lodge_volume *volume, int fd, bool *local);

@@ -2,6 +2,7 @@
 /* A copy of what a console prints. See log.h. */
 #include "console/log.h"
 
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -79,21 +80,6 @@ bool console_log_waits(struct console_log *log)
 }
 
 /* --- writing --- */
-
-static bool write_all(int fd, const u8 *data, size_t bytes)
-{
-	while (bytes) {
-		ssize_t n = write(fd, data, bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		data += n;
-		bytes -= n;
-	}
-	return true;
-}
 
 static void copy_to_old(const struct console_log *log)
 {

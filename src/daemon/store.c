@@ -2,6 +2,7 @@
 /* Files that are whole or not there. See store.h. */
 #include "daemon/store.h"
 
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -40,23 +41,6 @@ static bool fail(GError **error, const char *doing, const char *path)
 	return false;
 }
 
-static bool write_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		ssize_t n = write(fd, text, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		text += n;
-		left -= n;
-	}
-	return true;
-}
-
 /* Puts a complete file in its place; the directory does not know it for sure yet. */
 static bool replace(const char *path, const char *text, GError **error)
 {
@@ -66,7 +50,7 @@ static bool replace(const char *path, const char *text, GError **error)
 
 	if (fd < 0)
 		return fail(error, "create", temporary);
-	good = write_all(fd, text) && !fsync(fd);
+	good = write_all(fd, text, strlen(text)) && !fsync(fd);
 	if (!good)
 		fail(error, "write", temporary);
 	if (close(fd) && good)
