@@ -70,35 +70,8 @@ static void prefer_others(struct cpu *cpu, const struct site *s, gva_t gva)
 
 _Static_assert(sizeof(struct tlb) % sizeof(struct tlb_entry) == 0, "a column's offset tells it");
 
-/* CTX_SPLIT for a block that begins here, where a page ends in a group off RSP that begins at
- * @first; 0: none that can be told. */
-static u32 split_at(const struct cpu *cpu, const struct site *s, gva_t first)
-{
-	gva_t end = (first & PAGE_MASK) + PAGE_SIZE;
-	s64 above = end - cpu->gpr[RSP];
-	s64 units = above / CTX_SPLIT_UNIT + CTX_SPLIT_BELOW;
-
-	if (end - first >= s->span || above % CTX_SPLIT_UNIT || units <= 0 ||
-	    units >= CTX_SPLIT_EACH >> CTX_SPLIT_SHIFT)
-		return 0;
-	return units << CTX_SPLIT_SHIFT;
-}
-
-/* The check of a group that begins at @first failed, where those of its accesses need not. */
-static void want_twin(struct cpu *cpu, const struct site *s, gva_t first)
-{
-	u32 is = s->block->ctx & CTX_TWIN, split;
-
-	cpu->nogroup = 1;
-	cpu->twin = is | CTX_NOGROUP;
-	if (!s->stack)
-		return;
-	split = split_at(cpu, s, first);
-	cpu->twin = (is & CTX_NOGROUP) | (split ? split : CTX_SPLIT_EACH);
-}
-
-/* The instruction's own access is fine: is the whole group's, which begins at @first? NULL: it
- * needs the block's twin. */
+/* The instruction's own access is fine: is the whole group's, which begins at @first? NULL: each
+ * must check for itself (cpu->nogroup). */
 static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
 {
 	size_t off = s->tag_off - offsetof(struct cpu, tlb);
@@ -108,7 +81,7 @@ static void *group_pointer(struct cpu *cpu, const struct site *s, gva_t first)
 
 	if (first - *(const u64 *)tag <= PAGE_SIZE - s->span)
 		return (u8 *)(uintptr_t)e->host + (first & ~PAGE_MASK);
-	want_twin(cpu, s, first);
+	cpu->nogroup = 1;
 	return NULL;
 }
 
@@ -123,8 +96,7 @@ static void *make_access(struct cpu *cpu, const struct site *s, gva_t gva, bool 
 	void *p;
 
 	if (s->span) {
-		if (crosses)
-			want_twin(cpu, s, gva - s->own);
+		cpu->nogroup = crosses;
 		return NULL;
 	}
 	if (s->masked || s->align || (s->access == MEM_R ? !crosses : !s->store))
@@ -354,7 +326,7 @@ static void remember_jump(struct cpu *cpu, gva_t pc, const struct block *block)
 
 	if (cpu->vm->config.plain & CPU_PLAIN_JUMPS)
 		return;
-	if (!may_lead_to(block) || (block->ctx & (CTX_SINGLE | CTX_TWIN)))
+	if (!may_lead_to(block) || (block->ctx & (CTX_SINGLE | CTX_NOGROUP)))
 		return;
 	note_mapping(cpu, pc);
 	if (worth_keeping(cpu, e, pc))
@@ -553,7 +525,7 @@ static void bind_link(struct cpu *cpu, struct site *s, struct block *to)
 		return;
 	/* the same page and the site's context always, unless somebody wrote to the page meanwhile
 	 */
-	if (to->page != s->block->page || (to->ctx ^ s->block->ctx ^ s->flips) & ~CTX_TWIN ||
+	if (to->page != s->block->page || (to->ctx ^ s->block->ctx ^ s->flips) & ~CTX_NOGROUP ||
 	    !may_lead_to(to))
 		return;
 	code_lock(code);
@@ -700,7 +672,7 @@ static u32 block_ctx(const struct cpu *cpu, enum next how)
 	if (cpu->intr_shadow || cpu->stepping == STEPPING_INSN || how == NEXT_ALONE)
 		ctx |= CTX_STEP;
 	if (how == NEXT_NOGROUP)
-		ctx |= cpu->twin;
+		ctx |= CTX_NOGROUP;
 	if (how == NEXT_SLOW || (ctx & CTX_NONFLAT) || (ctx & CTX_MODE_MASK) == CTX_16)
 		ctx |= CTX_SLOW;
 	return ctx;
@@ -803,7 +775,7 @@ static enum next run_one(struct cpu *cpu, enum next how)
 
 	cpu->jc_key = cpu_jump_key(cpu);
 	cpu->single_step = !!(ctx & CTX_TF);
-	if (ctx & (CTX_SINGLE | CTX_TWIN) || !enter_cached(cpu, pc))
+	if (ctx & (CTX_SINGLE | CTX_NOGROUP) || !enter_cached(cpu, pc))
 		if (!enter_found(cpu, pc, ctx))
 			return cpu->fault_pending ? deliver(cpu) : NEXT_ERROR;
 	next = leave_block(cpu);

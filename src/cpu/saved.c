@@ -218,7 +218,7 @@ bool saved_parts(const struct saved_code *saved, u64 at, struct saved_parts *par
 	    r->sites > BLOCK_MAX_SITES || r->places > BLOCK_MAX_PLACES ||
 	    r->maps > BLOCK_MAX_MAPS || !r->maps || !r->insns || r->insns > BLOCK_MAX_INSNS ||
 	    r->code_bytes > BLOCK_MAX_CODE || r->off >= PAGE_SIZE || r->prefers > FLAGS_DEAD ||
-	    r->ctx & CTX_SINGLE || r->ctx & ~(0xffff | CTX_TWIN))
+	    r->ctx & CTX_SINGLE || r->ctx > 0xffff)
 		return false;
 	bytes += r->sites * sizeof(*parts->sites) + r->fields * sizeof(*parts->fields) +
 		 r->moves * sizeof(*parts->moves) + r->ranges * sizeof(*parts->ranges) +
@@ -337,7 +337,6 @@ static void place_sites(struct code_cache *code, const struct saved_block *r,
 			.masked = f->masked,
 			.locked = f->locked,
 			.x87 = f->x87,
-			.stack = f->stack,
 			.store = f->store,
 			.seg = f->seg,
 			.insn = f->insn,

@@ -56,7 +56,7 @@ struct saved_site {
 	u16 patch, stub; /* from the first byte of the code; SAVED_NONE: 0 */
 	u8 kind, form, access, align;
 	u8 insn, store;
-	u8 seg : 3, masked : 1, locked : 1, x87 : 1, stack : 1;
+	u8 seg : 3, masked : 1, locked : 1, x87 : 1;
 	u8 flips;
 };
 

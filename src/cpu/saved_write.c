@@ -95,7 +95,6 @@ static void write_sites(const struct writer *w, const struct block *b, struct sa
 			.masked = s->masked,
 			.locked = s->locked,
 			.x87 = s->x87,
-			.stack = s->stack,
 			.store = s->store,
 			.seg = s->seg,
 			.insn = s->insn,

@@ -96,7 +96,7 @@ static void drop_map(struct tlb *tlb, unsigned word, u64 map)
 static void forget_copies(struct cpu *cpu, unsigned kind)
 {
 	cpu->tlb[kind].victims.held = 0;
-	cpu->stack[kind] = cpu->stack_other[kind] = (struct stack_page){ STACK_NOWHERE, 0 };
+	cpu->stack[kind] = (struct stack_page){ STACK_NOWHERE, 0 };
 }
 
 static void set_size(struct cpu *cpu, unsigned kind, unsigned entries)

@@ -117,9 +117,8 @@ struct tlb_kept {
 	struct kept_page pages[KEPT_PAGES];
 };
 
-/* A page that the guest's stack was last seen in: what goes off RSP is compared with @stack before
- * it asks for @stack_other, which takes its place after STACK_TURNS times, and then the TLB, from
- * which both were copied; the pages may be read and written. Forgotten with the
+/* The page that the guest's stack was last seen in: what goes off RSP is compared with this before
+ * it asks the TLB, from which it was copied; the page may be read and written. Forgotten with the
  * entries put aside. Forgotten, it stands for an address that is not canonical, whose access then
  * ends in the host's page 0, where nothing is: SIGNAL_NOWHERE. */
 struct stack_page {
@@ -127,7 +126,6 @@ struct stack_page {
 	u64 host;
 };
 #define STACK_NOWHERE BIT(63)
-#define STACK_TURNS   2
 
 /* ---- jump cache: linear address -> translated code ----------------------------------------- */
 
@@ -184,22 +182,10 @@ struct epochs {
 #define CTX_TF          0x1000 /* single-step trap after each instruction */
 #define CTX_STEP        0x2000 /* one instruction a block */
 #define CTX_SLOW        0x4000 /* one instruction, every access through access_slow() */
-/* Of a block's twin, which goes on where the check of a group failed; never in cpu->ctx. */
-#define CTX_NOGROUP     0x8000 /* every access but those off RSP checks for itself */
-#define CTX_SPLIT_SHIFT 16     /* bits 16..24: where the page of RSP ends, see CTX_SPLIT_AT() */
-#define CTX_SPLIT       (0x1ffu << CTX_SPLIT_SHIFT)
-#define CTX_SPLIT_EACH  CTX_SPLIT /* those off RSP check for themselves, too */
-#define CTX_TWIN        (CTX_NOGROUP | CTX_SPLIT)
+#define CTX_NOGROUP     0x8000 /* every access checks for itself; never in cpu->ctx */
 /* A block of one instruction, to which run.c alone leads. */
 #define CTX_SINGLE      (CTX_STEP | CTX_SLOW | CTX_TF)
 #define CTX_ANY_FPU_OFF (CTX_NO_X87 | CTX_NO_SSE | CTX_NO_AVX | CTX_NO_AVX512)
-
-/* In @ctx, 0 of CTX_SPLIT: nothing is known; else a page ends that many bytes above the RSP that
- * the block begins with. */
-#define CTX_SPLIT_UNIT  8
-#define CTX_SPLIT_BELOW 64 /* in units */
-#define CTX_SPLIT_AT(ctx) \
-	(((s32)(((ctx)&CTX_SPLIT) >> CTX_SPLIT_SHIFT) - CTX_SPLIT_BELOW) * CTX_SPLIT_UNIT)
 
 /* ---- pending guest exception -------------------------------------------------------------- */
 
@@ -295,8 +281,6 @@ struct cpu {
 	u32 tlb_mask[TLB_KINDS]; /* tlb[].mask times the size of an entry */
 	struct stack_page stack[TLB_KINDS];
 	/* -- end of the 8-bit reach (approximately) */
-	struct stack_page stack_other[TLB_KINDS];
-	u32 stack_turns; /* how often the other one serves until it is the first */
 	u32 pauses_left; /* how many PAUSEs until the host's processor is given up */
 	u64 scratch[4];
 	u64 host_rsp;  /* C's stack while translated code runs */
@@ -350,8 +334,7 @@ struct cpu {
 	struct decode_cache *decoded;
 	struct site *link; /* run.c: a direct exit that waits for its target */
 	u8 fault_delivered;
-	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not; */
-	u32 twin;              /* ... the CTX_TWIN of the block that checks them */
+	u8 nogroup;            /* soft_mem_slow(): a group's check failed, its parts may not */
 	u8 again;              /* a string instruction stopped half-way */
 	u8 single_step;        /* #DB follows the block that runs, unless its instruction objects */
 	u8 stepping;           /* enum cpu_stepping: cpu_step() runs */

@@ -690,8 +690,6 @@ void lower_block(struct lowering *l)
 	x.b = l->buf;
 	l->site_count = l->place_count = 0;
 	block->code = cache_off(&x, x.b->p);
-	x.split_known = block->ctx & CTX_SPLIT && (block->ctx & CTX_SPLIT) != CTX_SPLIT_EACH;
-	x.split = CTX_SPLIT_AT(block->ctx);
 	compute_liveness(&x);
 	carry_plan(&x);
 	emit_entries(&x);

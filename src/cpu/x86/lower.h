@@ -36,7 +36,7 @@ enum site_kind {
 	SITE_HELPER, /* the instruction at @guest_off is executed in C */
 	SITE_UD,     /* ... raises #UD */
 	SITE_FPU,    /* ... raises #NM or #UD as the control bits say */
-	SITE_ALT,    /* a group's check failed for good: bound to the block's CTX_TWIN */
+	SITE_ALT,    /* a group's check failed for good: bound to the block's CTX_NOGROUP twin */
 	SITE_RETURN, /* @patch is where a call's return lands */
 	SITE_ALONE,  /* the instruction at @guest_off is to run again as a block of its own */
 	SITE_BRANCH, /* the branch at @guest_off wants to go to exit_arg, which the jump cache does
@@ -69,7 +69,6 @@ struct site {
 	u8 masked : 1;    /* insn.masked */
 	u8 locked : 1;    /* the access is atomic */
 	u8 x87 : 1;       /* insn.x87_waits */
-	u8 stack : 1;     /* SITE_MEM of a group: of accesses off RSP */
 	u8 store;         /* SITE_MEM: the instruction stores this register and does nothing else:
 			   * STORE_GPR or STORE_VECTOR plus its number; 0: it does not */
 	u8 seg;           /* SITE_SLOW: enum x86_seg */
@@ -129,9 +128,9 @@ struct thunks {
 	u32 exit_host; /* flags in EFLAGS: saves them, then */
 	u32 exit_saved;
 	u32 mem; /* slow path of a check: calls soft_mem_slow() */
-	/* called, one for each TLB: T0 is an address minus cpu->stack[].tag. If cpu->stack_other[]
-	 * is its page, or the TLB has it, at most scratch[1] bytes into it, T0 becomes the host
-	 * address, and the flags say "below or equal"; else T0 and T1 are as @mem wants them. */
+	/* called, one for each TLB: T0 is an address minus cpu->stack[].tag. If the TLB has its
+	 * page, at most scratch[1] bytes into it, that becomes cpu->stack[], T0 the host address,
+	 * and the flags say "below or equal"; else T0 and T1 are as @mem wants them. */
 	u32 stack[TLB_KINDS];
 	u32 slow;        /* called: one access of a CTX_SLOW block */
 	u32 exit_signal; /* the signal handler's way out */

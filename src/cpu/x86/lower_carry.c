@@ -140,7 +140,7 @@ void carry_plan(struct lower *x)
 	unsigned n, best;
 	int last;
 
-	if (x->l->block->ctx & CTX_TWIN || is_single(x) ||
+	if (x->l->block->ctx & CTX_NOGROUP || is_single(x) ||
 	    x->l->plain & (CPU_PLAIN_GROUPS | CPU_PLAIN_LOOPS))
 		return;
 	last = find_branch_back(x);

@@ -13,11 +13,8 @@
  *
  * The range may fail where the accesses alone would not: when a page ends inside it, or when only
  * some of them write and the page cannot be written. Then nothing has happened yet, and the rest
- * of the block runs as a twin (SITE_ALT): one in which accesses check for themselves (CTX_NOGROUP)
- * or, where a page ends in a function's frame, which it does for as long as the function runs
- * there, one that knows where, and has groups on either side (CTX_SPLIT). Where another page ends,
- * the twin's groups fail, and it gets a twin of its own. Whether the instruction's own access
- * faults is always decided by that access alone.
+ * of the block runs as its CTX_NOGROUP twin, in which every access checks for itself (SITE_ALT).
+ * Whether the instruction's own access faults is always decided by that access alone.
  */
 #include "cpu/x86/footprint.h"
 #include "cpu/x86/lower_private.h"
@@ -379,18 +376,6 @@ static unsigned accesses_of(const struct lower *x, unsigned i, const struct grou
 	return n;
 }
 
-static bool off_rsp(const struct lower *x, const struct group_key *key)
-{
-	return is_long(x) && key->base == RSP && key->index == REG_NONE && key->seg == SEG_DS &&
-	       key->width == 8;
-}
-
-/* Do bytes [lo, hi) lie in one page, as far as the twin knows? */
-static bool in_one_page(const struct lower *x, const struct group_key *key, s64 lo, s64 hi)
-{
-	return !x->split_known || !off_rsp(x, key) || hi <= x->split || lo >= x->split;
-}
-
 /* How far a group that begins with @first may reach, and what its accesses do: looks at the rest of
  * the block. True if anybody would share it. */
 static bool group_plan(const struct lower *x, const struct group_key *key,
@@ -413,7 +398,7 @@ static bool group_plan(const struct lower *x, const struct group_key *key,
 			s64 lo = MIN(g->lo, found[k].disp + shift);
 			s64 hi = MAX(g->hi, found[k].disp + shift + found[k].size);
 
-			if (hi - lo > GROUP_SPAN || !in_one_page(x, key, lo, hi))
+			if (hi - lo > GROUP_SPAN)
 				continue;
 			g->lo = lo;
 			g->hi = hi;
@@ -465,12 +450,11 @@ static struct group *group_slot(struct lower *x, const struct group_key *key, s6
 	return g;
 }
 
-/* Is it worth looking at cpu->stack first? Of two pages that is the lower one's, which is that of
- * the functions that are called. */
-static bool on_stack(const struct lower *x, const struct group_key *key, s64 disp)
+/* Is it worth looking at cpu->stack first? */
+static bool on_stack(const struct lower *x, const struct group_key *key)
 {
-	return !(x->l->plain & CPU_PLAIN_STACK) && off_rsp(x, key) &&
-	       !(x->split_known && disp >= x->split);
+	return !(x->l->plain & CPU_PLAIN_STACK) && is_long(x) && key->base == RSP &&
+	       key->index == REG_NONE && key->seg == SEG_DS && key->width == 8;
 }
 
 /* Emits the address of @key's value plus @disp into @reg. */
@@ -495,7 +479,7 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 		settle(x);
 		address(x, T0, a->disp);
 		emit_segment(x, T0, seg);
-		emit_one_check(x, a->size, a->access, seg, on_stack(x, key, a->disp));
+		emit_one_check(x, a->size, a->access, seg, on_stack(x, key));
 		return (struct ptr){ T0, 0 };
 	}
 	*g = plan;
@@ -506,24 +490,20 @@ static struct ptr emit_grouped(struct lower *x, const struct group_key *key, con
 	settle(x);
 	address(x, g->reg, g->lo);
 	emit_segment(x, g->reg, seg);
-	s = emit_inline_check(x, g->reg, g->hi - g->lo, g->access, on_stack(x, key, g->lo), &stub);
+	s = emit_inline_check(x, g->reg, g->hi - g->lo, g->access, on_stack(x, key), &stub);
 	s->size = a->size;
 	s->access = a->access;
 	s->seg = seg;
 	s->own = a->disp - g->lo;
 	s->span = g->hi - g->lo;
-	s->stack = off_rsp(x, key);
 	stub->alt = new_site(x, SITE_ALT, x->l->guest[x->i]);
 	return (struct ptr){ g->reg, a->disp - g->ref };
 }
 
-static bool may_group(const struct lower *x, const struct group_key *key)
+static bool may_group(const struct lower *x)
 {
-	u32 ctx = x->l->block->ctx;
-
-	if (is_single(x) || x->l->plain & CPU_PLAIN_GROUPS)
-		return false;
-	return off_rsp(x, key) ? (ctx & CTX_SPLIT) != CTX_SPLIT_EACH : !(ctx & CTX_NOGROUP);
+	return !(x->l->block->ctx & CTX_NOGROUP) && !is_single(x) &&
+	       !(x->l->plain & CPU_PLAIN_GROUPS);
 }
 
 static void operand_address(struct lower *x, unsigned reg, s64 disp)
@@ -539,7 +519,7 @@ struct ptr emit_memory(struct lower *x, unsigned size, unsigned access, s32 add)
 	struct group_key key;
 	s64 disp;
 
-	if (memory_key(x, x->i, &key, &disp) && !add && may_group(x, &key))
+	if (may_group(x) && memory_key(x, x->i, &key, &disp) && !add)
 		return emit_grouped(x, &key, &(struct access){ disp, size, access }, seg,
 				    operand_address);
 	flags_clobber(x, x->live_in[x->i]);
@@ -591,30 +571,19 @@ struct ptr emit_stack(struct lower *x, unsigned base, s32 off, unsigned size, un
 {
 	struct group_key key = stack_key(x, base);
 
-	if (key.width != 2 && may_group(x, &key))
+	if (may_group(x) && key.width != 2)
 		return emit_grouped(x, &key, &(struct access){ off, size, access }, SEG_SS,
 				    base == RSP ? rsp_address : rbp_address);
 	flags_clobber(x, x->live_in[x->i]);
 	settle(x);
 	stack_address(x, base, T0, off);
-	emit_one_check(x, size, access, SEG_SS, on_stack(x, &key, off));
+	emit_one_check(x, size, access, SEG_SS, on_stack(x, &key));
 	return (struct ptr){ T0, 0 };
-}
-
-static void split_update(struct lower *x)
-{
-	struct group_key key = stack_key(x, RSP);
-	s64 shift;
-
-	x->split_known = x->split_known && key_after(x, x->i, &key, &shift);
-	if (x->split_known)
-		x->split -= shift;
 }
 
 void groups_update(struct lower *x)
 {
 	carry_update(x);
-	split_update(x);
 	for (unsigned i = 0; i < GROUPS; i++) {
 		struct group *g = &x->groups[i];
 		s64 shift;

@@ -91,8 +91,6 @@ struct lower {
 	struct carry carry;
 	unsigned map_shift; /* of block->map for the instructions of a second copy */
 	s32 rsp_pending;    /* guest RSP is SP plus this */
-	s32 split;          /* a page ends that many bytes above the instruction's RSP, */
-	bool split_known;   /* ... or nothing is known */
 	u8 flips;           /* CTX_AC, if the context of what comes is not the block's there */
 	struct far {
 		u8 *jump; /* rel32 of a conditional branch to @target, which is not in the page */

@@ -129,79 +129,27 @@ static void emit_call_miss(struct code_buf *b, struct thunks *t)
 	e_jmp_to(b, b->base + t->exit_saved);
 }
 
-/* ---- the stack's pages ------------------------------------------------------------------------
- */
-
-/* [@to] = [@from], both struct stack_page; uses T0. */
-static void emit_copy_stack_page(struct code_buf *b, size_t to, size_t from)
-{
-	e_load(b, T0, from + offsetof(struct stack_page, tag));
-	e_store(b, T0, to + offsetof(struct stack_page, tag));
-	e_load(b, T0, from + offsetof(struct stack_page, host));
-	e_store(b, T0, to + offsetof(struct stack_page, host));
-}
-
-/* T0 = [@page].host + T1; says that it is one. */
-static void emit_found(struct code_buf *b, size_t page)
-{
-	e_load(b, T0, page + offsetof(struct stack_page, host));
-	e_lea(b, 1, T0, T0, T1, 1, 0);
-	e8(b, 0xf9); /* stc */
-	e8(b, 0xc3);
-}
-
-/* The two change places; T1 is kept. */
-static void emit_swap(struct code_buf *b, size_t page, size_t other)
-{
-	e_store(b, T1, OFF(scratch[0]));
-	e_load(b, T1, page + offsetof(struct stack_page, tag));
-	e_push(b, T1);
-	e_load(b, T1, page + offsetof(struct stack_page, host));
-	emit_copy_stack_page(b, page, other);
-	e_store(b, T1, other + offsetof(struct stack_page, host));
-	e_pop(b, T1);
-	e_store(b, T1, other + offsetof(struct stack_page, tag));
-	e_load(b, T1, OFF(scratch[0]));
-}
-
 /* An address off RSP that is not in the page of cpu->stack. */
 static void emit_stack_page(struct code_buf *b, struct thunks *t, enum tlb_kind kind)
 {
 	size_t tlb = OFF(tlb) + kind * sizeof(struct tlb);
 	size_t page = OFF(stack) + kind * sizeof(struct stack_page);
-	size_t other = OFF(stack_other) + kind * sizeof(struct stack_page);
 	size_t tag = tlb + offsetof(struct tlb_entry, write_tag);
-	u8 *elsewhere, *swap, *miss;
+	u8 *miss;
 
 	t->stack[kind] = b->p - b->base;
 	e_op_state(b, 0x03, 1, T0, page + offsetof(struct stack_page, tag)); /* add */
-	e_mov(b, T1, T0);
-	e_op_state(b, 0x2b, 1, T1, other + offsetof(struct stack_page, tag)); /* sub */
-	e_op_state(b, 0x3b, 1, T1, OFF(scratch[1]));                          /* cmp */
-	elsewhere = e_jcc(b, 7, false);
-	e_sub_state32(b, OFF(stack_turns), 1);
-	swap = e_jcc(b, 4, false);
-	emit_found(b, other);
-
-	e_patch(swap, b->p);
-	e_store_imm32(b, OFF(stack_turns), STACK_TURNS);
-	emit_swap(b, page, other);
-	emit_found(b, page);
-
-	e_patch(elsewhere, b->p);
 	emit_tlb_index(b, kind, T0);
 	e_op_indexed(b, 0x2b, 1, T0, T1, tag);       /* sub */
 	e_op_state(b, 0x3b, 1, T0, OFF(scratch[1])); /* cmp */
 	miss = e_jcc(b, 7, false);
 	e_store(b, T0, OFF(scratch[0]));
-	emit_copy_stack_page(b, other, page);
 	e_op_indexed(b, 0x8b, 1, T0, T1, tag); /* mov */
 	e_store(b, T0, page + offsetof(struct stack_page, tag));
 	e_op_indexed(b, 0x8b, 1, T0, T1, tlb + offsetof(struct tlb_entry, host));
 	e_store(b, T0, page + offsetof(struct stack_page, host));
-	e_store_imm32(b, OFF(stack_turns), STACK_TURNS);
 	e_load(b, T1, OFF(scratch[0]));
-	emit_found(b, page);
+	e_lea(b, 1, T0, T0, T1, 1, 0);
 	e_patch(miss, b->p);
 	e8(b, 0xc3);
 }
