@@ -7,8 +7,8 @@
 The same kernel and initramfs, one vCPU, a serial port and a virtio-rng behind a root port. The kernel
 itself tells both times (tracefs: sched_process_exec and the first kvm_entry of that process), so
 nothing is in the way of what is measured; root is needed. Runs are interleaved, after one of each
-that counts for nothing. lodge-vmm unpacks the kernel before the guest starts, so that the guest need
-not; "lodge-classic" leaves that to the guest, as QEMU does.
+that counts for nothing. By default lodge leaves it to the guest to unpack its kernel where there is KVM,
+as QEMU does; "lodge-host" unpacks it before the guest starts (lodge run --unpack host).
 """
 import argparse
 import os
@@ -92,8 +92,8 @@ def qemu(options, files):
 
 
 def measure(options, files):
-    engines = {"lodge": lambda: lodge(options, files, False),
-               "lodge-classic": lambda: lodge(options, files, True)}
+    engines = {"lodge": lambda: lodge(options, files, True),
+               "lodge-host": lambda: lodge(options, files, False)}
     if shutil.which("qemu-system-x86_64"):
         engines["qemu"] = lambda: qemu(options, files)
     times = {name: [] for name in engines}

@@ -53,7 +53,8 @@ static const struct command_option options[] = {
 	{ "--cpus", VALUE_TEXT, "COUNT", "without XML: virtual processors (default: 1)" },
 	{ "--net", VALUE_WORD, "user|none", "without XML: the network (default: none)" },
 	{ "--name", VALUE_TEXT, "NAME", "without XML: the guest's name" },
-	{ "--classic-boot", VALUE_NONE, NULL, "let the kernel unpack itself in the guest" },
+	{ "--unpack", VALUE_WORD, "host|guest",
+	  "where the kernel is unpacked (default: with KVM in the guest, else on the host)" },
 	{ "--no-kaslr", VALUE_NONE, NULL, "do not move the kernel in memory" },
 	{ "--saved-code", VALUE_NONE, NULL,
 	  "without KVM: keep translated code for the guest's next start" },
@@ -113,10 +114,12 @@ static void name_option(GError *error)
 
 static int fail(GError *error)
 {
+	int status = g_error_matches(error, run_quark(), EXIT_USAGE) ? EXIT_USAGE : EXIT_ERROR;
+
 	name_option(error);
 	fprintf(stderr, "lodge run: %s\n", error->message);
 	g_error_free(error);
-	return EXIT_ERROR;
+	return status;
 }
 
 static const char *const only_without_xml[] = { "--kernel", "--initrd", "--append", "--disk",
@@ -281,6 +284,7 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 {
 	const char *console = invocation_value(invocation, "--console");
 	const char *seconds = invocation_value(invocation, "--timeout");
+	const char *unpack = invocation_value(invocation, "--unpack");
 
 	*launch = (struct launch_options){
 		.engine = invocation_value(invocation, "--engine"),
@@ -297,10 +301,16 @@ static bool read_options(const struct invocation *invocation, struct launch_opti
 		.jitdump = invocation_value(invocation, "--jitdump"),
 		.guest_symbols = invocation_value(invocation, "--guest-symbols"),
 		.saved_code = invocation_has(invocation, "--saved-code"),
-		.classic_boot = invocation_has(invocation, "--classic-boot"),
+		.unpack = invocation_value(invocation, "--unpack"),
 		.no_kaslr = invocation_has(invocation, "--no-kaslr"),
 	};
 	terminal_size(&launch->console_columns, &launch->console_rows);
+	if (launch->no_kaslr && unpack && !strcmp(unpack, "guest")) {
+		g_set_error(error, run_quark(), EXIT_USAGE,
+			    "a kernel that unpacks itself chooses its own place: with --unpack "
+			    "guest, give it nokaslr by --append instead of --no-kaslr");
+		return false;
+	}
 	*timeout = 0;
 	if (seconds && !g_ascii_string_to_unsigned(seconds, 10, 1, 1000000, timeout, NULL)) {
 		g_set_error(error, run_quark(), EXIT_USAGE,

@@ -205,7 +205,7 @@ void perf_map_kernel_moved(struct perf_map *map, bool known, u64 by)
 {
 	if (map->symbols && !known)
 		log_warning("cpu", "the kernel chooses its address by itself: its symbols are not "
-				   "used; start it without --classic-boot, or with nokaslr");
+				   "used; start it with --unpack host, or with nokaslr");
 	map->moved_known = known;
 	map->moved_by = by;
 }

@@ -65,8 +65,10 @@ struct launch_options {
 	const char *jitdump; /* have it write its code to jit-PID.dump in this folder, or NULL */
 	const char *guest_symbols; /* with one of them: a System.map of the kernel, or NULL */
 	bool saved_code;           /* keep its translations for its next start (code.c) */
-	bool classic_boot;         /* enter the kernel through its own decompressor */
-	bool no_kaslr;             /* do not move the kernel */
+	/* Where a bzImage is unpacked, "host" or "guest"; NULL: in the guest under KVM, on the host
+	 * otherwise, and where movable or no_kaslr is set */
+	const char *unpack;
+	bool no_kaslr;    /* do not move the kernel */
 	bool console_log; /* keep what the first console prints in the log directory (chardev.c) */
 	bool paused;      /* the guest waits for the monitor command "cont" */
 	/* As whom what the domain names is opened; NULL: as the launcher. It stays until

@@ -41,10 +41,14 @@ def run(kvm, *words, group=0):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def engine(kvm, *words, **settings):
+def plan(kvm, *words, **settings):
     done = run(kvm, *words, **settings)
     assert done.returncode == 0, done
-    return json.loads(done.stdout)["engine"]
+    return json.loads(done.stdout)
+
+
+def engine(kvm, *words, **settings):
+    return plan(kvm, *words, **settings)["engine"]
 
 
 def refusal(kvm, *words, status=1, **settings):
@@ -111,6 +115,17 @@ def test_movable():
     assert "movable" not in engine("works", "--movable", "--engine", "soft")
 
 
+def test_the_kernel_is_unpacked_in_the_guest_with_kvm():
+    assert plan("works")["boot"]["classic"] is True
+    assert plan("absent")["boot"]["classic"] is False
+    for words in (["--engine", "soft"], ["--movable"], ["--no-kaslr"], ["--unpack", "host"]):
+        assert plan("works", *words)["boot"]["classic"] is False, words
+    assert plan("works", "--movable", "--unpack", "guest")["boot"]["classic"] is True
+    assert plan("absent", "--unpack", "guest")["boot"]["classic"] is True
+    assert refusal("works", "--unpack", "here", status=2) == "lodge run: --unpack is host|guest, not 'here'\n"
+    assert "give it nokaslr by --append" in refusal("works", "--unpack", "guest", "--no-kaslr", status=2)
+
+
 def test_switches_of_the_software_cpu_choose_it():
     assert engine("works", "--cpu-step") == {"name": "soft", "why": "--cpu-step looks into it"}
     text = refusal("works", "--cpu-step", "--engine", "kvm")
@@ -165,8 +180,8 @@ def lodged_start(kvm, *words):
                 text = daemon.virsh("start", "g", status=1)
             if not os.path.exists(f"{directory}/plan"):
                 return text, None
-            with open(f"{directory}/plan") as plan:
-                return text, json.load(plan)
+            with open(f"{directory}/plan") as file:
+                return text, json.load(file)
     finally:
         del os.environ["LD_PRELOAD"], os.environ["FAKE_KVM"]
 

@@ -49,7 +49,7 @@ class Vm:
     """
 
     def __init__(self, vmm, kernel, initrd=None, append="", disks=(), memory_mib=512, vcpus=1,
-                 classic=False, kaslr=True, devices=(), lifecycle=None, log_level="info",
+                 classic=None, kaslr=True, devices=(), lifecycle=None, log_level="info",
                  log_path=None, cpu_debug=None, readonly=False, snapshot=False, disk_queues=None,
                  keeps=(), code=None, code_checked=False,
                  rng=True, nets=(), ports=(), guard=True, cpu=None, engine="soft",
@@ -108,6 +108,8 @@ class Vm:
             nodes.append({"type": "virtserialport", "id": name, "controller": "virtio-serial0",
                           "port": i, "console": name.startswith("hvc"), "name": name,
                           "columns": 100, "rows": 30, "backend": f"port{i}"})
+        if classic is None: # as the launcher chooses
+            classic = engine == "kvm" and kaslr and not movable
         boot = {"kernel": self.open(kernel, os.O_RDONLY), "cmdline": append, "classic": classic,
                 "kaslr": kaslr}
         if initrd:
@@ -308,7 +310,7 @@ def main():
     parser.add_argument("--snapshot", action="store_true", help="work on copies of the disks")
     parser.add_argument("--memory", type=int, default=512, help="MiB")
     parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--classic", action="store_true")
+    parser.add_argument("--classic", action="store_true", default=None)
     parser.add_argument("--nokaslr", action="store_true")
     parser.add_argument("--no-rng", action="store_true")
     parser.add_argument("--timeout", type=float, default=1e9)

@@ -294,7 +294,7 @@ static void test_messages(void)
 	kernel_put(f, 0x206, 0x020f, 2);
 	memcpy(f->data + 5 * 512 + 0x400, "\x89LZO", 4);
 	g_assert_cmpint(load(f, &g, NULL, &error), ==, -ENOTSUP);
-	g_assert_nonnull(strstr(error->message, "classic"));
+	g_assert_nonnull(strstr(error->message, "--unpack guest"));
 	g_clear_error(&error);
 	f->len -= 100;
 	g_assert_cmpint(load(f, &g, NULL, &error), ==, -EINVAL);

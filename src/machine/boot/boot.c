@@ -248,7 +248,7 @@ static int write_boot_params(struct load *l, const struct bzimage *image)
 static int boot_bzimage(struct load *l, GError **error)
 {
 	bool nokaslr = cmdline_has(l->boot->cmdline, "nokaslr");
-	bool kaslr = l->boot->kaslr && !nokaslr;
+	bool kaslr = l->boot->kaslr && !nokaslr, classic;
 	struct bzimage image;
 	int err = bzimage_parse(l->kernel, l->kernel_bytes, &image, error);
 
@@ -256,7 +256,9 @@ static int boot_bzimage(struct load *l, GError **error)
 		err = write_cmdline(l, image.cmdline_max, error);
 	if (!err)
 		err = load_initrd(l, image.initrd_max, error);
-	if (!err && l->boot->classic)
+	classic = !err && l->boot->classic &&
+		  image.long_mode; /* only older ones than Linux 3.8 have not */
+	if (!err && classic)
 		err = bzimage_load_classic(&image, &l->ram, &l->entry, error);
 	else if (!err)
 		err = bzimage_load_unpacked(&image, &l->ram, kaslr ? host_random : NULL, NULL,
@@ -264,8 +266,8 @@ static int boot_bzimage(struct load *l, GError **error)
 	if (err)
 		return err;
 	/* a packed one moves itself, and tells nobody where to */
-	l->kernel_known = !l->boot->classic || nokaslr;
-	log_info("boot", "bzImage %s at 0x%llx%s", l->boot->classic ? "packed" : "unpacked",
+	l->kernel_known = !classic || nokaslr;
+	log_info("boot", "bzImage %s at 0x%llx%s", classic ? "packed" : "unpacked",
 		 (unsigned long long)l->entry.start, l->entry.virtual_kaslr ? ", KASLR" : "");
 	err = write_boot_params(l, &image);
 	if (!err)

@@ -182,8 +182,8 @@ int unpack(const u8 *in, u64 in_bytes, u8 *out, u64 room, u64 *bytes, GError **e
 						   : g_strerror(-err));
 		return err;
 	}
-	g_set_error(
-		error, VM_ERROR, ENOTSUP,
-		"the kernel is packed in an unknown way (LZO?); use the classic boot entry for it");
+	g_set_error(error, VM_ERROR, ENOTSUP,
+		    "the kernel is packed in an unknown way (LZO?); let it unpack itself (--unpack "
+		    "guest)");
 	return -ENOTSUP;
 }
