@@ -17,6 +17,7 @@
 #define DEFAULT_WEIGHT 100
 #define DEFAULT_PERIOD 100000
 #define WEIGHT_MAX     10000
+#define BFQ_WEIGHT_MAX 1000
 #define QUOTA_MIN      1000
 
 /* --- files --- */
@@ -188,13 +189,17 @@ void cgroup_remove(const char *group)
 
 /* --- the whole guest --- */
 
-static bool set_weight(const char *group, const char *file, const char *format, s64 weight,
-		       GError **error)
+/* Nobody's wish is the weight that everybody has. */
+static int kernel_weight(s64 weight)
 {
-	g_autofree char *text =
-		g_strdup_printf(format, (int)(weight ? MIN(weight, WEIGHT_MAX) : DEFAULT_WEIGHT));
+	return weight ? (int)MIN(weight, WEIGHT_MAX) : DEFAULT_WEIGHT;
+}
 
-	return set(group, file, weight, text, error);
+static bool set_cpu_weight(const char *group, s64 weight, GError **error)
+{
+	g_autofree char *text = g_strdup_printf("%d", kernel_weight(weight));
+
+	return set(group, "cpu.weight", weight, text, error);
 }
 
 /* "max" where there is no quota. */
@@ -228,14 +233,22 @@ static bool limit_memory(const char *group, const s64 *amounts, GError **error)
 	       set_memory(group, "memory.max", hard, hard, error);
 }
 
-/* Which of the two files is there depends on the host's I/O scheduler. */
-static bool limit_io_weight(const char *group, s64 weight, GError **error)
+/*
+ * The weight of @who, "default" or a device's number. The host's I/O scheduler decides which of the
+ * two files counts, for a device which of them takes it: it is in both where both are. BFQ's
+ * weights end at a tenth of the others'; 100 is what everybody has in either.
+ */
+static bool set_io_weight(const char *group, const char *who, s64 weight, GError **error)
 {
-	g_autofree char *path = g_build_filename(group, "io.weight", NULL);
+	int number = kernel_weight(weight), above = MAX(number - DEFAULT_WEIGHT, 0);
+	int scaled = number - above +
+		     above * (BFQ_WEIGHT_MAX - DEFAULT_WEIGHT) / (WEIGHT_MAX - DEFAULT_WEIGHT);
+	g_autofree char *text = g_strdup_printf("%s %d", who, number);
+	g_autofree char *bfq = g_strdup_printf("%s %d", who, scaled);
+	bool taken = put(group, "io.bfq.weight", bfq);
 
-	if (access(path, F_OK))
-		return set_weight(group, "io.bfq.weight", "%d", weight, error);
-	return set_weight(group, "io.weight", "default %d", weight, error);
+	return put(group, "io.weight", text) || taken || (!weight && errno == ENOENT) ||
+	       fail(error, group, "io.weight", text);
 }
 
 /* --- its devices --- */
@@ -303,26 +316,22 @@ static bool limit_device(const char *group, const struct domain_io_device *devic
 	maxima = device_maxima(number, device->amounts);
 	if (any && !set(group, "io.max", true, maxima, error))
 		return false;
-	if (weight) {
-		g_autofree char *text = g_strdup_printf("%s %" G_GUINT64_FORMAT, number, weight);
-
-		return set(group, "io.weight", true, text, error);
-	}
-	return true;
+	return !weight || set_io_weight(group, number, weight, error);
 }
 
 bool cgroup_limit(const char *group, const struct domain_limits *limits, GError **error)
 {
 	const s64 *amounts = limits->amounts;
 
-	if (!set_weight(group, "cpu.weight", "%d", amounts[LIMIT_CPU_SHARES], error) ||
+	if (!set_cpu_weight(group, amounts[LIMIT_CPU_SHARES], error) ||
 	    !set_bandwidth(group, amounts[LIMIT_GLOBAL_PERIOD], amounts[LIMIT_GLOBAL_QUOTA],
 			   error) ||
 	    !limit_memory(group, amounts, error) ||
-	    !limit_io_weight(group, amounts[LIMIT_IO_WEIGHT], error))
+	    !set_io_weight(group, "default", amounts[LIMIT_IO_WEIGHT], error))
 		return false;
 	clear_devices(group, "io.max", "rbps=max wbps=max riops=max wiops=max");
 	clear_devices(group, "io.weight", "default");
+	clear_devices(group, "io.bfq.weight", "default");
 	for (guint i = 0; i < limits->devices->len; i++)
 		if (!limit_device(group, limits->devices->pdata[i], error))
 			return false;

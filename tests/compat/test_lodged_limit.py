@@ -21,6 +21,7 @@ from rpc import refused
 
 LODGED, IMAGE = sys.argv[1:3]
 UUID = "12345678-1234-1234-1234-1234567890ab"
+LOOP = "/dev/loop0"  # of a host that was made for this test
 XML_ERROR, WRONG, INVALID = 27, 8, 55
 GROUP_FILES = {"cgroup.procs": "", "cgroup.threads": "", "cgroup.type": "domain\n", "cgroup.subtree_control": "",
                "cpu.max": "max 100000\n"}
@@ -224,6 +225,21 @@ def threads_of(path):
     return [read(f"/proc/{thread}/comm") for thread in read(f"{path}/cgroup.threads").split()]
 
 
+def check_disk_limits(daemon, group):
+    """On a loop device, whose scheduler is BFQ; what it alone is given goes away with the wish for it."""
+    number = "{}:{}".format(*(part(os.stat(LOOP).st_rdev) for part in (os.major, os.minor)))
+    daemon.virsh("blkiotune", "g", "--weight", "2100", "--device-weights", f"{LOOP},300", "--device-read-bytes-sec",
+                 f"{LOOP},1000000", "--device-write-iops-sec", f"{LOOP},50")
+    assert read(f"{group}/io.max") == f"{number} rbps=1000000 wbps=max riops=max wiops=50"
+    assert read(f"{group}/io.bfq.weight") == f"default 281\n{number} 118", read(f"{group}/io.bfq.weight")
+    assert read(f"{group}/io.weight").split("\n")[0] == "default 2100"
+    daemon.virsh("blkiotune", "g", "--device-weights", f"{LOOP},0", "--device-read-bytes-sec", f"{LOOP},0",
+                 "--device-write-iops-sec", f"{LOOP},0")
+    assert read(f"{group}/io.max") == "" and read(f"{group}/io.bfq.weight") == "default 281"
+    said = daemon.virsh("blkiotune", "g", "--device-write-bytes-sec", "/dev/null,1000", status=1)
+    assert "/dev/null is not a block device of the host" in said, said
+
+
 def test_real_cgroup():
     """The kernel's own: what it takes, it shows."""
     folder = real_cgroup()
@@ -249,6 +265,8 @@ def test_real_cgroup():
                 daemon.virsh("memtune", "g", "--hard-limit", "500M")
                 assert [read(f"{group}/memory.{name}") for name in ("max", "high", "swap.max")] == [
                     str(mib << 20) for mib in (500, 400, 100)]
+            if sys.argv[3:] == ["real"]:
+                check_disk_limits(daemon, group)
             assert "not held" not in daemon.virsh("dominfo", "g")
             daemon.virsh("destroy", "g")
             until("its group is gone", lambda: not os.path.exists(group), lodged_module.WAIT)
@@ -261,6 +279,10 @@ def prepare_host():
     """A host that was made for this has no such file system yet, and much less to give."""
     subprocess.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"], check=True)
     real_cgroup()  # or it is a mistake to have come here
+    with open("/run/disk", "wb") as disk:
+        disk.truncate(8 << 20)
+    subprocess.run(["losetup", LOOP, "/run/disk"], check=True)
+    write(f"/sys/block/{os.path.basename(LOOP)}/queue/scheduler", "bfq")
     lodged_module.WAIT = 600
 
 

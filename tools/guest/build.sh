@@ -103,8 +103,8 @@ net/vmw_vsock/*"
 
 # What the host that tools/with-kvm starts needs on top, and what it loads.
 nested_patterns="arch/x86/kvm/* virt/lib/* drivers/crypto/ccp/ccp.ko fs/9p/* fs/netfs/* fs/fscache/*
-net/9p/9pnet.ko net/9p/9pnet_virtio.ko fs/overlayfs/*"
-nested_modules="virtio_pci virtio_console 9pnet_virtio 9p overlay"
+net/9p/9pnet.ko net/9p/9pnet_virtio.ko fs/overlayfs/* drivers/block/loop.ko block/bfq.ko"
+nested_modules="virtio_pci virtio_console 9pnet_virtio 9p overlay loop bfq"
 nested_kvm_modules="kvm kvm_amd"
 
 # What initrd loads, in this order, each after what it depends on; and what it has on top for tests,
