@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counts the exits of a boot under KVM, beside QEMU's.
+"""Counts the exits of a boot under KVM, beside QEMU's with the same devices, and with its smallest machine, microvm.
 
     tools/with-kvm --memory 3072 -- python3 bench/kvm_exits.py --vmm build/lodge-vmm [--runs 2] [--cpus 1]
 
 The cloud kernel and the busybox initramfs, 512 MiB, a serial port and a virtio-rng behind a root port; all exits and
-those for ports and memory as the host's KVM counts them (debugfs), and the seconds, from the start to /init. Root is needed.
+those for ports and memory as the host's KVM counts them (debugfs), and the seconds, from the start to /init. microvm
+has the serial port alone. Root is needed.
 """
 import argparse
 import os
@@ -41,11 +42,11 @@ def lodge(options, kernel, initrd):
         return counted()
 
 
-def qemu(options, kernel, initrd):
+def qemu(options, kernel, initrd, machine=("q35", "-device", "pcie-root-port,id=p", "-device", "virtio-rng-pci,bus=p")):
     process = subprocess.Popen(
-        ["qemu-system-x86_64", "-accel", "kvm", "-machine", "q35", "-cpu", "host", "-smp", str(options.cpus), "-m", "512",
-         "-nodefaults", "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initrd, "-append", APPEND,
-         "-serial", "stdio", "-device", "pcie-root-port,id=p", "-device", "virtio-rng-pci,bus=p"],
+        ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-smp", str(options.cpus), "-m", "512", "-nodefaults",
+         "-no-user-config", "-display", "none", "-kernel", kernel, "-initrd", initrd, "-append", APPEND,
+         "-serial", "stdio", "-machine", *machine],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
     try:
         for line in process.stdout:
@@ -67,10 +68,10 @@ def main():
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=True)
     kernel, initrd = guest_file("kernel", "cloud"), guest_file("busybox")
     for _ in range(options.runs):
-        for name, run in (("lodge", lodge), ("qemu", qemu)):
+        for name, run in (("lodge", lodge), ("qemu", qemu), ("microvm", lambda *all: qemu(*all, machine=["microvm"]))):
             began = time.monotonic()
             exits, ports, memory = run(options, kernel, initrd)
-            print(f"{name:6} exits {exits:7} of them ports {ports:7} memory {memory:7}   {time.monotonic() - began:6.1f} s", flush=True)
+            print(f"{name:7} exits {exits:7} of them ports {ports:7} memory {memory:7}   {time.monotonic() - began:6.1f} s", flush=True)
 
 
 if __name__ == "__main__":
