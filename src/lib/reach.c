@@ -336,6 +336,7 @@ static int reach_ssh(const struct target *target, const char *function)
 
 static struct rpc_caller *reach_target(const struct target *target, const char *function)
 {
+	struct rpc_caller *caller;
 	int fd;
 
 	if (target->transport == OVER_TLS)
@@ -343,7 +344,12 @@ static struct rpc_caller *reach_target(const struct target *target, const char *
 	fd = target->transport == OVER_TCP   ? connect_tcp(target, function)
 	     : target->transport == OVER_SSH ? reach_ssh(target, function)
 					     : connect_unix(target->socket, function);
-	return fd < 0 ? NULL : rpc_caller_new(fd, NULL, NULL);
+	if (fd < 0)
+		return NULL;
+	caller = rpc_caller_new(fd, NULL, NULL);
+	if (target->transport == OVER_UNIX)
+		rpc_caller_allow_files(caller);
+	return caller;
 }
 
 /* What the server shall open: on a socket of its own it knows that itself. */

@@ -6,6 +6,7 @@
 #include "rpc_protocol.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define ERROR_TEXT_MAX 65536
 
@@ -16,6 +17,7 @@ struct rpc_call {
 	const struct rpc_procedure *procedure; /* NULL: there is none of that number */
 	struct rpc_arena arena;
 	void *args;
+	struct rpc_fds *in, *out; /* NULL: none */
 };
 
 struct rpc_call *rpc_call_new(struct rpc_client *client, const struct rpc_header *header,
@@ -31,8 +33,25 @@ struct rpc_call *rpc_call_new(struct rpc_client *client, const struct rpc_header
 	return call;
 }
 
+void rpc_call_set_fds(struct rpc_call *call, struct rpc_fds *fds)
+{
+	if (!fds->count)
+		return;
+	call->in = g_memdup2(fds, sizeof(*fds));
+	fds->count = 0;
+}
+
+static void drop_fds(struct rpc_fds *fds)
+{
+	if (fds)
+		rpc_fds_close(fds);
+	g_free(fds);
+}
+
 void rpc_call_drop(struct rpc_call *call)
 {
+	drop_fds(call->in);
+	drop_fds(call->out);
 	rpc_client_call_done(call->client);
 	rpc_client_unref(call->client);
 	rpc_arena_clear(&call->arena);
@@ -79,29 +98,58 @@ struct rpc_arena *rpc_call_arena(struct rpc_call *call)
 	return &call->arena;
 }
 
+const int *rpc_call_fds(const struct rpc_call *call, unsigned *count)
+{
+	*count = call->in ? call->in->count : 0;
+	return call->in ? call->in->items : NULL;
+}
+
+bool rpc_call_add_fd(struct rpc_call *call, int fd)
+{
+	g_assert(call->procedure->files);
+	if (!call->client->local) {
+		close(fd);
+		return false;
+	}
+	if (!call->out)
+		call->out = g_new0(struct rpc_fds, 1);
+	return rpc_fds_add(call->out, fd);
+}
+
 static GByteArray *new_answer(const struct rpc_call *call, enum rpc_status status)
 {
 	struct rpc_header header = call->header;
+	GByteArray *message;
 
-	header.type = RPC_REPLY;
+	header.type = call->out && status == RPC_OK ? RPC_REPLY_FDS : RPC_REPLY;
 	header.status = status;
-	return rpc_message_new(&header);
+	message = rpc_message_new(&header);
+	if (header.type == RPC_REPLY_FDS)
+		rpc_put_u32(message, call->out->count);
+	return message;
 }
 
-static void send_answer(struct rpc_call *call, GByteArray *message)
+/* Who reads the answer may count on what came with the call being closed. */
+static void send_message(struct rpc_call *call, GByteArray *message)
 {
+	g_clear_pointer(&call->in, drop_fds);
 	rpc_message_finish(message);
 	rpc_client_queue(call->client, message);
-	rpc_call_drop(call);
 }
 
 void rpc_call_answer(struct rpc_call *call, const struct rpc_procedure *procedure, const void *ret)
 {
 	GByteArray *message = new_answer(call, RPC_OK);
+	u32 count = call->out ? call->out->count : 0;
 
 	g_assert(call->procedure == procedure);
 	if (rpc_encode(procedure->ret, ret, message)) {
-		send_answer(call, message);
+		send_message(call, message);
+		for (u32 i = 0; i < count; i++)
+			rpc_client_queue_fd(call->client, call->out->items[i]);
+		if (call->out)
+			call->out->count = 0;
+		rpc_call_drop(call);
 		return;
 	}
 	g_byte_array_unref(message);
@@ -135,5 +183,6 @@ void rpc_call_fail(struct rpc_call *call, int code, int domain, const char *fmt,
 	va_end(args);
 	rpc_error_encode(code, domain, text, message);
 	g_free(text);
-	send_answer(call, message);
+	send_message(call, message);
+	rpc_call_drop(call);
 }

@@ -8,6 +8,7 @@
 #include "rpc_types.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,7 +23,8 @@
 struct waiting {
 	u32 serial;
 	const struct rpc_procedure *procedure;
-	GByteArray *reply; /* the whole message; NULL: not yet */
+	GByteArray *reply;  /* the whole message; NULL: not yet */
+	struct rpc_fds fds; /* that came with it */
 };
 
 struct event {
@@ -45,6 +47,7 @@ struct rpc_caller {
 	GMutex lock;   /* of all below */
 	GCond arrived; /* replies came, or reading is free */
 	bool reading;  /* somebody reads the socket, without the lock */
+	bool files;    /* descriptors pass */
 	int fd;
 	struct rpc_tls *tls;                 /* NULL: none */
 	struct rpc_credentials *credentials; /* of it */
@@ -56,8 +59,10 @@ struct rpc_caller {
 	bool woken;                          /* @wake counts */
 	GByteArray *in;                      /* what has come and is no whole message */
 	GByteArray *out;                     /* what is to be sent */
-	GQueue events;                       /* struct event */
-	char *broken;                        /* why; NULL: it is not */
+	struct rpc_carried in_carried;       /* descriptors of both */
+	struct rpc_carried out_carried;
+	GQueue events; /* struct event */
+	char *broken;  /* why; NULL: it is not */
 	u8 input[READ_BYTES];
 };
 
@@ -94,6 +99,11 @@ struct rpc_caller *rpc_caller_new(int fd, struct rpc_tls *tls, struct rpc_creden
 	return caller;
 }
 
+void rpc_caller_allow_files(struct rpc_caller *caller)
+{
+	caller->files = true;
+}
+
 void rpc_caller_free(struct rpc_caller *caller)
 {
 	if (!caller)
@@ -109,6 +119,8 @@ void rpc_caller_free(struct rpc_caller *caller)
 	g_ptr_array_free(caller->streams, TRUE);
 	g_byte_array_free(caller->in, TRUE);
 	g_byte_array_free(caller->out, TRUE);
+	rpc_carried_clear(&caller->in_carried);
+	rpc_carried_clear(&caller->out_carried);
 	g_queue_clear_full(&caller->events, free_event);
 	g_free(caller->broken);
 	g_mutex_clear(&caller->lock);
@@ -140,6 +152,22 @@ static void G_GNUC_PRINTF(2, 3) break_locked(struct rpc_caller *caller, const ch
 static void queue_locked(struct rpc_caller *caller, const GByteArray *message)
 {
 	g_byte_array_append(caller->out, message->data, message->len);
+}
+
+/* The same for descriptors, which it takes over, behind their message. Those of other calls may
+ * wait, too: then it is RPC_FDS_MAX in all. */
+static bool queue_fds_locked(struct rpc_caller *caller, struct rpc_fds *fds)
+{
+	static const u8 carrier;
+
+	if (caller->out_carried.count + fds->count > RPC_FDS_MAX)
+		return false;
+	for (u32 i = 0; i < fds->count; i++) {
+		g_byte_array_append(caller->out, &carrier, 1);
+		rpc_carried_keep(&caller->out_carried, caller->out->len - 1, fds->items[i]);
+	}
+	fds->count = 0;
+	return true;
 }
 
 static void pong_locked(struct rpc_caller *caller, const struct rpc_header *ping)
@@ -252,15 +280,18 @@ static void take_packet_locked(struct rpc_caller *caller, const struct rpc_heade
 }
 
 static void take_reply_locked(struct rpc_caller *caller, const struct rpc_header *header,
-			      const u8 *message, size_t n)
+			      const u8 *message, size_t n, struct rpc_fds *fds)
 {
 	for (unsigned i = 0; i < caller->calls->len; i++) {
 		struct waiting *call = caller->calls->pdata[i];
 
 		if (call->serial != header->serial || call->reply ||
 		    call->procedure->program != header->program ||
-		    call->procedure->number != header->procedure)
+		    call->procedure->number != header->procedure ||
+		    (header->type == RPC_REPLY_FDS && !call->procedure->files))
 			continue;
+		call->fds = *fds;
+		fds->count = 0;
 		call->reply = g_byte_array_append(g_byte_array_sized_new(n), message, n);
 		g_cond_broadcast(&caller->arrived);
 		return;
@@ -268,7 +299,8 @@ static void take_reply_locked(struct rpc_caller *caller, const struct rpc_header
 	break_locked(caller, "the daemon answered a call that nobody made");
 }
 
-static void take_message_locked(struct rpc_caller *caller, const u8 *message, size_t n)
+static void take_message_locked(struct rpc_caller *caller, const u8 *message, size_t n,
+				struct rpc_fds *fds)
 {
 	struct rpc_header header = rpc_header_read(message);
 	size_t head = RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
@@ -279,16 +311,51 @@ static void take_message_locked(struct rpc_caller *caller, const u8 *message, si
 		take_event_locked(caller, &header, message + head, n - head);
 	else if (header.type == RPC_STREAM)
 		take_packet_locked(caller, &header, message + head, n - head);
-	else if (header.type == RPC_REPLY)
-		take_reply_locked(caller, &header, message, n);
+	else if (header.type == RPC_REPLY || header.type == RPC_REPLY_FDS)
+		take_reply_locked(caller, &header, message, n, fds);
 	else
 		break_locked(caller, "the daemon sent a message of type %d", header.type);
 }
 
-static void take_input_locked(struct rpc_caller *caller, ssize_t n, int error)
+/* The descriptors of the @count bytes at @at. False: they are not there, and the connection ends.
+ */
+static bool take_fds_locked(struct rpc_caller *caller, size_t at, u32 count, struct rpc_fds *fds)
 {
-	size_t at = 0;
-	s64 bytes;
+	fds->count = 0;
+	if (count <= RPC_FDS_MAX &&
+	    (!count || rpc_carried_take(&caller->in_carried, at, count, fds)))
+		return true;
+	break_locked(caller, "the daemon sent other descriptors than it had counted");
+	return false;
+}
+
+/* Takes the message at @at; the bytes that it was, and 0 if it is not all there. */
+static size_t take_one_locked(struct rpc_caller *caller, size_t at)
+{
+	const u8 *message = caller->in->data + at;
+	size_t left = caller->in->len - at;
+	s64 bytes = rpc_message_bytes(message, left);
+	struct rpc_fds fds;
+	u32 carriers;
+
+	if (bytes < 0)
+		break_locked(caller, "the daemon sent what is no message");
+	if (bytes <= 0 || bytes > (s64)left)
+		return 0;
+	carriers = rpc_message_carriers(message, bytes);
+	if (carriers <= RPC_FDS_MAX && bytes + carriers > left)
+		return 0;
+	if (!take_fds_locked(caller, at + bytes, carriers, &fds))
+		return 0;
+	take_message_locked(caller, message, bytes, &fds);
+	rpc_fds_close(&fds);
+	return bytes + carriers;
+}
+
+/* @fd: what the last byte carries, or -1. */
+static void take_input_locked(struct rpc_caller *caller, ssize_t n, int error, int fd)
+{
+	size_t at = 0, taken;
 
 	if (n < 0 && (error == EAGAIN || error == EINTR))
 		return;
@@ -298,17 +365,25 @@ static void take_input_locked(struct rpc_caller *caller, ssize_t n, int error)
 		return;
 	}
 	g_byte_array_append(caller->in, caller->input, n);
-	while (!caller->broken) {
-		bytes = rpc_message_bytes(caller->in->data + at, caller->in->len - at);
-		if (bytes < 0)
-			break_locked(caller, "the daemon sent what is no message");
-		if (bytes <= 0 || bytes > caller->in->len - at)
-			break;
-		take_message_locked(caller, caller->in->data + at, bytes);
-		at += bytes;
-	}
-	if (at)
-		g_byte_array_remove_range(caller->in, 0, at);
+	if (fd >= 0 && !rpc_carried_keep(&caller->in_carried, caller->in->len - 1, fd))
+		break_locked(caller, "the daemon sent more descriptors than go with a message");
+	while (!caller->broken && (taken = take_one_locked(caller, at)))
+		at += taken;
+	if (!at)
+		return;
+	g_byte_array_remove_range(caller->in, 0, at);
+	if (!rpc_carried_advance(&caller->in_carried, at))
+		break_locked(caller, "the daemon sent a descriptor that belongs to no message");
+}
+
+/* Bytes up to the next that carries a descriptor, or that one. */
+static ssize_t send_some_locked(struct rpc_caller *caller)
+{
+	const struct rpc_carried *carried = &caller->out_carried;
+	size_t n = carried->count ? carried->items[0].at : caller->out->len;
+
+	return n ? rpc_tls_send(caller->tls, caller->fd, caller->out->data, n)
+		 : rpc_carried_send(caller->fd, carried->items[0].fd);
 }
 
 /* Sends of what is queued as much as there is room for. False: there is none. */
@@ -317,14 +392,16 @@ static bool send_locked(struct rpc_caller *caller)
 	ssize_t n = 0;
 
 	while (caller->out->len && !caller->broken) {
-		n = rpc_tls_send(caller->tls, caller->fd, caller->out->data, caller->out->len);
-		if (n > 0)
+		n = send_some_locked(caller);
+		if (n > 0) {
 			g_byte_array_remove_range(caller->out, 0, n);
-		else if (n < 0 && errno == EAGAIN)
+			rpc_carried_advance(&caller->out_carried, n); /* and closes what is gone */
+		} else if (n < 0 && errno == EAGAIN) {
 			return false;
-		else if (n < 0 && errno != EINTR)
+		} else if (n < 0 && errno != EINTR) {
 			break_locked(caller, "the connection to the daemon is lost: %s",
 				     g_strerror(errno));
+		}
 	}
 	return true;
 }
@@ -334,7 +411,7 @@ static bool send_locked(struct rpc_caller *caller)
 static void read_locked(struct rpc_caller *caller, short events)
 {
 	ssize_t n;
-	int error;
+	int error, fd = -1;
 
 	caller->reading = true;
 	do {
@@ -344,10 +421,13 @@ static void read_locked(struct rpc_caller *caller, short events)
 
 			poll(&socket, 1, -1);
 		}
-		n = rpc_tls_receive(caller->tls, caller->fd, caller->input, sizeof(caller->input));
+		n = caller->files ? rpc_carried_receive(caller->fd, caller->input,
+							sizeof(caller->input), &fd)
+				  : rpc_tls_receive(caller->tls, caller->fd, caller->input,
+						    sizeof(caller->input));
 		error = errno;
 		g_mutex_lock(&caller->lock);
-		take_input_locked(caller, n, error);
+		take_input_locked(caller, n, error, fd);
 		events = 0;
 	} while (!caller->broken && rpc_tls_pending(caller->tls));
 	caller->reading = false;
@@ -380,10 +460,11 @@ static void flush_locked(struct rpc_caller *caller)
 
 /* --- calls --- */
 
-/* Sends the call and waits: the reply, or NULL when the connection ends first. */
+/* Sends the call, with @fds, which it takes over, and waits: the reply, and in @fds what came with
+ * it; or NULL when the connection ends first. */
 static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedure *procedure,
-			    GByteArray *message, struct rpc_caller_stream *stream,
-			    struct rpc_failure *failure)
+			    GByteArray *message, struct rpc_fds *fds,
+			    struct rpc_caller_stream *stream, struct rpc_failure *failure)
 {
 	struct waiting call = { .procedure = procedure };
 
@@ -396,7 +477,10 @@ static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedur
 		stream->serial = call.serial;
 		g_ptr_array_add(caller->streams, stream);
 	}
+	while (caller->out_carried.count + fds->count > RPC_FDS_MAX && !caller->broken)
+		flush_locked(caller); /* those of other threads */
 	queue_locked(caller, message);
+	queue_fds_locked(caller, fds);
 	flush_locked(caller);
 	while (!call.reply && !caller->broken) {
 		if (caller->reading)
@@ -408,32 +492,59 @@ static GByteArray *exchange(struct rpc_caller *caller, const struct rpc_procedur
 	if (!call.reply)
 		fail(failure, VIR_ERR_RPC, VIR_FROM_RPC, caller->broken);
 	g_mutex_unlock(&caller->lock);
+	rpc_fds_close(fds); /* of a connection that ended before */
+	*fds = call.fds;
 	return call.reply;
 }
 
+/* Copies of @out, for as long as it takes to send them. */
+static bool copy_fds(const struct rpc_fds *out, struct rpc_fds *copies)
+{
+	copies->count = 0;
+	for (u32 i = 0; out && i < out->count; i++) {
+		int fd = fcntl(out->items[i], F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0) {
+			rpc_fds_close(copies);
+			return false;
+		}
+		rpc_fds_add(copies, fd);
+	}
+	return true;
+}
+
+/* @fds: what goes with the call, and then what came with its answer. */
 static bool ask(struct rpc_caller *caller, const struct rpc_procedure *procedure, const void *args,
-		struct rpc_arena *arena, void *ret, struct rpc_caller_stream *stream,
-		struct rpc_failure *failure)
+		struct rpc_fds *fds, struct rpc_arena *arena, void *ret,
+		struct rpc_caller_stream *stream, struct rpc_failure *failure)
 {
 	struct rpc_header header = { .program = procedure->program,
 				     .version = RPC_VERSION,
 				     .procedure = procedure->number,
-				     .type = RPC_CALL };
+				     .type = fds->count ? RPC_CALL_FDS : RPC_CALL };
 	g_autoptr(GByteArray) message = rpc_message_new(&header);
 	g_autoptr(GByteArray) reply = NULL;
+	struct rpc_header answer;
 	const u8 *payload;
 	size_t n;
 
+	if (fds->count)
+		rpc_put_u32(message, fds->count);
 	if (procedure->args->size && !rpc_encode(procedure->args, args, message))
 		return fail(failure, VIR_ERR_INVALID_ARG, VIR_FROM_RPC,
 			    "an argument is missing, or longer than the protocol allows");
 	rpc_message_finish(message);
-	reply = exchange(caller, procedure, message, stream, failure);
+	reply = exchange(caller, procedure, message, fds, stream, failure);
 	if (!reply)
 		return false;
 	payload = reply->data + RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
 	n = reply->len - RPC_LENGTH_BYTES - RPC_HEADER_BYTES;
-	if (rpc_header_read(reply->data).status != RPC_OK)
+	answer = rpc_header_read(reply->data);
+	if (answer.type == RPC_REPLY_FDS) { /* the count of what came */
+		payload += 4;
+		n -= 4;
+	}
+	if (answer.status != RPC_OK)
 		return take_failure(payload, n, failure);
 	if (procedure->ret->size ? rpc_decode(procedure->ret, payload, n, arena, ret) : !n)
 		return true;
@@ -444,7 +555,29 @@ bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *proce
 		    const void *args, struct rpc_arena *arena, void *ret,
 		    struct rpc_failure *failure)
 {
-	return ask(caller, procedure, args, arena, ret, NULL, failure);
+	struct rpc_fds none = { 0 };
+
+	return ask(caller, procedure, args, &none, arena, ret, NULL, failure);
+}
+
+bool rpc_caller_ask_files(struct rpc_caller *caller, const struct rpc_procedure *procedure,
+			  const void *args, const struct rpc_fds *out, struct rpc_arena *arena,
+			  void *ret, struct rpc_fds *in, struct rpc_failure *failure)
+{
+	struct rpc_fds fds;
+	bool good;
+
+	if (out && out->count && !caller->files)
+		return fail(failure, VIR_ERR_NO_SUPPORT, VIR_FROM_RPC,
+			    "descriptors pass to a daemon on this host alone, by its UNIX socket");
+	if (!copy_fds(out, &fds))
+		return fail(failure, VIR_ERR_SYSTEM_ERROR, VIR_FROM_RPC, g_strerror(errno));
+	good = ask(caller, procedure, args, &fds, arena, ret, NULL, failure);
+	if (good && in)
+		*in = fds;
+	else
+		rpc_fds_close(&fds);
+	return good;
 }
 
 /* --- streams --- */
@@ -469,12 +602,13 @@ struct rpc_caller_stream *rpc_caller_open_stream(struct rpc_caller *caller,
 {
 	struct rpc_caller_stream *stream = g_new0(struct rpc_caller_stream, 1);
 	struct rpc_arena arena = {};
+	struct rpc_fds none = { 0 };
 	bool good;
 
 	stream->caller = caller;
 	stream->procedure = procedure;
 	stream->in = g_byte_array_new();
-	good = ask(caller, procedure, args, &arena, NULL, stream, failure);
+	good = ask(caller, procedure, args, &none, &arena, NULL, stream, failure);
 	rpc_arena_clear(&arena);
 	if (good)
 		return stream;

@@ -19,6 +19,7 @@
 #ifndef LODGE_RPC_CALLER_H
 #define LODGE_RPC_CALLER_H
 
+#include "rpc/carried.h"
 #include "rpc/codec.h"
 #include "rpc/procedure.h"
 
@@ -40,6 +41,8 @@ struct rpc_failure {
 /* Takes over @fd, a connected stream socket, and with TLS @tls, whose handshake is done, and the
  * credentials that it uses; else NULL. */
 struct rpc_caller *rpc_caller_new(int fd, struct rpc_tls *tls, struct rpc_credentials *credentials);
+/* Its socket is a UNIX socket of the server's own: descriptors may pass. Before the first call. */
+void rpc_caller_allow_files(struct rpc_caller *caller);
 /* No call may be under way. */
 void rpc_caller_free(struct rpc_caller *caller);
 /*
@@ -49,6 +52,12 @@ void rpc_caller_free(struct rpc_caller *caller);
 bool rpc_caller_ask(struct rpc_caller *caller, const struct rpc_procedure *procedure,
 		    const void *args, struct rpc_arena *arena, void *ret,
 		    struct rpc_failure *failure);
+/* The same for a call with which descriptors go: those in @out, which stay the caller's and may be
+ * closed when this returns, or none, with NULL. Those of the answer are the caller's, in @in, or
+ * are closed, with NULL. */
+bool rpc_caller_ask_files(struct rpc_caller *caller, const struct rpc_procedure *procedure,
+			  const void *args, const struct rpc_fds *out, struct rpc_arena *arena,
+			  void *ret, struct rpc_fds *in, struct rpc_failure *failure);
 /* Owned by @caller; watch it for input. */
 int rpc_caller_fd(const struct rpc_caller *caller);
 /*

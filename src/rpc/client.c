@@ -40,8 +40,32 @@ void rpc_client_unref(struct rpc_client *client)
 	g_free(client);
 }
 
+/* What waits to be sent: bytes, or one byte that carries a descriptor. */
+struct packet {
+	GByteArray *bytes; /* NULL: that one */
+	int fd;
+};
+
+static size_t packet_bytes(const struct packet *packet)
+{
+	return packet->bytes ? packet->bytes->len : 1;
+}
+
+static void free_packet(gpointer opaque)
+{
+	struct packet *packet = opaque;
+
+	if (packet->bytes)
+		g_byte_array_unref(packet->bytes);
+	else
+		close(packet->fd);
+	g_free(packet);
+}
+
 static void drop_buffers(struct rpc_client *client)
 {
+	client->server->carried -= client->carried.count;
+	rpc_carried_clear(&client->carried);
 	if (client->in) {
 		client->server->buffered -= client->in->len;
 		g_byte_array_unref(client->in);
@@ -49,7 +73,7 @@ static void drop_buffers(struct rpc_client *client)
 	}
 	client->server->buffered -= client->out_bytes;
 	client->out_bytes = 0;
-	g_queue_clear_full(&client->out, (GDestroyNotify)g_byte_array_unref);
+	g_queue_clear_full(&client->out, free_packet);
 }
 
 void rpc_client_close(struct rpc_client *client, const char *why)
@@ -96,15 +120,27 @@ static bool may_take(const struct rpc_client *client)
 	       client->out_bytes < RPC_OUTPUT_PAUSE;
 }
 
+/* The bytes of the message at @at, and how many behind it carry descriptors; 0: not all of it is
+ * here, -1: it is none. */
+static s64 find_message(const struct rpc_client *client, size_t at, u32 *carriers)
+{
+	size_t left = client->in ? client->in->len - at : 0;
+	s64 bytes = left ? rpc_message_bytes(client->in->data + at, left) : 0;
+
+	*carriers = 0;
+	if (bytes <= 0 || bytes > (s64)left)
+		return MIN(bytes, 0);
+	*carriers = rpc_message_carriers(client->in->data + at, bytes);
+	/* too many are not waited for */
+	return *carriers > RPC_FDS_MAX || bytes + *carriers <= (s64)left ? bytes : 0;
+}
+
 /* Is there a whole message, or one that can be none? */
 static bool has_message(const struct rpc_client *client)
 {
-	size_t have = client->in ? client->in->len : 0;
-	s64 bytes = have > client->skip ? rpc_message_bytes(client->in->data + client->skip,
-							    have - client->skip)
-					: 0;
+	u32 carriers;
 
-	return bytes < 0 || (bytes && client->skip + bytes <= (s64)have);
+	return find_message(client, 0, &carriers) != 0;
 }
 
 static void update_source(struct rpc_client *client)
@@ -119,11 +155,13 @@ static void update_source(struct rpc_client *client)
 
 static void flush(struct rpc_client *client)
 {
-	GByteArray *message;
+	struct packet *packet;
 
-	while ((message = g_queue_peek_head(&client->out))) {
-		ssize_t n = rpc_tls_send(client->tls, client->fd, message->data + client->out_sent,
-					 message->len - client->out_sent);
+	while ((packet = g_queue_peek_head(&client->out))) {
+		ssize_t n = packet->bytes ? rpc_tls_send(client->tls, client->fd,
+							 packet->bytes->data + client->out_sent,
+							 packet->bytes->len - client->out_sent)
+					  : rpc_carried_send(client->fd, packet->fd);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -134,35 +172,50 @@ static void flush(struct rpc_client *client)
 		client->out_sent += n;
 		client->out_bytes -= n;
 		client->server->buffered -= n;
-		if (client->out_sent == message->len) {
-			g_byte_array_unref(g_queue_pop_head(&client->out));
+		if (client->out_sent == packet_bytes(packet)) {
+			free_packet(g_queue_pop_head(&client->out));
 			client->out_sent = 0;
 		}
 	}
 }
 
-void rpc_client_queue(struct rpc_client *client, GByteArray *message)
+static void queue(struct rpc_client *client, GByteArray *bytes, int fd)
 {
-	if (!client->server || !account(client, message->len)) {
-		g_byte_array_unref(message);
+	struct packet *packet = g_new(struct packet, 1);
+	size_t n;
+
+	*packet = (struct packet){ bytes, fd };
+	n = packet_bytes(packet);
+	if (!client->server || !account(client, n)) {
+		free_packet(packet);
 		return;
 	}
 	rpc_client_ref(client);
-	g_queue_push_tail(&client->out, message);
-	client->out_bytes += message->len;
-	if (client->out_bytes == message->len) /* nothing waited before it */
+	g_queue_push_tail(&client->out, packet);
+	client->out_bytes += n;
+	if (client->out_bytes == n) /* nothing waited before it */
 		flush(client);
 	if (client->server)
 		update_source(client);
 	rpc_client_unref(client);
 }
 
+void rpc_client_queue(struct rpc_client *client, GByteArray *message)
+{
+	queue(client, message, -1);
+}
+
+void rpc_client_queue_fd(struct rpc_client *client, int fd)
+{
+	queue(client, NULL, fd);
+}
+
 /* What waits behind the message that is being sent, which may be a large answer. */
 static size_t backlog(const struct rpc_client *client)
 {
-	const GByteArray *first = client->out.head ? client->out.head->data : NULL;
+	const struct packet *first = client->out.head ? client->out.head->data : NULL;
 
-	return first ? client->out_bytes - (first->len - client->out_sent) : 0;
+	return first ? client->out_bytes - (packet_bytes(first) - client->out_sent) : 0;
 }
 
 void rpc_client_send_event(struct rpc_client *client, const struct rpc_procedure *procedure,
@@ -192,55 +245,119 @@ void rpc_client_send_event(struct rpc_client *client, const struct rpc_procedure
 
 /* --- in --- */
 
+/* Can it pass descriptors? Those that another client sends are discarded by the kernel. */
+static bool may_carry(const struct rpc_client *client)
+{
+	return client->local && !client->read_only;
+}
+
+/* The descriptors of the @count bytes at @at. False: the client has been closed. */
+static bool take_fds(struct rpc_client *client, size_t at, u32 count, struct rpc_fds *fds)
+{
+	fds->count = 0;
+	if (count > RPC_FDS_MAX) {
+		rpc_client_close(client, "it sent too many descriptors");
+		return false;
+	}
+	if (!count || !may_carry(client))
+		return true;
+	if (!rpc_carried_take(&client->carried, at, count, fds)) {
+		rpc_client_close(client, "it sent fewer descriptors than it had counted");
+		return false;
+	}
+	client->server->carried -= count;
+	return true;
+}
+
+/* The first @bytes of what has come are done with. */
+static void forget_input(struct rpc_client *client, size_t bytes)
+{
+	u32 before = client->carried.count;
+	bool good = rpc_carried_advance(&client->carried, bytes);
+
+	client->server->carried -= before - client->carried.count;
+	client->server->buffered -= bytes;
+	g_byte_array_remove_range(client->in, 0, bytes);
+	if (!good)
+		rpc_client_close(client, "it sent a descriptor that belongs to no message");
+}
+
 /* Takes whole messages off what has come, FRAMES_A_TURN at most. */
 static void take_messages(struct rpc_client *client)
 {
 	size_t at = 0;
 
 	for (unsigned i = 0; i < FRAMES_A_TURN && client->in && may_take(client); i++) {
-		size_t skipped = MIN(client->skip, client->in->len - at), left;
-		s64 bytes;
+		struct rpc_fds fds;
+		u32 carriers;
+		s64 bytes = find_message(client, at, &carriers);
 
-		at += skipped;
-		client->skip -= skipped;
-		left = client->in->len - at;
-		bytes = rpc_message_bytes(client->in->data + at, left);
 		if (bytes < 0) {
 			rpc_client_close(client, "it sent a length that is none");
 			return;
 		}
-		if (!bytes || bytes > (s64)left)
+		if (!bytes)
 			break;
+		if (!take_fds(client, at + bytes, carriers, &fds))
+			return;
 		client->alive = true;
-		rpc_dispatch(client, client->in->data + at, bytes);
-		at += bytes;
+		rpc_dispatch(client, client->in->data + at, bytes, &fds);
+		rpc_fds_close(&fds);
+		at += bytes + carriers;
 	}
+	if (client->in)
+		forget_input(client, at);
 	if (!client->in)
 		return;
-	client->server->buffered -= at;
-	g_byte_array_remove_range(client->in, 0, at);
 	if (!client->in->len) { /* most connections are silent: they hold no memory */
 		g_byte_array_unref(client->in);
 		client->in = NULL;
 	}
 }
 
+/* What the last byte that has come carries is kept. False: the client has been closed. */
+static bool keep_fd(struct rpc_client *client, int fd)
+{
+	if (client->server->carried == RPC_CARRIED_MAX) {
+		close(fd);
+		rpc_client_close(client, "all clients together sent too many descriptors");
+		return false;
+	}
+	if (!rpc_carried_keep(&client->carried, client->in->len - 1, fd)) {
+		rpc_client_close(client, "it sent more descriptors than go with a message");
+		return false;
+	}
+	client->server->carried++;
+	return true;
+}
+
 static void read_some(struct rpc_client *client)
 {
 	struct rpc_server *server = client->server;
-	ssize_t n = rpc_tls_receive(client->tls, client->fd, server->input, sizeof(server->input));
+	int fd = -1;
+	ssize_t n = may_carry(client) ? rpc_carried_receive(client->fd, server->input,
+							    sizeof(server->input), &fd)
+				      : rpc_tls_receive(client->tls, client->fd, server->input,
+							sizeof(server->input));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		rpc_client_close(client, NULL);
+		rpc_client_close(client, n && errno == EPROTO
+						 ? "it sent descriptors that cannot be taken"
+						 : NULL);
 		return;
 	}
-	if (!account(client, n))
+	if (!account(client, n)) {
+		if (fd >= 0)
+			close(fd);
 		return;
+	}
 	if (!client->in)
 		client->in = g_byte_array_new();
 	g_byte_array_append(client->in, server->input, n);
+	if (fd >= 0 && !keep_fd(client, fd))
+		return;
 	take_messages(client);
 }
 
@@ -329,6 +446,11 @@ bool rpc_client_is_read_only(const struct rpc_client *client)
 	return client->read_only;
 }
 
+bool rpc_client_is_local(const struct rpc_client *client)
+{
+	return client->local;
+}
+
 void rpc_client_set_data(struct rpc_client *client, void *data, GDestroyNotify destroy)
 {
 	client->data = data;
@@ -338,6 +460,14 @@ void rpc_client_set_data(struct rpc_client *client, void *data, GDestroyNotify d
 void *rpc_client_data(const struct rpc_client *client)
 {
 	return client->data;
+}
+
+static bool is_unix(int fd)
+{
+	int domain;
+	socklen_t size = sizeof(domain);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) && domain == AF_UNIX;
 }
 
 static GSourceFuncs source_functions = { .dispatch = on_source };
@@ -356,6 +486,7 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd, struct rpc_
 	client->identity.groups =
 		g_memdup2(identity->groups, identity->group_count * sizeof(gid_t));
 	client->read_only = identity->read_only;
+	client->local = is_unix(fd);
 	g_queue_init(&client->out);
 	client->streams = g_ptr_array_new();
 	client->source = g_source_new(&source_functions, sizeof(struct client_source));

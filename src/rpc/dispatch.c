@@ -102,8 +102,21 @@ static void fail_unknown(struct rpc_call *call, const struct rpc_header *header)
 	rpc_call_fail(call, VIR_ERR_RPC, VIR_FROM_RPC, "unknown procedure: %d", header->procedure);
 }
 
+/* Why the descriptors that were counted with a call are not taken, or NULL. A read-only client has
+ * sent none that have come; the access rules tell it why. */
+static const char *refuse_files(const struct rpc_client *client,
+				const struct rpc_procedure *procedure, u32 counted)
+{
+	if (!counted)
+		return NULL;
+	if (!procedure->files)
+		return "it takes no descriptors";
+	return client->local ? NULL : "descriptors pass by UNIX sockets of this host alone";
+}
+
+/* @counted are the descriptors that the message says come with it, and @fds those that have. */
 static void run_call(struct rpc_client *client, const struct rpc_header *header, const u8 *payload,
-		     size_t bytes)
+		     size_t bytes, u32 counted, struct rpc_fds *fds)
 {
 	const struct rpc_procedure *procedure =
 		rpc_procedure_find(header->program, header->procedure);
@@ -111,7 +124,9 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 		procedure ? handlers_of(client->server, procedure) : NULL;
 	struct rpc_call *call = rpc_call_new(client, header, procedure);
 	const struct rpc_rule *rule;
+	const char *why;
 
+	rpc_call_set_fds(call, fds);
 	if (!procedure) {
 		fail_unknown(call, header);
 	} else if (!handlers) {
@@ -128,22 +143,14 @@ static void run_call(struct rpc_client *client, const struct rpc_header *header,
 		rpc_call_fail(call, VIR_ERR_OPERATION_DENIED, VIR_FROM_RPC,
 			      "operation %s forbidden for read only access: it needs %s:%s",
 			      procedure->name, rule->object, rule->permission);
+	} else if ((why = refuse_files(client, procedure, counted))) {
+		rpc_call_fail(call, VIR_ERR_NO_SUPPORT, VIR_FROM_RPC,
+			      "this function is not supported by the connection driver: %s: %s",
+			      procedure->name, why);
 	} else {
 		log_debug("rpc", "user %u calls %s", client->identity.uid, procedure->name);
 		procedure->run(handlers, call, rpc_call_args(call));
 	}
-}
-
-/* None of our calls takes descriptors; the bytes that carried them follow the message. */
-static void refuse_descriptors(struct rpc_client *client, const struct rpc_header *header,
-			       const u8 *payload, size_t bytes)
-{
-	if (bytes < 4 || rpc_get_u32(payload) > RPC_FDS_MAX) {
-		rpc_client_close(client, "it sent too many descriptors");
-		return;
-	}
-	client->skip = rpc_get_u32(payload);
-	fail_unknown(rpc_call_new(client, header, NULL), header);
 }
 
 static bool is_known_program(const struct rpc_header *header)
@@ -169,9 +176,10 @@ static void answer_keepalive(struct rpc_client *client, const struct rpc_header 
 	rpc_client_queue(client, message);
 }
 
-void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes)
+void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes, struct rpc_fds *fds)
 {
 	struct rpc_header header = rpc_header_read(message);
+	u32 counted = rpc_message_carriers(message, bytes), skip = 0;
 	const u8 *payload = message + RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
 
 	bytes -= RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
@@ -180,16 +188,14 @@ void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes)
 		return;
 	}
 	switch (header.type) {
+	case RPC_CALL_FDS: skip = sizeof(counted); G_GNUC_FALLTHROUGH;
 	case RPC_CALL:
-	case RPC_CALL_FDS:
 		if (!is_known_program(&header))
 			rpc_call_fail(rpc_call_new(client, &header, NULL), VIR_ERR_RPC,
 				      VIR_FROM_RPC, "Cannot find program %u version %u",
 				      header.program, header.version);
-		else if (header.type == RPC_CALL_FDS)
-			refuse_descriptors(client, &header, payload, bytes);
 		else
-			run_call(client, &header, payload, bytes);
+			run_call(client, &header, payload + skip, bytes - skip, counted, fds);
 		break;
 	case RPC_STREAM:
 	case RPC_STREAM_HOLE: rpc_stream_take(client, &header, payload, bytes); break;

@@ -154,6 +154,7 @@ class Procedure:
         self.ret = Struct(f"{self.name}_ret", ret, self.name)
         self.high = priority == "high"
         self.event = self.kind == "event"
+        self.files = self.kind == "files"
         for struct in (self.args, self.ret):
             for field in struct.fields:
                 if field.kind() == "RPC_STRUCT" and field.base not in structs:
@@ -212,6 +213,11 @@ class Procedure:
             return (f"static inline struct rpc_caller_stream *rpc_open_{self.name}(struct rpc_caller *caller"
                     f"{self.argument_c()}, struct rpc_failure *failure)\n{{\n\treturn rpc_caller_open_stream("
                     f"caller, &rpc_procedures[{index}], {args}, failure);\n}}\n")
+        if self.files:
+            return (f"static inline bool rpc_ask_{self.name}(struct rpc_caller *caller{self.argument_c()}"
+                    f", const struct rpc_fds *out, struct rpc_arena *arena{ret}, struct rpc_fds *in, "
+                    f"struct rpc_failure *failure)\n{{\n\treturn rpc_caller_ask_files(caller, "
+                    f"&rpc_procedures[{index}], {args}, out, arena, {value}, in, failure);\n}}\n")
         return (f"static inline bool rpc_ask_{self.name}(struct rpc_caller *caller{self.argument_c()}"
                 f", struct rpc_arena *arena{ret}, struct rpc_failure *failure)\n{{\n"
                 f"\treturn rpc_caller_ask(caller, &rpc_procedures[{index}], {args}, arena, {value}, "
@@ -230,8 +236,9 @@ class Procedure:
         rules = f"rules_{self.name}" if self.rules else "NULL"
         run = "NULL" if self.event else f"run_{self.name}"
         stream = "true" if self.kind.startswith("stream") else "false"
+        files = "true" if self.files else "false"
         return (f'\t{{ "{self.name}", RPC_PROGRAM_{self.program.upper()}, {self.number}, '
-                f"{'true' if self.event else 'false'}, {stream}, "
+                f"{'true' if self.event else 'false'}, {stream}, {files}, "
                 f"{'true' if self.high else 'false'}, {types[0]}, {types[1]}, {rules}, "
                 f"{len(self.rules)}, {run} }},")
 

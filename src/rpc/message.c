@@ -17,6 +17,16 @@ s64 rpc_message_bytes(const u8 *bytes, size_t available)
 	return length;
 }
 
+u32 rpc_message_carriers(const u8 *message, size_t bytes)
+{
+	const size_t head = RPC_LENGTH_BYTES + RPC_HEADER_BYTES;
+	const struct rpc_header header = rpc_header_read(message);
+
+	if (header.type != RPC_CALL_FDS && header.type != RPC_REPLY_FDS)
+		return 0;
+	return bytes < head + 4 ? RPC_FDS_MAX + 1 : rpc_get_u32(message + head);
+}
+
 struct rpc_header rpc_header_read(const u8 *message)
 {
 	const u8 *word = message + RPC_LENGTH_BYTES;

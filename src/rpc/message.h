@@ -8,12 +8,12 @@
 #ifndef LODGE_RPC_MESSAGE_H
 #define LODGE_RPC_MESSAGE_H
 
+#include "rpc/carried.h"
 #include "rpc/codec.h"
 
 #define RPC_VERSION      1 /* of each program */
 #define RPC_LENGTH_BYTES 4
 #define RPC_HEADER_BYTES 24
-#define RPC_FDS_MAX      32
 
 enum rpc_message_type {
 	RPC_CALL,
@@ -38,6 +38,9 @@ struct rpc_header {
 /* The bytes of the message that begins at @bytes, its length word included; 0 when that word is
  * not there yet, -1 when it is no length. */
 s64 rpc_message_bytes(const u8 *bytes, size_t available);
+/* How many bytes behind that complete message carry descriptors; more than RPC_FDS_MAX: it does not
+ * say, or lies. */
+u32 rpc_message_carriers(const u8 *message, size_t bytes);
 /* Reads the header of a complete message. */
 struct rpc_header rpc_header_read(const u8 *message);
 /* A message with a header and no payload yet. */

@@ -3,6 +3,7 @@
 #ifndef LODGE_RPC_PRIVATE_H
 #define LODGE_RPC_PRIVATE_H
 
+#include "rpc/carried.h"
 #include "rpc/message.h"
 #include "rpc/server.h"
 #include "rpc/tls.h"
@@ -17,6 +18,7 @@ struct rpc_server {
 	GPtrArray *clients;   /* struct rpc_client, referenced */
 	GPtrArray *newcomers; /* of remote.c: their handshakes are under way */
 	size_t buffered;      /* bytes of messages, of all clients */
+	u32 carried;          /* descriptors that have come and belong to no call yet, of all */
 	GSource *keepalive;
 	u8 input[RPC_READ_BYTES];
 };
@@ -27,12 +29,12 @@ struct rpc_client {
 	int fd;
 	struct rpc_tls *tls; /* NULL: none */
 	struct rpc_identity identity;
-	bool open, read_only;
+	bool open, read_only, local; /* by a UNIX socket */
 	GSource *source;
 	void *tag;                  /* of fd in the source */
 	GByteArray *in;             /* NULL when there is nothing */
-	u32 skip;                   /* bytes that follow, which carried descriptors */
-	GQueue out;                 /* GByteArray */
+	struct rpc_carried carried; /* descriptors of it */
+	GQueue out;                 /* struct packet */
 	size_t out_sent, out_bytes; /* of the first; of all that are queued */
 	unsigned calls;             /* that wait for their answer */
 	unsigned holds;             /* streams whose owner has enough for now */
@@ -64,6 +66,8 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd, struct rpc_
 void rpc_client_close(struct rpc_client *client, const char *why);
 /* Takes over @message and sends it when the client reads. */
 void rpc_client_queue(struct rpc_client *client, GByteArray *message);
+/* The same for a descriptor. */
+void rpc_client_queue_fd(struct rpc_client *client, int fd);
 /* A call has been answered: the next may be taken in. */
 void rpc_client_call_done(struct rpc_client *client);
 /* It is not read from while more streams hold it than have let it go. */
@@ -72,8 +76,8 @@ void rpc_client_hold(struct rpc_client *client, bool hold);
 void rpc_client_tick(struct rpc_client *client);
 
 /* --- dispatch.c --- */
-/* Takes in one complete message. */
-void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes);
+/* Takes in one complete message, and of @fds, which came with it, what it wants. */
+void rpc_dispatch(struct rpc_client *client, const u8 *message, size_t bytes, struct rpc_fds *fds);
 
 /* --- stream.c --- */
 struct rpc_stream *rpc_stream_new(struct rpc_client *client, const struct rpc_header *header,
@@ -87,6 +91,8 @@ void rpc_streams_resume(struct rpc_client *client);
 void rpc_streams_end(struct rpc_client *client);
 
 /* --- call.c --- */
+/* Gives it the descriptors that came with it, which are closed with it: none is left in @fds. */
+void rpc_call_set_fds(struct rpc_call *call, struct rpc_fds *fds);
 /* A call that is to be answered; its arguments are not decoded yet. */
 struct rpc_call *rpc_call_new(struct rpc_client *client, const struct rpc_header *header,
 			      const struct rpc_procedure *procedure);

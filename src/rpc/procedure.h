@@ -29,7 +29,8 @@ struct rpc_procedure {
 	u32 program;
 	s32 number;
 	bool event, stream;
-	bool high; /* is answered without waiting for guests */
+	bool files; /* descriptors may come with it, and go with its answer */
+	bool high;  /* is answered without waiting for guests */
 	const struct rpc_type *args, *ret;
 	const struct rpc_rule *rules;
 	u32 rule_count;

@@ -16,6 +16,9 @@
  * - RPC_CALLS_MAX calls are under way per client; further ones wait in its socket;
  * - a client that does not read has no further calls taken in (RPC_OUTPUT_PAUSE) and is closed
  *   when its events pile up (RPC_OUTPUT_MAX);
+ * - descriptors come by UNIX sockets that may change something, with calls that take them, and
+ *   belong to their call; a byte that carries one which no message has counted closes the
+ *   connection, and a client that counts some and sends them late waits alone;
  * - all clients together hold at most RPC_BUFFERED_MAX bytes of messages: who asks for more, goes;
  * - RPC_CLIENTS_MAX clients, RPC_CLIENTS_OF_USER_MAX of one user, are served at a time.
  *
@@ -34,6 +37,7 @@
 #define RPC_NEWCOMERS_MAX       100  /* whose TLS handshake is under way, for at most: */
 #define RPC_HANDSHAKE_SECONDS   15
 #define RPC_CALLS_MAX           16
+#define RPC_CARRIED_MAX         1024   /* descriptors whose message is not all here yet, of all */
 #define RPC_STREAMS_MAX         16     /* of one client */
 #define RPC_STREAM_BYTES_MAX    262120 /* in one packet: what clients and servers of old take */
 #define RPC_OUTPUT_PAUSE        (1u << 20)
@@ -110,6 +114,8 @@ const struct rpc_identity *rpc_client_identity(const struct rpc_client *client);
 /* connect_open succeeded; it may have asked for a read-only connection. */
 void rpc_client_opened(struct rpc_client *client, bool read_only);
 bool rpc_client_is_read_only(const struct rpc_client *client);
+/* By a UNIX socket: descriptors pass. */
+bool rpc_client_is_local(const struct rpc_client *client);
 /* The client understands pings: it is sent some when it is silent. */
 void rpc_client_keepalive(struct rpc_client *client);
 /* One pointer for the server's owner, freed with the client. */
@@ -165,6 +171,11 @@ void *rpc_call_opaque(const struct rpc_call *call);
 const struct rpc_procedure *rpc_call_procedure(const struct rpc_call *call);
 /* What an answer is made in; it and the arguments are gone when the call is answered. */
 struct rpc_arena *rpc_call_arena(struct rpc_call *call);
+/* The descriptors that came with the call, *count of them; they are closed when it is answered. */
+const int *rpc_call_fds(const struct rpc_call *call, unsigned *count);
+/* Sends @fd, which it takes over, with the answer of a call that has some. False: that cannot be,
+ * as there are RPC_FDS_MAX, or the client is not on this host. */
+bool rpc_call_add_fd(struct rpc_call *call, int fd);
 /* Behind rpc_reply_NAME(); must be of the call's own procedure. */
 void rpc_call_answer(struct rpc_call *call, const struct rpc_procedure *procedure, const void *ret);
 /* @code and @domain are libvirt's: VIR_ERR_*, VIR_FROM_*. */

@@ -10,7 +10,7 @@ import struct
 
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src/rpc")
 REMOTE, QEMU, KEEPALIVE = 0x20008086, 0x20008087, 0x6b656570
-CALL, REPLY, EVENT, STREAM, HOLE = 0, 1, 2, 3, 6
+CALL, REPLY, EVENT, STREAM, CALL_FDS, REPLY_FDS, HOLE = 0, 1, 2, 3, 4, 5, 6
 OK, ERROR, CONTINUE = 0, 1, 2
 TYPE = re.compile(r"(.+?)(\?|\[(\d+)\]|\[\]<=(\d+)|<=(\d+))?$")
 WORDS = {"u8", "i8", "u16", "u32", "i32", "auth_type"}
@@ -201,6 +201,16 @@ class Client:
         if status == ERROR:
             raise Refused(Reader(payload).struct(STRUCTS["msg_error"]))
         return status, payload
+
+    def call_with_files(self, name, /, fds, count=None, **values):
+        """Counts COUNT of them, and sends all."""
+        procedure = PROCEDURES[name if ":" in name else "remote:" + name]
+        self.serial += 1
+        payload = struct.pack(">I", len(fds) if count is None else count) + encode(procedure.args, values)
+        self.socket.sendall(frame(procedure.program, procedure.number, payload, CALL_FDS, self.serial))
+        for fd in fds:
+            socket.send_fds(self.socket, [b"\0"], [fd])
+        return self.reply(procedure)
 
     def call(self, name, /, **values):
         procedure = PROCEDURES[name if ":" in name else "remote:" + name]

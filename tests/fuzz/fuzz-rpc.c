@@ -11,6 +11,7 @@
 #include "rpc_constants.h"
 #include "rpc_protocol.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -85,7 +86,35 @@ static void domain_open_console(struct rpc_call *call,
 		rpc_call_fail(call, VIR_ERR_OPERATION_FAILED, VIR_FROM_QEMU, "too many");
 }
 
+static void domain_fd_associate(struct rpc_call *call,
+				const struct rpc_domain_fd_associate_args *args)
+{
+	unsigned count;
+	const int *fds = rpc_call_fds(call, &count);
+
+	FUZZ_CHECK(!rpc_client_is_read_only(rpc_call_client(call)));
+	FUZZ_CHECK(count <= RPC_FDS_MAX);
+	for (unsigned i = 0; i < count; i++)
+		FUZZ_CHECK(fcntl(fds[i], F_GETFD) == FD_CLOEXEC);
+	rpc_reply_domain_fd_associate(call);
+}
+
+/* Sends them back. */
+static void domain_create_with_files(struct rpc_call *call,
+				     const struct rpc_domain_create_with_files_args *args)
+{
+	const struct rpc_domain_create_with_files_ret ret = { .dom = args->dom };
+	unsigned count;
+	const int *fds = rpc_call_fds(call, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		rpc_call_add_fd(call, dup(fds[i]));
+	rpc_reply_domain_create_with_files(call, &ret);
+}
+
 static const struct rpc_handlers handlers = {
+	.domain_fd_associate = domain_fd_associate,
+	.domain_create_with_files = domain_create_with_files,
 	.domain_open_console = domain_open_console,
 	.connect_open = connect_open,
 	.connect_supports_feature = connect_supports_feature,
@@ -174,6 +203,67 @@ static bool still_answers(struct rpc_server *server)
 }
 
 #define AS_STREAM 0x8000 /* the message is a packet of a stream; its status follows */
+#define AS_FILES  0x4000 /* it says that descriptors come; how many do, how, follows */
+
+/* Bytes that carry descriptors; by the higher bits one of them carries none, or two. */
+static void send_carriers(int fd, unsigned how)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	for (unsigned i = 0; i < (how & 15); i++) {
+		union {
+			struct cmsghdr header;
+			u8 bytes[CMSG_SPACE(2 * sizeof(int))];
+		} control = { .bytes = { 0 } };
+		unsigned count = i + 1 < (how & 15) ? 1 : how & 16 ? 2 : how & 32 ? 0 : 1;
+		const int fds[] = { null, null };
+		struct iovec part = { (u8[]){ 0 }, 1 };
+		struct msghdr packet = { .msg_iov = &part,
+					 .msg_iovlen = 1,
+					 .msg_control = count ? control.bytes : NULL,
+					 .msg_controllen =
+						 count ? CMSG_SPACE(count * sizeof(int)) : 0 };
+
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+		(void)!sendmsg(fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	close(null);
+	drain(fd);
+}
+
+static void send_with_files(int fd, struct fuzz_bytes *in, const struct rpc_procedure *procedure)
+{
+	unsigned how = fuzz_take(in, 1), count = fuzz_take(in, 1);
+	size_t wanted = fuzz_take(in, 1), n = MIN(wanted, in->left);
+	GByteArray *payload = g_byte_array_new(), *call;
+
+	rpc_put_u32(payload, count);
+	g_byte_array_append(payload, in->next, n);
+	call = typed_message(procedure, RPC_CALL_FDS, RPC_OK, payload->data, payload->len);
+	send_all(fd, call->data, call->len);
+	send_carriers(fd, how);
+	in->next += n;
+	in->left -= n;
+	g_byte_array_unref(call);
+	g_byte_array_unref(payload);
+}
+
+static void send_message(int fd, struct fuzz_bytes *in, const struct rpc_procedure *procedure,
+			 bool stream)
+{
+	s32 status = stream ? fuzz_take(in, 1) % 4 : RPC_OK;
+	size_t wanted = fuzz_take(in, 1), n = MIN(wanted, in->left);
+	GByteArray *call =
+		typed_message(procedure, stream ? RPC_STREAM : RPC_CALL, status, in->next, n);
+
+	send_all(fd, call->data, call->len);
+	g_byte_array_unref(call);
+	in->next += n;
+	in->left -= n;
+}
 
 /* Each message of the input: a procedure by its place in the table, a length, a payload. */
 static void send_messages(int fd, struct fuzz_bytes *in)
@@ -181,16 +271,12 @@ static void send_messages(int fd, struct fuzz_bytes *in)
 	while (in->left > 3) {
 		u64 which = fuzz_take(in, 2);
 		const struct rpc_procedure *procedure =
-			&rpc_procedures[which % AS_STREAM % RPC_PROCEDURES];
-		s32 status = which & AS_STREAM ? fuzz_take(in, 1) % 4 : RPC_OK;
-		size_t wanted = fuzz_take(in, 1), n = MIN(wanted, in->left);
-		GByteArray *call = typed_message(
-			procedure, which & AS_STREAM ? RPC_STREAM : RPC_CALL, status, in->next, n);
+			&rpc_procedures[which % AS_FILES % RPC_PROCEDURES];
 
-		send_all(fd, call->data, call->len);
-		g_byte_array_unref(call);
-		in->next += n;
-		in->left -= n;
+		if (which & AS_FILES)
+			send_with_files(fd, in, procedure);
+		else
+			send_message(fd, in, procedure, which & AS_STREAM);
 	}
 }
 
@@ -198,8 +284,14 @@ static void run_connection(enum mode mode, struct fuzz_bytes *in)
 {
 	static const struct rpc_handlers *const all[] = { &handlers, NULL };
 	const struct rpc_server_options options = { .handlers = all };
-	struct rpc_server *server = rpc_server_new(&options);
-	int fd = join(server, mode == READ_ONLY);
+	struct rpc_server *server;
+	int fd, before, after;
+
+	settle(); /* the main loop has what it keeps */
+	before = dup(STDIN_FILENO);
+	close(before); /* the lowest number that is free, now and when all is closed */
+	server = rpc_server_new(&options);
+	fd = join(server, mode == READ_ONLY);
 
 	if (mode != CONNECTION)
 		open_connection(fd);
@@ -212,6 +304,9 @@ static void run_connection(enum mode mode, struct fuzz_bytes *in)
 	settle();
 	FUZZ_CHECK(rpc_server_clients(server) == 0);
 	rpc_server_free(server);
+	after = dup(STDIN_FILENO);
+	FUZZ_CHECK(after == before);
+	close(after);
 }
 
 /* --- a value --- */
@@ -294,6 +389,13 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 		fuzz_give(seed, index / 2 % RPC_PROCEDURES, 2);
 		fuzz_give(seed, MIN(payload->len, 255), 1);
 		g_byte_array_append(seed, payload->data, MIN(payload->len, 255));
+		for (unsigned count = 0; procedure->files && count < 3; count++) {
+			fuzz_give(seed, AS_FILES | index / 2 % RPC_PROCEDURES, 2);
+			fuzz_give(seed, count, 1); /* that come, and are said to */
+			fuzz_give(seed, count, 1);
+			fuzz_give(seed, MIN(payload->len, 255), 1);
+			g_byte_array_append(seed, payload->data, MIN(payload->len, 255));
+		}
 		for (s32 status = RPC_CONTINUE; procedure->stream && status >= RPC_OK; status--) {
 			fuzz_give(seed, AS_STREAM | index / 2 % RPC_PROCEDURES, 2);
 			fuzz_give(seed, status, 1);

@@ -8,7 +8,7 @@ TREE = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 NEEDED = (".c", ".h", ".S", ".py", ".sh", ".asl", "meson.build", "Makefile")
 LINE, LIBRARY_LINE = "SPDX-License-Identifier: GPL-2.0-or-later", "SPDX-License-Identifier: LGPL-2.1-or-later"
 LIBRARY_FOLDERS = ("include/", "src/lib/")
-LIBRARY_FILES = {"src/base/types.h", "src/rpc/caller.c", "src/rpc/caller.h", "src/rpc/codec.c", "src/rpc/codec.h",
+LIBRARY_FILES = {"src/base/types.h", "src/rpc/caller.c", "src/rpc/caller.h", "src/rpc/carried.c", "src/rpc/carried.h", "src/rpc/codec.c", "src/rpc/codec.h",
                  "src/rpc/generate.py", "src/rpc/message.c", "src/rpc/message.h", "src/rpc/procedure.h", "src/rpc/tls.c", "src/rpc/tls.h",
                  "src/rpc/constants.tsv", "src/rpc/procedures.tsv", "src/rpc/types.tsv", "examples/watch.c", "examples/usage.c", "examples/provision.c"}
 

@@ -639,28 +639,6 @@ static void test_bad_messages(void)
 	bench_close(&bench);
 }
 
-static void test_passed_descriptors(void)
-{
-	GByteArray *message = call_bytes(RPC_PROGRAM_REMOTE, RPC_PROC_DOMAIN_DESTROY, 5, NULL);
-	struct bench bench;
-	int fd;
-
-	bench_open(&bench);
-	fd = join(&bench, false);
-	open_connection(fd, 0);
-	message->data[19] = RPC_CALL_FDS;
-	rpc_put_u32(message, 3); /* three bytes follow that the length does not count */
-	rpc_message_finish(message);
-	give(fd, message->data, message->len);
-	g_assert_cmpint(failure(fd, "unknown procedure"), ==, VIR_ERR_RPC);
-	give(fd, "abc", 3);
-	ask(fd, RPC_PROC_CONNECT_GET_HOSTNAME, 6, NULL);
-	g_assert_cmpuint(answer(fd, NULL).serial, ==, 6);
-	g_byte_array_unref(message);
-	close(fd);
-	bench_close(&bench);
-}
-
 /* Sixteen calls wait; what comes behind them waits in the socket, and other clients do not. */
 static void test_waiting_calls(void)
 {
@@ -881,7 +859,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/rpc/server/read-only", test_read_only);
 	g_test_add_func("/rpc/server/byte by byte", test_byte_by_byte);
 	g_test_add_func("/rpc/server/bad messages", test_bad_messages);
-	g_test_add_func("/rpc/server/passed descriptors", test_passed_descriptors);
 	g_test_add_func("/rpc/server/waiting calls", test_waiting_calls);
 	g_test_add_func("/rpc/server/slow reader", test_slow_reader);
 	g_test_add_func("/rpc/server/events", test_events);
