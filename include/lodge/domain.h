@@ -114,6 +114,26 @@ int lodge_domain_is_persistent(struct lodge_domain *domain);
 int lodge_domain_autostart(struct lodge_domain *domain);
 int lodge_domain_set_autostart(struct lodge_domain *domain, int autostart, unsigned flags);
 
+/*
+ * Open files for guests (src/lib/files.c), by a daemon of this host: a disk of type 'file' with
+ * <source file='PATH' fdgroup='NAME'/> is made of them in place of PATH, which is then only a name.
+ * The descriptors stay the program's, which may close them when the call returns; the daemon and
+ * the guest have copies. A disk needs one that is open for reading and writing, or with <readonly/>
+ * one for reading. At most 32 go with one call.
+ */
+
+/* They are the group @name for each start of the guest until the connection ends, in place of those
+ * that were. @flags: 0. */
+int lodge_domain_fd_associate(struct lodge_domain *domain, const char *name, const int *fds,
+			      unsigned count, unsigned flags);
+/* Of this start alone: the first is the group "0", the next is "1". Each must be one of its disks.
+ */
+int lodge_domain_start_with_files(struct lodge_domain *domain, const int *fds, unsigned count,
+				  unsigned flags);
+struct lodge_domain *lodge_domain_create_with_files(struct lodge_connection *connection,
+						    const char *xml, const int *fds, unsigned count,
+						    unsigned flags);
+
 /* --- what is changed of it (src/lib/tune.c) --- */
 
 /* Of the calls below: what is changed or told. Without one, what runs, or the definition when it

@@ -15,7 +15,8 @@ static const struct {
 	{ "changing a guest's devices while it runs",
 	  "attach-device attach-disk attach-interface change-media detach-device "
 	  "detach-device-alias detach-disk detach-interface update-device update-memory-device "
-	  "domif-setlink setvcpu guestvcpus blockresize iothreadadd iothreadset iothreaddel "
+	  "domif-setlink setvcpu guestvcpus blockresize iothreadadd iothreadset iothreaddel" },
+	{ "connections that last from one command to the next (lodge start --fd-group NAME=N)",
 	  "dom-fd-associate" },
 	{ "work on disks of guests that run",
 	  "blockcommit blockcopy blockjob blockpull domblkthreshold backup-begin backup-dumpxml "

@@ -11,6 +11,7 @@
  */
 #include "cli/daemon.h"
 #include "cli/debian.h"
+#include "cli/files.h"
 #include "cli/image.h"
 #include "cli/seed.h"
 #include "cli/size.h"
@@ -542,10 +543,13 @@ static int create(const struct invocation *invocation)
 					    "--console", "--json" };
 
 	if (invocation_has(invocation, "--from")) {
-		if (!invocation_has(invocation, "--paused"))
+		if (invocation_has(invocation, "--paused"))
+			fprintf(stderr, "lodge create: --paused is for FILE.xml; --no-start "
+					"starts nothing\n");
+		else if (invocation_has(invocation, "--pass-fds"))
+			fprintf(stderr, "lodge create: --pass-fds is for FILE.xml\n");
+		else
 			return create_from_source(invocation);
-		fprintf(stderr,
-			"lodge create: --paused is for FILE.xml; --no-start starts nothing\n");
 		return EXIT_USAGE;
 	}
 	for (unsigned i = 0; i < G_N_ELEMENTS(ours); i++) {
@@ -575,6 +579,7 @@ static const struct command_option options[] = {
 	{ "--no-start", VALUE_NONE, NULL, "only define it" },
 	{ "--console", VALUE_NONE, NULL, "connect this terminal to its console" },
 	{ "--paused", VALUE_NONE, NULL, "of FILE.xml: stop it before its first instruction" },
+	FILES_OPTION,
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},

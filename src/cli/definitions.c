@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands that make and remove definitions of guests. */
 #include "cli/daemon.h"
+#include "cli/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct lodge_domain *make_fn(struct lodge_connection *connection, const char *xml,
-				     unsigned flags);
+				     const struct passed_files *files, unsigned flags);
 
 /* @done: what is said, with the guest's name and the file's. */
 static int make(const struct invocation *invocation, make_fn *fn, unsigned flags, const char *done)
 {
-	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
+	struct passed_files files;
+	g_autofree char *xml =
+		files_read(invocation, &files) ? daemon_read_file(argument(invocation, 0)) : NULL;
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_domain *domain = c ? fn(c, xml, flags) : NULL;
+	struct lodge_domain *domain = c ? fn(c, xml, &files, flags) : NULL;
 	int status;
 
 	if (domain)
@@ -25,19 +28,33 @@ static int make(const struct invocation *invocation, make_fn *fn, unsigned flags
 	return status;
 }
 
+static struct lodge_domain *define_one(struct lodge_connection *connection, const char *xml,
+				       const struct passed_files *files, unsigned flags)
+{
+	return lodge_domain_define(connection, xml, flags);
+}
+
+static struct lodge_domain *create_one(struct lodge_connection *connection, const char *xml,
+				       const struct passed_files *files, unsigned flags)
+{
+	if (!files->count)
+		return lodge_domain_create(connection, xml, flags);
+	return lodge_domain_create_with_files(connection, xml, files->fds, files->count, flags);
+}
+
 static int define(const struct invocation *invocation)
 {
 	unsigned flags =
 		invocation_has(invocation, "--validate") ? 1 : 0; /* VIR_DOMAIN_DEFINE_VALIDATE */
 
-	return make(invocation, lodge_domain_define, flags, "defined from");
+	return make(invocation, define_one, flags, "defined from");
 }
 
 int definitions_create(const struct invocation *invocation)
 {
 	unsigned flags = invocation_has(invocation, "--paused") ? LODGE_START_PAUSED : 0;
 
-	return make(invocation, lodge_domain_create, flags, "created from");
+	return make(invocation, create_one, flags, "created from");
 }
 
 static unsigned undefine_flags(const struct invocation *invocation)

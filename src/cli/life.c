@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands that start, stop and steer guests. */
 #include "cli/daemon.h"
+#include "cli/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,16 +39,32 @@ static unsigned life_flags(const struct invocation *invocation)
 	return flags;
 }
 
+/* *@said: it has been said why not. */
+static bool start(const struct invocation *invocation, struct lodge_domain *domain, bool *said)
+{
+	unsigned flags = life_flags(invocation);
+	struct passed_files files;
+
+	*said = !files_read(invocation, &files);
+	if (*said || !files_associate_all(invocation, domain, said))
+		return false;
+	return !(files.count ? lodge_domain_start_with_files(domain, files.fds, files.count, flags)
+			     : lodge_domain_start(domain, flags));
+}
+
 static int live(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, 0);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
+	bool good, said = false;
 	unsigned i = 0;
-	bool good;
 
 	while (strcmp(lives[i].name, invocation->command->name))
 		i++;
-	good = domain && !lives[i].fn(domain, life_flags(invocation));
+	if (lives[i].fn == lodge_domain_start)
+		good = domain && start(invocation, domain, &said);
+	else
+		good = domain && !lives[i].fn(domain, life_flags(invocation));
 	if (good)
 		printf("Guest '%s' %s\n", lodge_domain_name(domain), lives[i].done);
 	if (good && invocation_has(invocation, "--console")) {
@@ -55,13 +72,19 @@ static int live(const struct invocation *invocation)
 		good = console_open(c, domain, NULL, 0);
 	}
 	lodge_domain_free(domain);
-	return daemon_end(c, good);
+	if (!said)
+		return daemon_end(c, good);
+	lodge_connection_free(c);
+	return 1;
 }
 
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option start_options[] = {
 	{ "--paused", VALUE_NONE, NULL, "stop it before its first instruction" },
 	{ "--console", VALUE_NONE, NULL, "connect this terminal to its console" },
+	FILES_OPTION,
+	{ "--fd-group", VALUE_TEXT, "NAME=N,...",
+	  "open files that are its <source fdgroup='NAME'/>", true },
 	CONNECT_OPTION,
 	{},
 };
