@@ -33,15 +33,12 @@ static const struct {
 				 "the image (virsh vol-resize) of a guest that is shut off" },
 	{ "domain_checkpoint", "checkpoints are not in this version" },
 	{ "domain_core_dump", "dumps of guests are not in this version" },
-	{ "domain_create_with_files", "files are not handed to guests in this version" },
-	{ "domain_create_xml_with_files", "files are not handed to guests in this version" },
 	{ "domain_del_iothread", "I/O threads are not in this version: a disk has its own" },
 	{ "domain_del_throttle_group",
 	  "throttling of disks is not in this version; virsh blkiotune "
 	  "limits guests" },
 	{ "domain_detach", "devices are not taken from guests in this version; change the "
 			   "definition (virsh edit)" },
-	{ "domain_fd_associate", "files are not handed to guests in this version" },
 	{ "domain_fs", "guest agents are not asked in this version" },
 	{ "domain_get_block_io_tune", "throttling of disks is not in this version; virsh blkiotune "
 				      "limits guests" },

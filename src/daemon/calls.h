@@ -15,6 +15,15 @@ struct rpc_domain call_domain(struct rpc_call *call, const struct guest *guest);
 /* As whom the client has files opened, until the call is answered; NULL: with lodged's own
  * authority, as root and lodged's user have them (guest.h). */
 const struct launch_authority *call_authority(struct rpc_call *call);
+/* Starts the guest, with the descriptors that came with the call; @flags are some of those. */
+#define CALL_START_FLAGS                                                                          \
+	(VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | \
+	 VIR_DOMAIN_START_FORCE_BOOT)
+bool call_start_guest(struct rpc_call *call, struct guest *guest, u32 flags, guest_done *done,
+		      GError **error);
+void call_start(struct rpc_call *call, const struct rpc_domain *dom, u32 flags, guest_done *done);
+/* The same for a transient one; answers with the domain. */
+void call_create(struct rpc_call *call, const char *xml, u32 flags);
 /* A string of the answer; frees @text. */
 char *call_text(struct rpc_call *call, char *text);
 /* False, and the call has been failed, when @flags has others than @known. */

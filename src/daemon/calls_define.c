@@ -36,30 +36,34 @@ static void define_xml_flags(struct rpc_call *call,
 		define(call, args->xml);
 }
 
-static void create_xml(struct rpc_call *call, const struct rpc_domain_create_xml_args *args)
+void call_create(struct rpc_call *call, const char *xml, u32 flags)
 {
 	struct daemon *daemon = rpc_call_opaque(call);
 	struct guest *guest = NULL;
 	GError *error = NULL;
 	struct domain *domain;
 
-	if (!call_flags(call, args->flags, CREATE_FLAGS))
+	if (!call_flags(call, flags, CREATE_FLAGS))
 		return;
-	domain = define_read(args->xml_desc, &error);
+	domain = define_read(xml, &error);
 	if (domain)
 		guest = define_transient(daemon, domain, &error);
 	if (!guest) {
 		fail_call(call, error);
 		return;
 	}
-	if (args->flags & VIR_DOMAIN_START_AUTODESTROY)
+	if (flags & VIR_DOMAIN_START_AUTODESTROY)
 		guest->owner = rpc_call_client(call);
-	if (guest_start(guest, call_authority(call), args->flags & VIR_DOMAIN_START_PAUSED,
-			call_done_domain, call, &error))
+	if (call_start_guest(call, guest, flags, call_done_domain, &error))
 		return;
 	guest->owner = NULL;
 	define_give_up(guest);
 	fail_call(call, error);
+}
+
+static void create_xml(struct rpc_call *call, const struct rpc_domain_create_xml_args *args)
+{
+	call_create(call, args->xml_desc, args->flags);
 }
 
 static void undefine(struct rpc_call *call, const struct rpc_domain *dom)

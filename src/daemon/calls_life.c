@@ -1,18 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls that start, stop and steer running domains. */
 #include "daemon/calls.h"
+#include "daemon/files.h"
 
 /* --- starting --- */
 
-static void create(struct rpc_call *call, const struct rpc_domain *dom, u32 flags, guest_done *done)
+bool call_start_guest(struct rpc_call *call, struct guest *guest, u32 flags, guest_done *done,
+		      GError **error)
+{
+	unsigned count;
+	const int *fds = rpc_call_fds(call, &count);
+	bool good;
+
+	guest->start_files = count ? files_of_start(guest_domain(guest), fds, count, error) : NULL;
+	if (count && !guest->start_files)
+		return false;
+	good = guest_start(guest, call_authority(call), flags & VIR_DOMAIN_START_PAUSED, done, call,
+			   error);
+	g_clear_pointer(&guest->start_files, files_free); /* what it needs of them it has */
+	return good;
+}
+
+void call_start(struct rpc_call *call, const struct rpc_domain *dom, u32 flags, guest_done *done)
 {
 	struct guest *guest = call_guest(call, dom);
 	GError *error = NULL;
 
 	if (!guest)
 		return;
-	if (!guest_start(guest, call_authority(call), flags & VIR_DOMAIN_START_PAUSED, done, call,
-			 &error))
+	if (!call_start_guest(call, guest, flags, done, &error))
 		fail_call(call, error);
 	else if (flags & VIR_DOMAIN_START_AUTODESTROY)
 		guest->owner = rpc_call_client(call);
@@ -20,17 +36,15 @@ static void create(struct rpc_call *call, const struct rpc_domain *dom, u32 flag
 
 static void create_plain(struct rpc_call *call, const struct rpc_domain_create_args *args)
 {
-	create(call, &args->dom, 0, call_done);
+	call_start(call, &args->dom, 0, call_done);
 }
 
 static void create_with_flags(struct rpc_call *call,
 			      const struct rpc_domain_create_with_flags_args *args)
 {
 	/* there is no saved image whose cache to bypass or that to leave */
-	if (call_flags(call, args->flags,
-		       VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY |
-			       VIR_DOMAIN_START_BYPASS_CACHE | VIR_DOMAIN_START_FORCE_BOOT))
-		create(call, &args->dom, args->flags, call_done_domain);
+	if (call_flags(call, args->flags, CALL_START_FLAGS))
+		call_start(call, &args->dom, args->flags, call_done_domain);
 }
 
 /* --- ending --- */

@@ -43,7 +43,8 @@ static void done(struct guest *guest, const char *reply, const GError *error, vo
 		text = with_own_id(reply, passed->id);
 		ret.result = rpc_arena_strdup(rpc_call_arena(passed->call), text);
 		free(text);
-		rpc_reply_qemu_domain_monitor_command(passed->call, &ret);
+		/* both calls answer alike */
+		rpc_call_answer(passed->call, rpc_call_procedure(passed->call), &ret);
 	}
 	json_decref(passed->id);
 	g_free(passed);
@@ -62,17 +63,16 @@ static json_t *read_command(struct rpc_call *call, const char *text)
 	return NULL;
 }
 
-static void monitor_command(struct rpc_call *call,
-			    const struct rpc_qemu_domain_monitor_command_args *args)
+static void run(struct rpc_call *call, const struct rpc_domain *dom, const char *text, u32 flags)
 {
 	struct guest *guest;
 	struct passed *passed;
 	json_t *command;
 
-	if (!call_flags(call, args->flags, VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) ||
-	    !(guest = call_guest(call, &args->dom)))
+	if (!call_flags(call, flags, VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) ||
+	    !(guest = call_guest(call, dom)))
 		return;
-	if (args->flags & VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) {
+	if (flags & VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) {
 		rpc_call_fail(
 			call, VIR_ERR_ARGUMENT_UNSUPPORTED, VIR_FROM_QEMU,
 			"monitors speak QMP alone in this version; without --hmp it is passed "
@@ -85,7 +85,7 @@ static void monitor_command(struct rpc_call *call,
 			      guest->name);
 		return;
 	}
-	command = read_command(call, args->cmd);
+	command = read_command(call, text);
 	if (!command)
 		return;
 	if (!guest->tainted)
@@ -100,6 +100,28 @@ static void monitor_command(struct rpc_call *call,
 	json_decref(command);
 }
 
+static void monitor_command(struct rpc_call *call,
+			    const struct rpc_qemu_domain_monitor_command_args *args)
+{
+	run(call, &args->dom, args->cmd, args->flags);
+}
+
+static void
+monitor_command_with_files(struct rpc_call *call,
+			   const struct rpc_qemu_domain_monitor_command_with_files_args *args)
+{
+	unsigned count;
+
+	rpc_call_fds(call, &count);
+	if (count)
+		rpc_call_fail(call, VIR_ERR_NO_SUPPORT, VIR_FROM_QEMU,
+			      "this function is not supported by the connection driver: monitors "
+			      "take no descriptors in this version");
+	else
+		run(call, &args->dom, args->cmd, args->flags);
+}
+
 const struct rpc_handlers calls_monitor = {
+	.qemu_domain_monitor_command_with_files = monitor_command_with_files,
 	.qemu_domain_monitor_command = monitor_command,
 };

@@ -6,6 +6,7 @@
  */
 #include "base/statistics.h"
 #include "daemon/calls.h"
+#include "daemon/files.h"
 #include "daemon/storage.h"
 
 #include <errno.h>
@@ -138,6 +139,7 @@ static void block_stats_flags(struct rpc_call *call,
 struct look {
 	struct rpc_call *call;
 	char *path;
+	int fd;                  /* of it; -1: it is opened */
 	struct formats *formats; /* NULL: it is raw, whatever its guest has written there */
 	u64 capacity, physical, allocated;
 	GError *error;
@@ -157,6 +159,21 @@ static void look_at_device(struct look *look)
 		close(fd);
 }
 
+/* A client's, which is raw. */
+static void look_at_passed(struct look *look)
+{
+	struct stat st;
+	off_t end = lseek(look->fd, 0, SEEK_END);
+
+	if (end < 0 || fstat(look->fd, &st)) {
+		g_set_error(&look->error, DAEMON_ERROR, VIR_ERR_SYSTEM_ERROR,
+			    "cannot look at the descriptor: %s", g_strerror(errno));
+		return;
+	}
+	look->capacity = look->physical = end;
+	look->allocated = S_ISBLK(st.st_mode) ? (u64)end : (u64)st.st_blocks * 512;
+}
+
 static void look_at_disk(GTask *task, void *source, void *data, GCancellable *cancellable)
 {
 	struct look *look = data;
@@ -165,7 +182,9 @@ static void look_at_disk(GTask *task, void *source, void *data, GCancellable *ca
 	struct volume *volume;
 	struct stat st;
 
-	if (!stat(look->path, &st) && S_ISBLK(st.st_mode)) {
+	if (look->fd >= 0) {
+		look_at_passed(look);
+	} else if (!stat(look->path, &st) && S_ISBLK(st.st_mode)) {
 		look_at_device(look);
 	} else if ((volume = storage_look(look->formats, folder, name, &look->error))) {
 		look->capacity = volume->capacity;
@@ -187,8 +206,17 @@ static void on_look(GObject *source, GAsyncResult *result, void *opaque)
 		fail_call(look->call, look->error);
 	else
 		rpc_reply_domain_get_block_info(look->call, &ret);
+	if (look->fd >= 0)
+		close(look->fd);
 	g_free(look->path);
 	g_free(look);
+}
+
+static int copy_passed(const struct guest *guest, const struct domain_disk *disk)
+{
+	int fd = files_first(guest, disk->fd_group);
+
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void get_block_info(struct rpc_call *call, const struct rpc_domain_get_block_info_args *args)
@@ -197,7 +225,7 @@ static void get_block_info(struct rpc_call *call, const struct rpc_domain_get_bl
 	const struct guest *guest;
 	struct look *look;
 	GTask *task;
-	int number;
+	int number, fd = -1;
 
 	if (!call_flags(call, args->flags, 0) || !(guest = call_guest(call, &args->dom)))
 		return;
@@ -219,7 +247,16 @@ static void get_block_info(struct rpc_call *call, const struct rpc_domain_get_bl
 			      "disk '%s' of domain '%s' has no file", disk->target, guest->name);
 		return;
 	}
+	/* what a disk that was passed has for a path nobody has opened */
+	if (disk->fd_group && (fd = copy_passed(guest, disk)) < 0) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "disk '%s' of domain '%s' was passed as a descriptor, which whoever "
+			      "passed it has taken back: its size is not known",
+			      disk->target, guest->name);
+		return;
+	}
 	look = g_new0(struct look, 1);
+	look->fd = fd;
 	look->call = call;
 	look->path = g_strdup(disk->path);
 	look->formats = disk->raw ? NULL : guest->daemon->formats;

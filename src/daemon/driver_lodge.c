@@ -17,6 +17,7 @@
 #include "base/number_set.h"
 #include "base/statistics.h"
 #include "daemon/books.h"
+#include "daemon/files.h"
 #include "daemon/guest.h"
 #include "daemon/monitor.h"
 #include "daemon/pools.h"
@@ -613,6 +614,8 @@ struct start {
 	struct launch_options options;
 	GPtrArray *others; /* struct other: disks of guests that run */
 	char **pooled;     /* disks that are volumes of active pools */
+	struct launch_files *files;
+	unsigned file_count;
 	char *record;
 	int id;
 	struct launch *launch;
@@ -704,6 +707,7 @@ static gboolean on_start(gpointer opaque)
 	g_clear_error(&start->error);
 	g_ptr_array_unref(start->others);
 	g_strfreev(start->pooled);
+	launch_files_free(start->files, start->file_count);
 	g_free(start->record);
 	g_free(start);
 	return G_SOURCE_REMOVE;
@@ -736,7 +740,7 @@ static GPtrArray *disks_of_others(const struct guest *guest)
 			struct other *other = g_new0(struct other, 1);
 
 			other->name = g_strdup(each->name);
-			other->path = g_strdup(disk->path);
+			other->path = disk->fd_group ? NULL : g_strdup(disk->path);
 			g_ptr_array_add(found, other);
 		}
 	}
@@ -763,7 +767,7 @@ static void name_holder(struct start *start)
 		for (guint j = 0; j < start->others->len; j++) {
 			const struct other *other = start->others->pdata[j];
 
-			if (!is_same_file(disk->path, other->path))
+			if (disk->fd_group || !is_same_file(disk->path, other->path))
 				continue;
 			g_prefix_error(&start->error, "guest '%s' has %s: ", other->name,
 				       disk->path);
@@ -805,7 +809,9 @@ static char **find_pooled(const struct guest *guest)
 		const struct kept *pool;
 		const char *name;
 
-		pool = disk->path ? pool_of_path(guest->daemon->pools, disk->path, &name) : NULL;
+		pool = disk->path && !disk->fd_group
+			       ? pool_of_path(guest->daemon->pools, disk->path, &name)
+			       : NULL;
 		if (pool && !pool->owner)
 			g_ptr_array_add(found, g_strdup(disk->path));
 	}
@@ -826,6 +832,8 @@ static void start(struct guest *guest, bool paused)
 	start->id = guest->id;
 	start->pooled = find_pooled(guest);
 	start->others = disks_of_others(guest);
+	if (start->live)
+		files_find(guest, &start->files, &start->file_count, &start->error);
 	start->run->authority = authority_copy(guest->starter);
 	start->options = (struct launch_options){
 		.engine = guest->daemon->engine,
@@ -836,12 +844,14 @@ static void start(struct guest *guest, bool paused)
 		.paused = paused,
 		.authority = start->run->authority,
 		.pooled = (const char *const *)start->pooled,
+		.files = start->files,
+		.file_count = start->file_count,
 		.runtime_directory = places->guests,
 		.log_directory = places->log,
 		.state_directory = places->state,
 		.cache_directory = places->cache,
 	};
-	if (start->live)
+	if (!start->error)
 		g_thread_pool_push(guest->daemon->starters, start, NULL);
 	else
 		g_idle_add_full(G_PRIORITY_DEFAULT, on_start, start, NULL);

@@ -3,6 +3,7 @@
 #include "daemon/guest.h"
 
 #include "base/log_sink.h"
+#include "daemon/files.h"
 #include "daemon/restraint.h"
 #include "daemon/store.h"
 #include "domain/xml.h"
@@ -80,6 +81,8 @@ void guest_unref(struct guest *guest)
 	authority_free(guest->definer);
 	authority_free(guest->marked_by);
 	authority_free(guest->starter);
+	files_free(guest->files);
+	files_free(guest->start_files);
 	g_free(guest->failed_disk);
 	g_free(guest->left_out);
 	g_free(guest->cgroup);

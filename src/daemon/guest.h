@@ -51,7 +51,8 @@ struct guest {
 	void *run;               /* the driver's */
 	struct console *console; /* of a client, or NULL */
 	u64 console_start; /* where in its console log its output begins; 0: that is not known */
-	struct rpc_client *owner; /* with whose connection it ends, or NULL; only compared */
+	GPtrArray *files, *start_files; /* files.h: its groups, and those of the start; or NULL */
+	struct rpc_client *owner;       /* with whose connection it ends, or NULL; only compared */
 	GQueue start_waiters, stop_waiters;
 };
 

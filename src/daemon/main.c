@@ -3,6 +3,7 @@
 #include "base/log_sink.h"
 #include "daemon/activation.h"
 #include "daemon/authority.h"
+#include "daemon/files.h"
 #include "daemon/formats.h"
 #include "daemon/guest.h"
 #include "daemon/networks.h"
@@ -33,12 +34,11 @@
 #define LOG_BYTES_MAX (8 * MIB)
 
 static const struct rpc_handlers *const all_calls[] = {
-	&calls_connect,  &calls_node,    &calls_lookup,  &calls_define,
-	&calls_life,     &calls_read,    &calls_event,   &calls_console,
-	&calls_metadata, &calls_network, &calls_pool,    &calls_volume,
-	&calls_transfer, &calls_host,    &calls_none,    &calls_stats,
-	&calls_secret,   &calls_tune,    &calls_monitor, &calls_cpu,
-	&calls_pin,      &calls_limit,   &calls_nodedev, NULL,
+	&calls_connect, &calls_node,   &calls_lookup,   &calls_define,   &calls_life,
+	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
+	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
+	&calls_stats,   &calls_secret, &calls_tune,     &calls_files,    &calls_monitor,
+	&calls_cpu,     &calls_pin,    &calls_limit,    &calls_nodedev,  NULL,
 };
 
 /* --- options --- */
@@ -205,6 +205,7 @@ static void go(struct rpc_client *client, void *opaque)
 	for (guint i = 0; i < all->len; i++) {
 		struct guest *guest = all->pdata[i];
 
+		files_leave(guest, client);
 		if (guest->owner == client && guest_is_active(guest))
 			guest_stop(guest, false, say_stop_failed, NULL, NULL);
 	}

@@ -48,6 +48,7 @@ enum domain_clock { CLOCK_UTC, CLOCK_LOCALTIME };
 
 struct domain_disk {
 	char *alias, *target, *path, *serial;
+	char *fd_group; /* of descriptors, that it is in place of @path; or NULL */
 	bool block_device, readonly, shareable, discard;
 	bool raw;          /* by its <driver type>, which may be absent */
 	const char *cache; /* a static string: none, writeback, writethrough, directsync, unsafe */

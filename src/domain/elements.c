@@ -263,7 +263,7 @@ static const struct element elements[] = {
 	{ "devices/disk/source@dir",     KIND_LINE,   USE_FULL },
 	{ "devices/disk/source@index",   KIND_NUMBER, USE_NOTE,   "0 4294967295" },
 	{ "devices/disk/source@startupPolicy", KIND_WORD, USE_NOTE, "mandatory requisite optional" },
-	{ "devices/disk/source@fdgroup", KIND_LINE,   USE_NEEDED, NULL, "name the file in file='...'" },
+	{ "devices/disk/source@fdgroup", KIND_LINE,   USE_FULL },
 	{ "devices/disk/source@protocol", KIND_LINE,  USE_FULL },
 	{ "devices/disk/source@name",    KIND_TEXT,   USE_FULL },
 	{ "devices/disk/source@query",   KIND_TEXT,   USE_FULL },

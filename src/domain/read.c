@@ -175,6 +175,7 @@ static void disk_free(gpointer data)
 	g_free(disk->alias);
 	g_free(disk->target);
 	g_free(disk->path);
+	g_free(disk->fd_group);
 	g_free(disk->serial);
 	g_free(disk);
 }
@@ -203,6 +204,7 @@ static struct domain_disk *read_disk(const xmlNode *node)
 	disk->alias = alias_of(node);
 	disk->target = attr_copy(xml_child(node, "target"), "dev");
 	disk->path = attr_copy(source, disk->block_device ? "dev" : "file");
+	disk->fd_group = attr_copy(source, "fdgroup");
 	disk->serial = g_strdup(xml_text(xml_child(node, "serial")));
 	disk->readonly = xml_child(node, "readonly") != NULL;
 	disk->shareable = xml_child(node, "shareable") != NULL;

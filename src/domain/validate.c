@@ -327,6 +327,10 @@ static bool validate_disk_source(const struct domain *domain, const xmlNode *dis
 		wanted = "file";
 	else if (!strcmp(type, "block"))
 		wanted = "dev";
+	if (xml_attr(source, "fdgroup") && g_strcmp0(wanted, "file"))
+		return domain_fail(domain, error, DOMAIN_ERROR_CONFLICT, source,
+				   "fdgroup='...' is for disks of type='file'; correct the type, "
+				   "or remove it");
 	if (!wanted)
 		return true;
 	if (!source) {

@@ -98,8 +98,8 @@ static const struct domain_disk *same_file(const struct domain *domain,
 	for (unsigned i = 0; i < domain->disks->len; i++) {
 		const struct domain_disk *d = domain->disks->pdata[i];
 
-		if (d != disk && d->path && !stat(d->path, &other) && other.st_dev == st.st_dev &&
-		    other.st_ino == st.st_ino)
+		if (d != disk && d->path && !d->fd_group && !stat(d->path, &other) &&
+		    other.st_dev == st.st_dev && other.st_ino == st.st_ino)
 			return d;
 	}
 	return NULL;
@@ -236,19 +236,28 @@ static bool go_direct(const struct domain *domain, const struct domain_disk *dis
 	return false;
 }
 
-int image_open(const struct domain *domain, const struct domain_disk *disk,
-	       const struct launch_options *options, GError **error)
+static int open_file(const struct domain_disk *disk, const struct launch_options *options,
+		     char **why)
 {
 	/* O_NONBLOCK: a named pipe must fail here, not hang */
 	int flags = (disk->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
 	int fd = authority_open_image(options, disk->path, flags);
-	char *text;
+
+	if (fd < 0)
+		*why = g_strdup_printf("cannot open %s: %s%s", disk->path, g_strerror(errno),
+				       remedy(errno));
+	return fd;
+}
+
+int image_open(const struct domain *domain, const struct domain_disk *disk,
+	       const struct launch_options *options, GError **error)
+{
+	char *why = NULL;
+	int fd = disk->fd_group ? passed_open(options, disk, &why) : open_file(disk, options, &why);
 
 	if (fd < 0) {
-		text = g_strdup_printf("cannot open %s: %s%s", disk->path, g_strerror(errno),
-				       remedy(errno));
-		fail(domain, disk, error, LAUNCH_ERROR_OPEN, text);
-		g_free(text);
+		fail(domain, disk, error, LAUNCH_ERROR_OPEN, why);
+		g_free(why);
 		return -1;
 	}
 	if (!check_type(domain, disk, fd, error) || !lock_image(domain, disk, fd, error) ||

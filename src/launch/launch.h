@@ -49,6 +49,13 @@ struct launch_authority {
 	unsigned group_count;
 };
 
+/* Open files that disks use in place of their paths: <source fdgroup='GROUP'/>. */
+struct launch_files {
+	char *group;
+	int *fds;
+	unsigned count;
+};
+
 struct launch_options {
 	const char *engine;     /* "auto", "soft" or "kvm"; NULL is auto */
 	const char *kvm_absent; /* what auto does then: "soft" or "refuse"; NULL is soft */
@@ -77,6 +84,9 @@ struct launch_options {
 	/* Disks that are opened as the launcher all the same, as they are its own volumes; ends
 	 * with NULL, or is NULL. Only for launch_prepare(). */
 	const char *const *pooled;
+	/* Only for launch_prepare(), too; they stay the caller's. */
+	const struct launch_files *files;
+	unsigned file_count;
 	/* Where the guest's directory, log, key and translations are kept; NULL: in the user's */
 	const char *runtime_directory, *log_directory, *state_directory, *cache_directory;
 };
@@ -118,6 +128,11 @@ void launch_ended(struct launch *launch, int wait_status);
 void launch_free(struct launch *launch);
 /* The same, but the guest goes on, and whoever comes next finds it (find.c). */
 void launch_leave(struct launch *launch);
+
+/* --- passed.c --- */
+
+/* Closes all of them. */
+void launch_files_free(struct launch_files *files, unsigned count);
 
 /* --- authority.c --- */
 

@@ -123,6 +123,10 @@ GPtrArray *cpu_features_required(const struct domain *domain);
 /* Under KVM: a named model has no more than it has on the software CPU. */
 void cpu_hide_hardware(const struct domain *domain, GPtrArray *off);
 
+/* --- passed.c --- */
+/* A disk that is one of the files passed; -1 with *@why, which the caller frees, set. */
+int passed_open(const struct launch_options *options, const struct domain_disk *disk, char **why);
+
 /* --- image.c --- */
 /* Opens a disk's image and locks it; -1 with @error set. */
 int image_open(const struct domain *domain, const struct domain_disk *disk,

@@ -276,4 +276,52 @@ def monitor():
     guest.undefine()
 
 
+def files():
+    path = f"{DIRECTORY}/disk.img"
+    with open(path, "wb") as out:
+        out.truncate(3 << 20)
+    fd = os.open(path, os.O_RDWR)
+    os.unlink(path)  # no path leads to it any more
+    conn = libvirt.open(URI)
+    disk = ("<disk type='file'><source file='/nowhere/disk.img' fdgroup='{}'/><target dev='vda' bus='virtio'/>{}</disk>")
+    guest = conn.defineXML(domain_xml("g", disk.format("image", "")))
+    refused(libvirt.VIR_ERR_INVALID_ARG, guest.create)
+    guest.FDAssociate("image", [fd])
+    for _ in range(2):  # the group is there for each start
+        guest.create()
+        assert guest.blockInfo("vda")[0] == 3 << 20, guest.blockInfo("vda")
+        guest.destroy()
+    other = libvirt.open(URI)  # as another connection, which ends
+    other.lookupByName("g").FDAssociate("image", [fd], libvirt.VIR_DOMAIN_FD_ASSOCIATE_SECLABEL_WRITABLE)
+    guest.create()
+    other.close()
+    guest.destroy()
+    until("the group is gone", lambda: start_fails(guest))
+    # for one start, a transient guest's too
+    again = conn.createXMLWithFiles(domain_xml("h", disk.format(0, "<readonly/>")), [fd], libvirt.VIR_DOMAIN_START_PAUSED)
+    assert again.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+    again.destroy()
+    refused(libvirt.VIR_ERR_NO_SUPPORT, guest.createWithFiles, [fd])  # no disk is the descriptor 0
+    guest = conn.defineXML(guest.XMLDesc().replace("fdgroup='image'", "fdgroup='0'"))
+    guest.createWithFiles([fd], libvirt.VIR_DOMAIN_START_AUTODESTROY)
+    assert guest.isActive()
+    guest.destroy()
+    only_read = os.open(KERNEL, os.O_RDONLY)
+    refused(libvirt.VIR_ERR_SYSTEM_ERROR, guest.createWithFiles, [only_read])
+    refused(libvirt.VIR_ERR_INVALID_ARG, guest.createWithFiles, [])  # as create()
+    refused(libvirt.VIR_ERR_INVALID_ARG, guest.FDAssociate, "", [fd])
+    refused(libvirt.VIR_ERR_OPERATION_DENIED, libvirt.openReadOnly(URI).lookupByName("g").FDAssociate, "image", [fd])
+    guest.undefine()
+
+
+def start_fails(guest):
+    try:
+        guest.create()
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG and "was not associated" in str(error), error
+        return True
+    guest.destroy()
+    return False
+
+
 globals()[NAME]()

@@ -29,5 +29,5 @@ def make_test(name):
     return lambda: run(name)
 
 
-NAMES = ["connection", "lists", "limits", "life", "statistics", "events", "storage", "monitor"]
+NAMES = ["connection", "lists", "limits", "life", "statistics", "events", "storage", "monitor", "files"]
 tap.main({f"test_{name}": make_test(name) for name in NAMES})
