@@ -194,6 +194,15 @@ void box_real_mode(struct box *b)
 	cpu_update_ctx(cpu);
 }
 
+void box_two_pages(struct box *b, gpa_t second)
+{
+	box_long_mode(b);
+	box_put64(b, 0x3008, 0x4007);
+	box_put64(b, 0x4000, 0x300067);
+	box_put64(b, 0x4008, second);
+	tlb_flush_all(b->cpu);
+}
+
 void box_user(struct box *b)
 {
 	bool wide = cpu_long_mode(b->cpu);

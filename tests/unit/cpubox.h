@@ -43,6 +43,9 @@ u16 box_get16(struct box *box, gpa_t gpa);
 void box_long_mode(struct box *box);
 void box_protected_mode(struct box *box);
 void box_real_mode(struct box *box);
+/* In long mode: maps linear 0x200000 to physical 0x300000, and the page behind it by the entry
+ * @second. */
+void box_two_pages(struct box *box, gpa_t second);
 /* Selectors of the GDT. */
 #define SEL_CODE64 0x08
 #define SEL_DATA   0x10
