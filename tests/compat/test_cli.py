@@ -106,4 +106,33 @@ def test_fish_completion_script():
         assert done.stdout.strip() == printed, (words, done)
 
 
+def offered(shell, program, *words):
+    """What the shell offers for the last of these words after the program's name."""
+    line = " ".join((program, *words))
+    script = {
+        "bash": f"""source {TOP}/completion/{program}; COMP_WORDS=({line}) COMP_CWORD={len(words)}
+                 _{program.replace("-", "_")} 2>/dev/null; printf '%s\\n' "${{COMPREPLY[@]}}" """,
+        "zsh": f"""compadd() {{ print -rl -- "${{(@)argv[2,-1]}}" }}; _files() {{ print a file }}
+                words=({line}); CURRENT=$#words; complete() {{ source {TOP}/completion/_{program} }}; complete""",
+        "fish": f"source {TOP}/completion/{program}.fish; complete -C '{line}'"}[shell]
+    start = {"bash": ["bash", "-c"], "zsh": ["zsh", "-fc"], "fish": ["fish", "--no-config", "-c"]}[shell]
+    done = subprocess.run([*start, script], capture_output=True, text=True, timeout=30)
+    assert not done.stderr, done
+    return {re.split("[\t ]", text)[0] for text in done.stdout.split("\n") if text}
+
+
+def test_completion_of_the_other_programs():
+    shells = [shell for shell in ("bash", "zsh", "fish") if shutil.which(shell)]
+    if not shells:
+        raise tap.Skip("neither bash nor zsh nor fish is installed")
+    helped = subprocess.run([f"{os.path.dirname(LODGE)}/lodged", "--help"], capture_output=True, text=True, timeout=30).stdout
+    known = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)[ =](?!DIR  )", helped, re.M))
+    assert len(known) > 15, helped
+    for shell in shells:
+        assert offered(shell, "lodged", "--") >= known, (shell, known ^ offered(shell, "lodged", "--"))
+        assert {"auto", "kvm", "soft"} <= offered(shell, "lodged", "--engine", "''"), shell
+        assert "info" in offered(shell, "lodge-img", "in" if shell != "zsh" else "''"), shell
+        assert {"--json", "--fd"} <= offered(shell, "lodge-img", "info", "--"), shell
+
+
 tap.main(globals())
