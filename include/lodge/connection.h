@@ -24,6 +24,12 @@ extern "C" {
 
 struct lodge_connection;
 
+/* Of the ..._define() functions, and lodge_network_create(): an element or attribute that is not
+ * known at its place is an error, VIR_ERR_XML_INVALID_SCHEMA; else it is kept, without effect. */
+enum lodge_define_flags {
+	LODGE_DEFINE_VALIDATE = 1 << 0,
+};
+
 enum lodge_open_flags {
 	LODGE_OPEN_READ_ONLY = 1 << 0, /* for listing and watching; no root needed */
 };

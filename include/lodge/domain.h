@@ -42,6 +42,7 @@ enum lodge_domain_state {
 enum lodge_domain_start_flags {
 	LODGE_START_PAUSED = 1 << 0,
 	LODGE_START_AUTODESTROY = 1 << 1, /* with the connection */
+	LODGE_START_VALIDATE = 1 << 4,    /* of lodge_domain_create(): as LODGE_DEFINE_VALIDATE */
 };
 
 enum lodge_domain_xml_flags {

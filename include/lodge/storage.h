@@ -79,6 +79,10 @@ const char *lodge_volume_name(const struct lodge_volume *volume);
 const char *lodge_volume_pool_name(const struct lodge_volume *volume);
 char *lodge_volume_path(struct lodge_volume *volume, unsigned flags);
 
+enum lodge_volume_create_flags {
+	LODGE_VOLUME_VALIDATE = 1 << 2, /* as LODGE_DEFINE_VALIDATE */
+};
+
 struct lodge_volume *lodge_volume_create(struct lodge_pool *pool, const char *xml, unsigned flags);
 /* A new one with what is in @from. */
 struct lodge_volume *lodge_volume_clone(struct lodge_pool *pool, const char *xml,

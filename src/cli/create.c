@@ -546,8 +546,10 @@ static int create(const struct invocation *invocation)
 		if (invocation_has(invocation, "--paused"))
 			fprintf(stderr, "lodge create: --paused is for FILE.xml; --no-start "
 					"starts nothing\n");
-		else if (invocation_has(invocation, "--pass-fds"))
-			fprintf(stderr, "lodge create: --pass-fds is for FILE.xml\n");
+		else if (invocation_has(invocation, "--pass-fds") ||
+			 invocation_has(invocation, "--validate"))
+			fprintf(stderr,
+				"lodge create: --pass-fds and --validate are for FILE.xml\n");
 		else
 			return create_from_source(invocation);
 		return EXIT_USAGE;
@@ -580,6 +582,7 @@ static const struct command_option options[] = {
 	{ "--console", VALUE_NONE, NULL, "connect this terminal to its console" },
 	{ "--paused", VALUE_NONE, NULL, "of FILE.xml: stop it before its first instruction" },
 	FILES_OPTION,
+	VALIDATE_OPTION,
 	JSON_OPTION,
 	CONNECT_OPTION,
 	{},

@@ -34,6 +34,11 @@ int daemon_end(struct lodge_connection *connection, bool good)
 	return good ? 0 : 1;
 }
 
+unsigned daemon_define_flags(const struct invocation *invocation)
+{
+	return invocation_has(invocation, "--validate") ? LODGE_DEFINE_VALIDATE : 0;
+}
+
 const char *argument(const struct invocation *invocation, unsigned index)
 {
 	return index < invocation->arguments->len ? invocation->arguments->pdata[index] : NULL;

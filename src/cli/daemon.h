@@ -18,6 +18,11 @@
 			"lodge+unix:///?socket=PATH, a path, or "         \
 			"lodge+ssh:// or lodge+tls:// and a host"         \
 	}
+#define VALIDATE_OPTION                                                     \
+	{                                                                   \
+		"--validate", VALUE_NONE, NULL,                             \
+			"refuse what is not known, which is kept otherwise" \
+	}
 #define JSON_OPTION                                            \
 	{                                                      \
 		"--json", VALUE_NONE, NULL, "print it as JSON" \
@@ -34,6 +39,8 @@ int daemon_end(struct lodge_connection *connection, bool good);
 /* The first argument's guest, network or pool; NULL with an error for daemon_end(). */
 struct lodge_domain *daemon_domain(struct lodge_connection *connection,
 				   const struct invocation *invocation);
+/* LODGE_DEFINE_VALIDATE, with --validate. */
+unsigned daemon_define_flags(const struct invocation *invocation);
 const char *argument(const struct invocation *invocation, unsigned index);
 /* All of a file, or with "-" of standard input; NULL: it has been said why not. Free with g_free().
  */

@@ -44,15 +44,13 @@ static struct lodge_domain *create_one(struct lodge_connection *connection, cons
 
 static int define(const struct invocation *invocation)
 {
-	unsigned flags =
-		invocation_has(invocation, "--validate") ? 1 : 0; /* VIR_DOMAIN_DEFINE_VALIDATE */
-
-	return make(invocation, define_one, flags, "defined from");
+	return make(invocation, define_one, daemon_define_flags(invocation), "defined from");
 }
 
 int definitions_create(const struct invocation *invocation)
 {
-	unsigned flags = invocation_has(invocation, "--paused") ? LODGE_START_PAUSED : 0;
+	unsigned flags = (invocation_has(invocation, "--paused") ? LODGE_START_PAUSED : 0) |
+			 (invocation_has(invocation, "--validate") ? LODGE_START_VALIDATE : 0);
 
 	return make(invocation, create_one, flags, "created from");
 }
@@ -121,7 +119,7 @@ static int autostart(const struct invocation *invocation)
 }
 
 static const struct command_option define_options[] = {
-	{ "--validate", VALUE_NONE, NULL, "hold it against the schema first" },
+	VALIDATE_OPTION,
 	CONNECT_OPTION,
 	{},
 };

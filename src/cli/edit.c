@@ -14,11 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#define XML_INVALID_SCHEMA 92 /* VIR_ERR_XML_INVALID_SCHEMA */
+
 /* One kind: its definition as it is, and another one for it. */
 struct editable {
 	const char *command, *what;
 	char *(*read)(struct lodge_connection *c, const char *name);
-	bool (*write)(struct lodge_connection *c, const char *xml);
+	bool (*write)(struct lodge_connection *c, const char *xml, unsigned flags);
 };
 
 static char *read_guest(struct lodge_connection *c, const char *name)
@@ -30,9 +32,9 @@ static char *read_guest(struct lodge_connection *c, const char *name)
 	return xml;
 }
 
-static bool write_guest(struct lodge_connection *c, const char *xml)
+static bool write_guest(struct lodge_connection *c, const char *xml, unsigned flags)
 {
-	struct lodge_domain *domain = lodge_domain_define(c, xml, 0);
+	struct lodge_domain *domain = lodge_domain_define(c, xml, flags);
 
 	lodge_domain_free(domain);
 	return domain;
@@ -47,9 +49,9 @@ static char *read_network(struct lodge_connection *c, const char *name)
 	return xml;
 }
 
-static bool write_network(struct lodge_connection *c, const char *xml)
+static bool write_network(struct lodge_connection *c, const char *xml, unsigned flags)
 {
-	struct lodge_network *network = lodge_network_define(c, xml, 0);
+	struct lodge_network *network = lodge_network_define(c, xml, flags);
 
 	lodge_network_free(network);
 	return network;
@@ -64,9 +66,9 @@ static char *read_pool(struct lodge_connection *c, const char *name)
 	return xml;
 }
 
-static bool write_pool(struct lodge_connection *c, const char *xml)
+static bool write_pool(struct lodge_connection *c, const char *xml, unsigned flags)
 {
-	struct lodge_pool *pool = lodge_pool_define(c, xml, 0);
+	struct lodge_pool *pool = lodge_pool_define(c, xml, flags);
 
 	lodge_pool_free(pool);
 	return pool;
@@ -98,6 +100,8 @@ static bool asks_again(void)
 	char answer[16] = "";
 
 	fprintf(stderr, "lodge: %s\n", lodge_last_error()->message);
+	if (lodge_last_error()->code == XML_INVALID_SCHEMA)
+		fprintf(stderr, "lodge: --skip-validate takes it all the same, and keeps it\n");
 	if (!isatty(STDIN_FILENO))
 		return false;
 	printf("Edit it again? [Y/n] ");
@@ -107,7 +111,7 @@ static bool asks_again(void)
 
 /* Until it does, or somebody gives up. */
 static bool edit_file(const struct editable *e, struct lodge_connection *c, const char *name,
-		      const char *path, const char *before)
+		      const char *path, const char *before, unsigned flags)
 {
 	for (;;) {
 		g_autoptr(GError) error = NULL;
@@ -123,7 +127,7 @@ static bool edit_file(const struct editable *e, struct lodge_connection *c, cons
 			printf("%s '%s' has not been changed\n", e->what, name);
 			return true;
 		}
-		if (e->write(c, xml)) {
+		if (e->write(c, xml, flags)) {
 			printf("%s '%s' has been changed\n", e->what, name);
 			return true;
 		}
@@ -134,6 +138,7 @@ static bool edit_file(const struct editable *e, struct lodge_connection *c, cons
 
 static int edit(const struct invocation *invocation)
 {
+	unsigned flags = invocation_has(invocation, "--skip-validate") ? 0 : LODGE_DEFINE_VALIDATE;
 	const char *name = argument(invocation, 0);
 	const struct editable *e = editables;
 	g_autofree char *path = NULL;
@@ -155,14 +160,18 @@ static int edit(const struct invocation *invocation)
 		fprintf(stderr, "lodge: %s: %s\n", path, g_strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	good = good && edit_file(e, c, name, path, xml);
+	good = good && edit_file(e, c, name, path, xml, flags);
 	unlink(path);
 	free(xml);
 	lodge_connection_free(c);
 	return good ? 0 : 1;
 }
 
-static const struct command_option options[] = { CONNECT_OPTION, {} };
+static const struct command_option options[] = {
+	{ "--skip-validate", VALUE_NONE, NULL, "take what is not known, too, and keep it" },
+	CONNECT_OPTION,
+	{},
+};
 
 #define ONE .arguments_min = 1, .arguments_max = 1, .options = options, .action = edit
 

@@ -89,7 +89,8 @@ static int define(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_network *network = c ? lodge_network_define(c, xml, 0) : NULL;
+	struct lodge_network *network =
+		c ? lodge_network_define(c, xml, daemon_define_flags(invocation)) : NULL;
 	int status;
 
 	if (network)
@@ -104,7 +105,8 @@ static int create(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_network *network = c ? lodge_network_create(c, xml, 0) : NULL;
+	struct lodge_network *network =
+		c ? lodge_network_create(c, xml, daemon_define_flags(invocation)) : NULL;
 	int status;
 
 	if (network)
@@ -262,6 +264,7 @@ static const struct command_option list_options[] = {
 	{},
 };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -311,14 +314,14 @@ const struct command commands_networks[] = {
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "start a network that is gone when it stops",
-	  .options = plain_options,
+	  .options = validate_options,
 	  .action = create },
 	{ .name = "net-define",
 	  .arguments = "FILE.xml",
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "add or change a network",
-	  .options = plain_options,
+	  .options = validate_options,
 	  .action = define },
 	{ .name = "net-start",
 	  NETWORK,

@@ -130,7 +130,8 @@ static int define(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_pool *pool = c ? lodge_pool_define(c, xml, 0) : NULL;
+	struct lodge_pool *pool =
+		c ? lodge_pool_define(c, xml, daemon_define_flags(invocation)) : NULL;
 	int status;
 
 	if (pool)
@@ -331,6 +332,7 @@ static const struct command_option as_options[] = {
 		"--build", VALUE_NONE, NULL, "make what it lies on before" \
 	}
 static const struct command_option build_options[] = { BUILD_OPTION, CONNECT_OPTION, {} };
+static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -361,7 +363,7 @@ const struct command commands_pools[] = {
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "add or change a pool",
-	  .options = plain_options,
+	  .options = validate_options,
 	  .action = define },
 	{ .name = "pool-define-as",
 	  .arguments = "NAME TYPE",

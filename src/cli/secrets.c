@@ -69,7 +69,8 @@ static int define(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 0));
 	struct lodge_connection *c = xml ? daemon_connect(invocation, 0) : NULL;
-	struct lodge_secret *secret = c ? lodge_secret_define(c, xml, 0) : NULL;
+	struct lodge_secret *secret =
+		c ? lodge_secret_define(c, xml, daemon_define_flags(invocation)) : NULL;
 	char uuid[LODGE_UUID_CHARS];
 	bool good = secret;
 
@@ -143,6 +144,7 @@ static int undefine(const struct invocation *invocation)
 }
 
 static const struct command_option list_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
+static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option get_options[] = {
 	{ "--plain", VALUE_NONE, NULL, "as it is, not in base64" },
@@ -163,7 +165,7 @@ const struct command commands_secrets[] = {
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "add or change a secret",
-	  .options = plain_options,
+	  .options = validate_options,
 	  .action = define },
 	{ .name = "secret-dumpxml",
 	  SECRET,

@@ -121,6 +121,11 @@ static int text(const struct invocation *invocation)
 	return status;
 }
 
+static unsigned volume_flags(const struct invocation *invocation)
+{
+	return invocation_has(invocation, "--validate") ? LODGE_VOLUME_VALIDATE : 0;
+}
+
 static int create(const struct invocation *invocation)
 {
 	g_autofree char *xml = daemon_read_file(argument(invocation, 1));
@@ -130,7 +135,7 @@ static int create(const struct invocation *invocation)
 		return 1;
 	a.connection = daemon_connect(invocation, 0);
 	if (find_pool(&a, argument(invocation, 0)))
-		a.volume = lodge_volume_create(a.pool, xml, 0);
+		a.volume = lodge_volume_create(a.pool, xml, volume_flags(invocation));
 	if (a.volume)
 		printf("Volume '%s' created from %s\n", lodge_volume_name(a.volume),
 		       daemon_file_name(argument(invocation, 1)));
@@ -224,7 +229,7 @@ static int create_from(const struct invocation *invocation)
 	else if (a.pool)
 		a.volume = lodge_volume_by_path(a.connection, argument(invocation, 2), 0);
 	if (a.volume)
-		copy = lodge_volume_clone(a.pool, xml, a.volume, 0);
+		copy = lodge_volume_clone(a.pool, xml, a.volume, volume_flags(invocation));
 	if (copy)
 		printf("Volume '%s' created from '%s'\n", lodge_volume_name(copy),
 		       lodge_volume_name(a.volume));
@@ -315,6 +320,7 @@ static const struct command_option as_options[] = {
 };
 static const struct command_option from_options[] = {
 	{ "--inputpool", VALUE_TEXT, "POOL", "where VOLUME is, which is a path otherwise" },
+	VALIDATE_OPTION,
 	CONNECT_OPTION,
 	{},
 };
@@ -326,7 +332,7 @@ static const struct command_option resize_options[] = {
 	CONNECT_OPTION,
 	{},
 };
-static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
 
 #define VOLUME .arguments = "VOLUME", .arguments_min = 1, .arguments_max = 1
 
@@ -360,7 +366,7 @@ const struct command commands_volumes[] = {
 	  .arguments_min = 2,
 	  .arguments_max = 2,
 	  .summary = "make a volume from its XML",
-	  .options = plain_options,
+	  .options = validate_options,
 	  .action = create },
 	{ .name = "vol-create-as",
 	  .arguments = "POOL NAME SIZE",

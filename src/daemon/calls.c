@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the files of calls share. */
 #include "daemon/calls.h"
+#include "domain/schema.h"
 
 #include <string.h>
 
@@ -57,6 +58,16 @@ bool call_flags(struct rpc_call *call, u32 flags, u32 known)
 		return true;
 	rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU, "unsupported flags (0x%x) in %s",
 		      flags & ~known, rpc_call_procedure(call)->name);
+	return false;
+}
+
+bool call_validate(struct rpc_call *call, bool wanted, const char *xml, const char *root)
+{
+	GError *error = NULL;
+
+	if (!wanted || schema_check(xml, root, &error))
+		return true;
+	fail_call(call, error);
 	return false;
 }
 

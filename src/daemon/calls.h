@@ -24,6 +24,9 @@ bool call_start_guest(struct rpc_call *call, struct guest *guest, u32 flags, gue
 void call_start(struct rpc_call *call, const struct rpc_domain *dom, u32 flags, guest_done *done);
 /* The same for a transient one; answers with the domain. */
 void call_create(struct rpc_call *call, const char *xml, u32 flags);
+/* False, and the call has been failed, when its VALIDATE flag is @wanted and @xml, whose outermost
+ * element is @root, has something that is not known (domain/schema.h). */
+bool call_validate(struct rpc_call *call, bool wanted, const char *xml, const char *root);
 /* A string of the answer; frees @text. */
 char *call_text(struct rpc_call *call, char *text);
 /* False, and the call has been failed, when @flags has others than @known. */

@@ -32,7 +32,8 @@ static void define_xml(struct rpc_call *call, const struct rpc_domain_define_xml
 static void define_xml_flags(struct rpc_call *call,
 			     const struct rpc_domain_define_xml_flags_args *args)
 {
-	if (call_flags(call, args->flags, VIR_DOMAIN_DEFINE_VALIDATE))
+	if (call_flags(call, args->flags, VIR_DOMAIN_DEFINE_VALIDATE) &&
+	    call_validate(call, args->flags, args->xml, "domain"))
 		define(call, args->xml);
 }
 
@@ -43,7 +44,8 @@ void call_create(struct rpc_call *call, const char *xml, u32 flags)
 	GError *error = NULL;
 	struct domain *domain;
 
-	if (!call_flags(call, flags, CREATE_FLAGS))
+	if (!call_flags(call, flags, CREATE_FLAGS) ||
+	    !call_validate(call, flags & VIR_DOMAIN_START_VALIDATE, xml, "domain"))
 		return;
 	domain = define_read(xml, &error);
 	if (domain)

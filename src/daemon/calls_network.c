@@ -249,7 +249,8 @@ static void define_xml(struct rpc_call *call, const struct rpc_network_define_xm
 static void define_xml_flags(struct rpc_call *call,
 			     const struct rpc_network_define_xml_flags_args *args)
 {
-	if (call_flags(call, args->flags, VIR_NETWORK_DEFINE_VALIDATE))
+	if (call_flags(call, args->flags, VIR_NETWORK_DEFINE_VALIDATE) &&
+	    call_validate(call, args->flags, args->xml, "network"))
 		define(call, args->xml);
 }
 
@@ -309,7 +310,8 @@ static void create_xml(struct rpc_call *call, const struct rpc_network_create_xm
 static void create_xml_flags(struct rpc_call *call,
 			     const struct rpc_network_create_xml_flags_args *args)
 {
-	if (call_flags(call, args->flags, VIR_NETWORK_CREATE_VALIDATE))
+	if (call_flags(call, args->flags, VIR_NETWORK_CREATE_VALIDATE) &&
+	    call_validate(call, args->flags, args->xml, "network"))
 		create_transient(call, args->xml);
 }
 

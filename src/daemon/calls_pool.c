@@ -360,6 +360,7 @@ static void define(struct rpc_call *call, const struct rpc_storage_pool_define_x
 	xmlDoc *doc;
 
 	if (!call_flags(call, args->flags, VIR_STORAGE_POOL_DEFINE_VALIDATE) ||
+	    !call_validate(call, args->flags, args->xml, "pool") ||
 	    !(doc = read_pool(call, args->xml)))
 		return;
 	if (!kept_define(call_pools(call), doc, call_authority(call), done_define, call, &error))
@@ -423,8 +424,7 @@ static void create_xml(struct rpc_call *call, const struct rpc_storage_pool_crea
 	struct kept *kept;
 	xmlDoc *doc;
 
-	if (!call_flags(call, args->flags, START_FLAGS | VIR_STORAGE_POOL_DEFINE_VALIDATE) ||
-	    !(doc = read_pool(call, args->xml)))
+	if (!call_flags(call, args->flags, START_FLAGS) || !(doc = read_pool(call, args->xml)))
 		return;
 	kept = kept_find_or_make(call_pools(call), doc, &error);
 	if (!kept) {

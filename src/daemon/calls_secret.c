@@ -156,7 +156,8 @@ static void define_xml(struct rpc_call *call, const struct rpc_secret_define_xml
 	GError *error = NULL;
 	xmlDoc *doc;
 
-	if (!call_flags(call, args->flags, VIR_SECRET_DEFINE_VALIDATE))
+	if (!call_flags(call, args->flags, VIR_SECRET_DEFINE_VALIDATE) ||
+	    !call_validate(call, args->flags, args->xml, "secret"))
 		return;
 	doc = kept_read(keeper, args->xml, &error);
 	if (!doc || !kept_define(keeper, doc, NULL, done_define, call, &error))

@@ -250,6 +250,7 @@ static struct pool_job *create_job(struct rpc_call *call, const struct rpc_stora
 	if (!call_flags(call, flags,
 			VIR_STORAGE_VOL_CREATE_VALIDATE |
 				VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA) ||
+	    !call_validate(call, flags & VIR_STORAGE_VOL_CREATE_VALIDATE, xml, "volume") ||
 	    !(pool = call_pool_active(call, on)))
 		return NULL;
 	name = volume_read(xml, &wish, &error);

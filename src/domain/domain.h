@@ -31,6 +31,7 @@ enum domain_error {
 	DOMAIN_ERROR_VALUE,       /* a value that its element does not take, or none */
 	DOMAIN_ERROR_CONFLICT,    /* two elements that cannot both be */
 	DOMAIN_ERROR_UNSUPPORTED, /* right, but beyond this version */
+	DOMAIN_ERROR_SCHEMA,      /* something that is not known there (schema.h) */
 };
 GQuark domain_error_quark(void);
 

@@ -224,16 +224,14 @@ LODGE_PUBLIC int lodge_network_set_autostart(struct lodge_network *network, int 
 LODGE_PUBLIC struct lodge_network *lodge_network_create(struct lodge_connection *connection,
 							const char *xml, unsigned flags)
 {
-	struct rpc_network_create_xml_args args = { (char *)xml };
-	struct rpc_network_create_xml_ret ret;
+	struct rpc_network_create_xml_flags_args args = { (char *)xml, flags };
+	struct rpc_network_create_xml_flags_ret ret;
 	struct asking a = {};
 
-	if (!flags_none(flags, __func__))
-		return NULL;
-	return asked_network(
-		&a,
-		rpc_ask_network_create_xml(connection->caller, &args, &a.arena, &ret, &a.failure),
-		connection, &ret.net, __func__);
+	return asked_network(&a,
+			     rpc_ask_network_create_xml_flags(connection->caller, &args, &a.arena,
+							      &ret, &a.failure),
+			     connection, &ret.net, __func__);
 }
 
 LODGE_PUBLIC int lodge_network_is_persistent(struct lodge_network *network)

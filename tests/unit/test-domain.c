@@ -5,6 +5,7 @@
  */
 #include "domain/domain.h"
 #include "domain/elements.h"
+#include "domain/schema.h"
 
 #include <string.h>
 
@@ -54,6 +55,92 @@ static void assert_refused(const char *text, const char *message)
 		g_error("'%s' does not contain '%s'", error->message, message);
 	g_clear_error(&error);
 	domain_free(domain);
+}
+
+static void assert_unknown(const char *root, const char *text, const char *message)
+{
+	GError *error = NULL;
+
+	g_assert_false(schema_check(text, root, &error));
+	g_assert_error(error, DOMAIN_ERROR, DOMAIN_ERROR_SCHEMA);
+	if (!strstr(error->message, message))
+		g_error("'%s' does not contain '%s'", error->message, message);
+	g_clear_error(&error);
+}
+
+static void assert_known(const char *root, const char *text)
+{
+	GError *error = NULL;
+
+	schema_check(text, root, &error);
+	g_assert_no_error(error);
+}
+
+/* Each row of the domain's table is known at its place, whatever libvirt's schemas have there. */
+static void test_schema_has_all_rows(void)
+{
+	size_t count;
+	const struct element *rows = elements_all(&count);
+
+	for (size_t i = 0; i < count; i++) {
+		g_autofree char *row = g_strdup(rows[i].path);
+		char *star = strchr(row, '*'), *attribute = strchr(row, '@');
+		g_auto(GStrv) steps = NULL;
+		GString *text = g_string_new(
+			"<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'");
+		unsigned n;
+
+		if (attribute)
+			*attribute++ = '\0';
+		g_autofree char *path =
+			star ? g_strdup_printf("devices/serial%s", star + 1) : g_strdup(row);
+
+		steps = g_strsplit(path, "/", -1);
+		n = *path ? g_strv_length(steps) : 0;
+		for (unsigned s = 0; s < n; s++)
+			g_string_append_printf(text, "><%s", steps[s]);
+		if (attribute)
+			g_string_append_printf(text, " %s='1'", attribute);
+		g_string_append_c(text, '>');
+		for (unsigned s = n; s > 0; s--)
+			g_string_append_printf(text, "</%s>", steps[s - 1]);
+		g_string_append(text, "</domain>");
+		assert_known("domain", text->str);
+		g_string_free(text, TRUE);
+	}
+}
+
+static void test_schema(void)
+{
+	assert_known("domain", HEAD OS "<metadata><a:b xmlns:a='urn:a' c='d'><e/></a:b></metadata>"
+				       "</domain>");
+	assert_known("secret", "<secret private='yes'><usage type='volume'><volume>/v</volume>"
+			       "</usage></secret>");
+	assert_unknown("domain", HEAD OS "<devices>\n<disk><foo/></disk></devices></domain>",
+		       "unknown element <foo> in /domain/devices/disk, line 6");
+	assert_unknown("domain", HEAD OS "<devices>\n<disk tpye='file'/></devices></domain>",
+		       "unknown attribute tpye in /domain/devices/disk, line 6");
+	assert_unknown("domain", HEAD OS "<devcies/></domain>",
+		       "unknown element <devcies> in /domain, line 5");
+	assert_unknown("domain", HEAD OS "<disk/></domain>", "unknown element <disk> in /domain,");
+	/* below what is kept as it is, too */
+	assert_unknown("domain",
+		       HEAD OS "<devices><graphics type='vnc'><listen adress='::'/></graphics>"
+			       "</devices></domain>",
+		       "unknown attribute adress in /domain/devices/graphics/listen, line 5");
+	assert_unknown("domain", HEAD OS "<memory unti='KiB'>1</memory></domain>",
+		       "unknown attribute unti in /domain/memory");
+	assert_unknown("domain", "<network/>", "its outermost element is not <domain>, line 1");
+	assert_unknown("network", "<network><ip adress='1'/></network>",
+		       "unknown attribute adress in /network/ip, line 1");
+	assert_unknown("network", "<network>\n<x:y xmlns:x='urn:x'/></network>",
+		       "unknown element <x:y> in /network, line 2");
+	assert_unknown("pool", "<pool type='dir'><target><path/><owner/></target></pool>",
+		       "unknown element <owner> in /pool/target");
+	assert_unknown("volume", "<volume><capacity units='B'>1</capacity></volume>",
+		       "unknown attribute units in /volume/capacity");
+	assert_unknown("secret", "<secret><usage type='iscsi'><traget/></usage></secret>",
+		       "unknown element <traget> in /secret/usage");
 }
 
 static void test_sizes(void)
@@ -336,6 +423,8 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/domain/sizes", test_sizes);
+	g_test_add_func("/domain/schema", test_schema);
+	g_test_add_func("/domain/schema has all rows", test_schema_has_all_rows);
 	g_test_add_func("/domain/table", test_table);
 	g_test_add_func("/domain/defaults", test_defaults);
 	g_test_add_func("/domain/complete-twice", test_completing_twice_changes_nothing);
