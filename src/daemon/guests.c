@@ -3,6 +3,7 @@
 #include "daemon/guest.h"
 
 #include "base/log_sink.h"
+#include "daemon/restraint.h"
 #include "daemon/store.h"
 #include "domain/domain.h"
 #include "launch/launch.h"
@@ -245,6 +246,7 @@ static void load_running(struct guests *guests, const char *file)
 			  guest->name, id);
 		if (!guest->listed)
 			guests_add(guests, guest);
+		restraint_started(guest);
 	} else {
 		log_about(LOG_INFO, "lodged", guest->name,
 			  "guest %s has ended while no lodged was there", guest->name);

@@ -19,7 +19,7 @@ void restraint_close(struct daemon *daemon);
 
 /* Processes of a guest that is being started: from here on they are held to its limits. */
 void restraint_enter(struct guest *guest, const pid_t *pids, unsigned count);
-/* It runs: its threads are there. */
+/* It runs, or is taken over: its threads are there. */
 void restraint_started(struct guest *guest);
 /* It has ended. */
 void restraint_leave(struct guest *guest);

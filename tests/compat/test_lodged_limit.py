@@ -190,6 +190,22 @@ def test_running():
         assert fields(daemon.virsh("schedinfo", "g"))["cpu_shares"] == "0"
 
 
+def test_taken_over():
+    """By a lodged that has cgroups, from one that has none; and the other way."""
+    tune = "<cputune><shares>300</shares><quota>25000</quota></cputune>"
+    with stand_in() as (root, group), lodged(LODGED) as daemon:
+        define(daemon, tune)
+        daemon.virsh("start", "g")
+        until("it says so", lambda: "not held to its limits: " in daemon.virsh("dominfo", "g"))
+        for words, held in ((["--cgroup", root], True), ([], False)):
+            daemon.options = words
+            daemon.restart()
+            until("it is known", lambda: ("not held" not in daemon.virsh("dominfo", "g")) == held)
+            daemon.virsh("schedinfo", "g", "--live", "cpu_shares=400", status=0 if held else 1)
+            assert read(f"{group}/cpu.weight") == "400" and read(f"{group}/vcpu1/cpu.max") == "25000 100000"
+        assert thread_name(daemon.pid("g"), read(f"{group}/vcpu1/cgroup.threads")) == "vcpu1"
+
+
 def test_missing_controller():
     with stand_in(without=("memory.max", "memory.high", "memory.swap.max")) as (root, group):
         with lodged(LODGED, "--cgroup", root) as daemon:
