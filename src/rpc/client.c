@@ -149,7 +149,9 @@ static void update_source(struct rpc_client *client)
 	bool more = take && (has_message(client) || rpc_tls_pending(client->tls));
 	GIOCondition condition = (take && !more ? G_IO_IN : 0) | (client->out_bytes ? G_IO_OUT : 0);
 
-	g_source_modify_unix_fd(client->source, client->tag, condition);
+	if (condition != client->condition) /* else the loop would be woken for nothing */
+		g_source_modify_unix_fd(client->source, client->tag, condition);
+	client->condition = condition;
 	g_source_set_ready_time(client->source, more ? 0 : -1);
 }
 
@@ -491,7 +493,11 @@ struct rpc_client *rpc_client_new(struct rpc_server *server, int fd, struct rpc_
 	client->streams = g_ptr_array_new();
 	client->source = g_source_new(&source_functions, sizeof(struct client_source));
 	((struct client_source *)client->source)->client = client;
-	client->tag = g_source_add_unix_fd(client->source, fd, G_IO_IN);
+	/* It is never dispatched within itself, as nothing runs the loop in a call. Unless it says
+	 * so it would be taken off the loop for each dispatch, which wakes the loop twice. */
+	g_source_set_can_recurse(client->source, TRUE);
+	client->condition = G_IO_IN;
+	client->tag = g_source_add_unix_fd(client->source, fd, client->condition);
 	g_source_attach(client->source, server->context);
 	update_source(client); /* the first call may be here already */
 	return client;

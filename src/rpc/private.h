@@ -32,6 +32,7 @@ struct rpc_client {
 	bool open, read_only, local; /* by a UNIX socket */
 	GSource *source;
 	void *tag;                  /* of fd in the source */
+	GIOCondition condition;     /* what it waits for there */
 	GByteArray *in;             /* NULL when there is nothing */
 	struct rpc_carried carried; /* descriptors of it */
 	GQueue out;                 /* struct packet */
