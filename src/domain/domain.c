@@ -95,15 +95,14 @@ void domain_fold(struct domain *domain)
 
 void domain_fold_as(struct domain *domain, char *text)
 {
-	xmlDoc *again;
+	const size_t length = strlen(text);
 
-	domain->text = text;
-	again = xml_read(domain->text, strlen(domain->text), domain->file, NULL);
-	if (again) /* which domain_tree() relies on */
-		g_clear_pointer(&domain->doc, xmlFreeDoc);
-	else /* it is as long as what is read, and what is written is longer */
-		g_clear_pointer(&domain->text, g_free);
-	xmlFreeDoc(again);
+	if (length > XML_BYTES_MAX) { /* what was read was just short enough */
+		g_free(text);
+		return;
+	}
+	domain->text = g_realloc(text, length + 1); /* it is kept for long */
+	g_clear_pointer(&domain->doc, xmlFreeDoc);
 }
 
 xmlDoc *domain_tree(const struct domain *domain)

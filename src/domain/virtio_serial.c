@@ -21,7 +21,7 @@ struct serial_map {
 	struct domain *domain;
 	xmlNode *devices;
 	const xmlNode *controller[CONTROLLERS];
-	const xmlNode *owner[CONTROLLERS][VIRTIO_SERIAL_PORTS];
+	const xmlNode **owner[CONTROLLERS]; /* of its ports; NULL: nobody has one */
 };
 
 static unsigned number(const xmlNode *node, const char *name, unsigned otherwise)
@@ -69,10 +69,17 @@ static unsigned port_count(const struct serial_map *map, unsigned controller)
 	return number(map->controller[controller], "ports", VIRTIO_SERIAL_PORTS);
 }
 
+static const xmlNode *owner_of(const struct serial_map *map, unsigned controller, unsigned port)
+{
+	return map->owner[controller] ? map->owner[controller][port] : NULL;
+}
+
 static void take(struct serial_map *map, xmlNode *node, unsigned controller, unsigned port)
 {
 	xmlNode *address = xml_ensure(node, "address");
 
+	if (!map->owner[controller])
+		map->owner[controller] = g_new0(const xmlNode *, VIRTIO_SERIAL_PORTS);
 	map->owner[controller][port] = node;
 	xml_set(address, "type", "virtio-serial");
 	xml_set(address, "controller", "%u", controller);
@@ -101,7 +108,7 @@ static bool take_given(struct serial_map *map, xmlNode *node, GError **error)
 		return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, address,
 				   "port='0' is for a console; use another, or leave the <address> "
 				   "out");
-	other = map->owner[controller][port];
+	other = owner_of(map, controller, port);
 	if (other)
 		return domain_fail(map->domain, error, DOMAIN_ERROR_CONFLICT, address,
 				   "port %u of controller %u is already that of the <%s> on line "
@@ -118,7 +125,7 @@ static unsigned free_port(const struct serial_map *map, unsigned controller, con
 	unsigned count = map->controller[controller] ? port_count(map, controller) : 0;
 
 	for (unsigned port = is_console(node) ? 0 : 1; port < count; port++)
-		if (!map->owner[controller][port])
+		if (!owner_of(map, controller, port))
 			return port;
 	return VIRTIO_SERIAL_PORTS;
 }
@@ -180,6 +187,8 @@ bool domain_assign_virtio_serial(struct domain *domain, GError **error)
 	map->devices = xml_ensure(xmlDocGetRootElement(domain->doc), "devices");
 	collect_controllers(map);
 	good = each_port(map, true, error) && each_port(map, false, error);
+	for (unsigned i = 0; i < CONTROLLERS; i++)
+		g_free(map->owner[i]);
 	g_free(map);
 	return good;
 }

@@ -31,14 +31,25 @@ xmlNode *xml_next(const xmlNode *node, const char *name)
 	return first_element(node->next, name);
 }
 
+/* The first of these elements whose name is @length bytes of @step. */
+static xmlNode *first_step(xmlNode *node, const char *step, size_t length)
+{
+	while (node && !(node->type == XML_ELEMENT_NODE && !node->ns &&
+			 !strncmp((const char *)node->name, step, length) && !node->name[length]))
+		node = node->next;
+	return node;
+}
+
 xmlNode *xml_find(const xmlNode *node, const char *path)
 {
-	char **steps = g_strsplit(path, "/", -1);
 	xmlNode *found = (xmlNode *)node;
 
-	for (unsigned i = 0; steps[i] && found; i++)
-		found = xml_child(found, steps[i]);
-	g_strfreev(steps);
+	for (const char *step = path; found && *step;) {
+		size_t length = strcspn(step, "/");
+
+		found = first_step(found->children, step, length);
+		step += length + (step[length] == '/');
+	}
 	return found;
 }
 

@@ -12,8 +12,12 @@
 #include <libxml/xmlsave.h>
 #include <string.h>
 
+#define TEXT_BYTES 2048 /* to begin with */
+#define PATH_BYTES 128
+
 struct writer {
 	GString *out;
+	GString *path; /* of the element that is being written */
 	GHashTable *index;
 	const struct element *first; /* of the table, for ranks */
 };
@@ -24,11 +28,17 @@ struct ranked {
 	unsigned position;
 };
 
-static void write_element(struct writer *w, const xmlNode *node, const char *path, unsigned depth);
+static void write_element(struct writer *w, const xmlNode *node, unsigned depth);
 
 static void append_escaped(GString *out, const char *text, bool attribute)
 {
 	for (; *text; text++) {
+		size_t plain = strcspn(text, "&<>'\n\t\r");
+
+		g_string_append_len(out, text, plain);
+		text += plain;
+		if (!*text)
+			return;
 		switch (*text) {
 		case '&': g_string_append(out, "&amp;"); break;
 		case '<': g_string_append(out, "&lt;"); break;
@@ -73,10 +83,31 @@ static int by_rank(gconstpointer a, gconstpointer b)
 	return left->position < right->position ? -1 : 1;
 }
 
-static void append_attributes(struct writer *w, const xmlNode *node, const char *path)
+static void append_name(GString *out, const xmlNode *node)
 {
-	GArray *order = g_array_new(FALSE, FALSE, sizeof(struct ranked));
+	if (node->ns && node->ns->prefix) {
+		g_string_append(out, (const char *)node->ns->prefix);
+		g_string_append_c(out, ':');
+	}
+	g_string_append(out, (const char *)node->name);
+}
+
+/* Goes down to @child; where it was, for going up again. */
+static gsize enter(struct writer *w, const xmlNode *child)
+{
+	gsize length = w->path->len;
+
+	if (length)
+		g_string_append_c(w->path, '/');
+	append_name(w->path, child);
+	return length;
+}
+
+static void append_attributes(struct writer *w, const xmlNode *node)
+{
+	const gsize length = w->path->len;
 	ptrdiff_t rank = -1;
+	GArray *order;
 
 	for (const xmlNs *ns = node->nsDef; ns; ns = ns->next) {
 		g_string_append_printf(w->out, " xmlns%s%s='", ns->prefix ? ":" : "",
@@ -84,14 +115,21 @@ static void append_attributes(struct writer *w, const xmlNode *node, const char 
 		append_escaped(w->out, (const char *)ns->href, true);
 		g_string_append_c(w->out, '\'');
 	}
+	if (!node->properties)
+		return;
+	order = g_array_new(FALSE, FALSE, sizeof(struct ranked));
 	for (const xmlAttr *attr = node->properties; attr; attr = attr->next) {
-		char *full = g_strconcat(path, "@", (const char *)attr->name, NULL);
-		const struct element *row = elements_find(w->index, full);
-		struct ranked entry = { attr, row ? row - w->first : rank, order->len };
+		struct ranked entry = { attr, rank, order->len };
+		const struct element *row;
 
+		g_string_append_c(w->path, '@');
+		g_string_append(w->path, (const char *)attr->name);
+		row = elements_find(w->index, w->path->str);
+		g_string_truncate(w->path, length);
+		if (row)
+			entry.rank = row - w->first;
 		rank = entry.rank;
 		g_array_append_val(order, entry);
-		g_free(full);
 	}
 	g_array_sort(order, by_rank);
 	for (unsigned i = 0; i < order->len; i++)
@@ -118,17 +156,8 @@ static void write_comment(struct writer *w, const xmlNode *node, unsigned depth)
 	g_string_append_printf(w->out, "<!--%s-->\n", node->content);
 }
 
-static char *child_path(const char *path, const xmlNode *child)
-{
-	char *name = xml_name(child);
-	char *joined = *path ? g_strconcat(path, "/", name, NULL) : g_strdup(name);
-
-	g_free(name);
-	return joined;
-}
-
 /* A comment belongs to the element behind it, so it takes that one's place. */
-static GArray *rank_children(struct writer *w, const xmlNode *node, const char *path)
+static GArray *rank_children(struct writer *w, const xmlNode *node)
 {
 	GArray *order = g_array_new(FALSE, FALSE, sizeof(struct ranked));
 	ptrdiff_t rank = -1;
@@ -138,10 +167,10 @@ static GArray *rank_children(struct writer *w, const xmlNode *node, const char *
 		struct ranked entry = { child, rank, order->len };
 
 		if (child->type == XML_ELEMENT_NODE) {
-			char *below = child_path(path, child);
-			const struct element *row = elements_find(w->index, below);
+			gsize length = enter(w, child);
+			const struct element *row = elements_find(w->index, w->path->str);
 
-			g_free(below);
+			g_string_truncate(w->path, length);
 			if (row)
 				rank = row - w->first;
 			entry.rank = rank;
@@ -176,9 +205,9 @@ static bool is_mixed(const xmlNode *node)
 	return false;
 }
 
-static void write_children(struct writer *w, const xmlNode *node, const char *path, unsigned depth)
+static void write_children(struct writer *w, const xmlNode *node, unsigned depth)
 {
-	GArray *order = rank_children(w, node, path);
+	GArray *order = rank_children(w, node);
 
 	for (unsigned i = 0; i < order->len; i++) {
 		const xmlNode *child = g_array_index(order, struct ranked, i).item;
@@ -186,58 +215,57 @@ static void write_children(struct writer *w, const xmlNode *node, const char *pa
 		if (child->type == XML_COMMENT_NODE) {
 			write_comment(w, child, depth);
 		} else {
-			char *below = child_path(path, child);
+			gsize length = enter(w, child);
 
-			write_element(w, child, below, depth);
-			g_free(below);
+			write_element(w, child, depth);
+			g_string_truncate(w->path, length);
 		}
 	}
 	g_array_free(order, TRUE);
 }
 
-static void append_end(GString *out, const char *name)
+static void append_end(GString *out, const xmlNode *node)
 {
 	g_string_append(out, "</");
-	g_string_append(out, name);
+	append_name(out, node);
 	g_string_append(out, ">\n");
 }
 
-static void write_element(struct writer *w, const xmlNode *node, const char *path, unsigned depth)
+static void write_element(struct writer *w, const xmlNode *node, unsigned depth)
 {
 	const char *text = xml_text(node);
-	char *name;
 
 	append_indent(w->out, depth);
-	if (!strcmp(path, "metadata") || is_mixed(node)) {
+	if (!strcmp(w->path->str, "metadata") || is_mixed(node)) {
 		write_verbatim(w, node);
 		return;
 	}
-	name = xml_name(node);
 	g_string_append_c(w->out, '<');
-	g_string_append(w->out, name);
-	append_attributes(w, node, path);
+	append_name(w->out, node);
+	append_attributes(w, node);
 	if (has_children(node)) {
 		g_string_append(w->out, ">\n");
-		write_children(w, node, path, depth + 1);
+		write_children(w, node, depth + 1);
 		append_indent(w->out, depth);
-		append_end(w->out, name);
+		append_end(w->out, node);
 	} else if (text[strspn(text, " \t\r\n")]) {
 		g_string_append_c(w->out, '>');
 		append_escaped(w->out, text, false);
-		append_end(w->out, name);
+		append_end(w->out, node);
 	} else {
 		g_string_append(w->out, "/>\n");
 	}
-	g_free(name);
 }
 
 char *xml_write(const xmlNode *root)
 {
-	struct writer w = { g_string_new(NULL), elements_index(), NULL };
+	struct writer w = { g_string_sized_new(TEXT_BYTES), g_string_sized_new(PATH_BYTES),
+			    elements_index(), NULL };
 	size_t count;
 
 	w.first = elements_all(&count);
-	write_element(&w, root, "", 0);
+	write_element(&w, root, 0);
 	g_hash_table_unref(w.index);
+	g_string_free(w.path, TRUE);
 	return g_string_free(w.out, FALSE);
 }
