@@ -4,8 +4,8 @@
 
     manage.py --lodged build/lodged [--definitions 1000] [--guests 50] [--runs 20] [--json FILE]
 
-define    one definition: CPU time of the daemon's threads, the one that writes files by itself, time on the clock, and
-          beside it what the file system takes to make a file of that size last (written, synchronized, renamed, its
+define    one definition: CPU time of the daemon's threads, with what it does about the files later, the one that writes
+          files by itself, time on the clock, and beside it what the file system takes to make a file of that size last (written, synchronized, renamed, its
           folder synchronized), on the clock and of the processor
 list      connect_list_all_domains by a raw client, until the answer is there
 stats     the statistics of all guests that run, in one call, in the same way
@@ -38,6 +38,7 @@ from lodged import guest_xml, lodged, until  # noqa: E402
 ACTIVE = 1  # of connect_list_all_domains
 STATS_RUNNING = 1 << 4  # of connect_get_all_domain_stats
 PATIENCE = 300
+QUIET = 4  # seconds after which lodged has made all files to last by themselves
 WRITER = "store"  # a thread of lodged
 
 
@@ -118,6 +119,7 @@ def define_all(daemons, options, kernel, folder):
         for daemon in daemons if i % 2 else daemons[::-1]:
             daemon.seen["define"].append(daemon.ask("domain_define_xml", xml=xml))
         synced.append(sync_pair(folder, xml.encode()))
+    time.sleep(QUIET)
     for daemon in daemons:
         now = cpu_seconds(daemon.pid), cpu_seconds(daemon.pid, WRITER)
         for row, before, after in zip(("define-cpu", "define-cpu-but"), cpu[daemon.name], now):
@@ -175,7 +177,7 @@ def measure(options):
         with open(kernel, "wb") as file:
             file.write(halting_kernel())
         os.chmod(kernel, 0o644)
-        daemons = [Daemon("lodged", stack.enter_context(lodged(options.lodged)), "qemu:///system")]
+        daemons = [Daemon("lodged", stack.enter_context(lodged(options.lodged, verbose=False)), "qemu:///system")]
         if not options.alone:
             try:
                 daemons.append(Daemon("libvirtd", stack.enter_context(libvirtd()), "qemu:///session"))

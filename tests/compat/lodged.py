@@ -30,14 +30,15 @@ def guest_xml(name, kernel, extra="", memory=16):
 
 
 class Lodged:
-    def __init__(self, program, root, *options):
-        self.program, self.root, self.options = program, root, options
+    def __init__(self, program, root, *options, verbose=True):
+        self.program, self.root = program, root
+        self.options = ("--verbose", *options) if verbose else options
         self.socket, self.socket_ro = f"{root}/run/lodged-sock", f"{root}/run/lodged-sock-ro"
         self.process = None
 
     def start(self):
         self.log = open(f"{self.root}/lodged.log", "a")
-        self.process = subprocess.Popen([self.program, "--root", self.root, "--verbose", *self.options],
+        self.process = subprocess.Popen([self.program, "--root", self.root, *self.options],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         until("lodged listens", self.answers)
 
@@ -101,9 +102,9 @@ def rows(text, heads=2):
 
 
 @contextlib.contextmanager
-def lodged(program, *options):
+def lodged(program, *options, verbose=True):
     with tempfile.TemporaryDirectory(prefix="lodged-") as root:
-        daemon = Lodged(program, root, *options)
+        daemon = Lodged(program, root, *options, verbose=verbose)
         try:
             daemon.start()
             yield daemon
