@@ -11,6 +11,7 @@
  *
  * What is where below the root (--root), or in the system's or the user's places:
  *
+ *   state/journal              changes of files in state/, until these last (journal.h)
  *   state/domains/UUID.xml     a definition, as it was completed when it was defined
  *   state/autostart/UUID       its guest starts when the host does
  *   state/running/UUID         the intent to run a guest, written before its process exists, with

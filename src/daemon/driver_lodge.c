@@ -616,6 +616,7 @@ struct start {
 	char **pooled;     /* disks that are volumes of active pools */
 	struct launch_files *files;
 	unsigned file_count;
+	struct store *store;
 	char *record;
 	int id;
 	struct launch *launch;
@@ -785,7 +786,7 @@ static void start_thread(gpointer data, gpointer nothing)
 	if (start->launch) {
 		name_terminal(start->live, start->launch->console_path);
 		text = running_text(start->id, start->live);
-		start->done = store_write_now(start->record, text, &start->error) &&
+		start->done = store_write_now(start->store, start->record, text, &start->error) &&
 			      launch_start(start->launch, &start->error);
 	}
 	if (g_error_matches(start->error, LAUNCH_ERROR, LAUNCH_ERROR_BUSY))
@@ -828,6 +829,7 @@ static void start(struct guest *guest, bool paused)
 	start->run = new_run(guest);
 	start->run->paused = paused;
 	start->live = domain_parse(xml, strlen(xml), guest->name, NULL, &start->error);
+	start->store = guest->daemon->store;
 	start->record = g_strdup(start->run->record);
 	start->id = guest->id;
 	start->pooled = find_pooled(guest);

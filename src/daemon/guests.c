@@ -60,15 +60,17 @@ void guests_rename(struct guests *guests, struct guest *guest, char *name)
 
 struct guest *guests_find_uuid(const struct guests *guests, const u8 uuid[UUID_BYTES])
 {
-	GString *text = g_string_sized_new(36);
-	struct guest *guest;
+	static const char digits[] = "0123456789abcdef";
+	char text[37], *at = text;
 
-	for (unsigned i = 0; i < UUID_BYTES; i++)
-		g_string_append_printf(text, "%s%02x",
-				       i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-	guest = g_hash_table_lookup(guests->by_uuid, text->str);
-	g_string_free(text, TRUE);
-	return guest;
+	for (unsigned i = 0; i < UUID_BYTES; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = digits[uuid[i] >> 4];
+		*at++ = digits[uuid[i] & 15];
+	}
+	*at = '\0';
+	return g_hash_table_lookup(guests->by_uuid, text);
 }
 
 struct guest *guests_find_name(const struct guests *guests, const char *name)
@@ -305,9 +307,9 @@ static void say_start_failed(struct guest *guest, const GError *error, void *opa
 }
 
 /* Has this been done since the host started? Notes that it is now. */
-static bool host_was_seen(const struct places *places)
+static bool host_was_seen(const struct daemon *daemon)
 {
-	g_autofree char *path = g_build_filename(places->run, "autostarted", NULL);
+	g_autofree char *path = g_build_filename(daemon->places.run, "autostarted", NULL);
 	g_autofree char *before = NULL, *now = NULL;
 	bool seen;
 
@@ -315,7 +317,7 @@ static bool host_was_seen(const struct places *places)
 		return false;
 	seen = g_file_get_contents(path, &before, NULL, NULL) && !strcmp(before, now);
 	if (!seen)
-		store_write_now(path, now, NULL);
+		store_write_now(daemon->store, path, now, NULL);
 	return seen;
 }
 
@@ -323,7 +325,7 @@ void guests_autostart(struct guests *guests)
 {
 	GPtrArray *all;
 
-	if (host_was_seen(&guests->daemon->places))
+	if (host_was_seen(guests->daemon))
 		return;
 	all = guests_all(guests);
 	for (guint i = 0; i < all->len; i++) {

@@ -283,7 +283,9 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	    !sockets_claim(daemon, error))
 		return false;
 	daemon->loop = g_main_loop_new(NULL, FALSE);
-	daemon->store = store_new();
+	daemon->store = store_new(daemon->places.state, error);
+	if (!daemon->store)
+		return false;
 	daemon->starters = driver_lodge_threads();
 	if (!restraint_open(daemon, options->cgroup, error))
 		return false;

@@ -53,7 +53,8 @@ static char *default_uuid(const struct daemon *daemon)
 		return uuid;
 	g_free(uuid);
 	uuid = g_uuid_string_random();
-	if (!store_write_now(path, uuid, &error)) { /* guests are worth more than that number */
+	if (!store_write_now(daemon->store, path, uuid,
+			     &error)) { /* guests are worth more than that number */
 		log_error("lodged", "the network 'default' has another uuid at the next start: %s",
 			  error->message);
 		g_error_free(error);

@@ -193,8 +193,8 @@ void secret_set_value(struct kept *kept, const u8 *bytes, size_t n, kept_done *d
 	if (secret_is_ephemeral(kept))
 		value_kept(NULL, change);
 	else
-		store_write(kept->keeper->daemon->store, path, g_base64_encode(bytes, n),
-			    value_kept, change);
+		store_write_secret(kept->keeper->daemon->store, path, g_base64_encode(bytes, n),
+				   value_kept, change);
 }
 
 bool secret_undefine(struct kept *kept, kept_done *done, void *opaque, GError **error)

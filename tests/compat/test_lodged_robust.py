@@ -12,8 +12,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 
 import rpc
 import tap
@@ -215,6 +217,167 @@ def test_a_state_folder_that_is_read_only():
             client.call("domain_create", dom=kept)
             client.call("domain_destroy", dom=kept)
             client.call("domain_undefine", dom=other)
+
+
+# --- the journal ---
+
+def journal(daemon):
+    return f"{daemon.root}/state/journal"
+
+
+def lose_files(daemon):
+    """What a disk may have after a failure of the power: names without contents, and no names."""
+    folder = f"{daemon.root}/state/domains"
+    for number, name in enumerate(sorted(os.listdir(folder))):
+        if number % 2:
+            os.truncate(f"{folder}/{name}", 0)
+        else:
+            os.unlink(f"{folder}/{name}")
+
+
+def test_what_is_answered_is_in_the_journal():
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            doms = [define(client, f"g{number}") for number in range(6)]
+            before = client.call("domain_get_xml_desc", dom=doms[1], flags=0)["xml"]
+            client.call("domain_undefine", dom=doms[0])
+            client.call("domain_set_autostart", dom=doms[1], autostart=1)
+        daemon.end(signal.SIGKILL)
+        lose_files(daemon)
+        daemon.start()
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {f"g{number}" for number in range(1, 6)}, daemon.text()
+            assert client.call("domain_get_xml_desc", dom=doms[1], flags=0)["xml"] == before
+            assert client.call("domain_get_autostart", dom=doms[1])["autostart"] == 1
+        assert f"6 files were made as {journal(daemon)} says" in daemon.text() or \
+            f"7 files were made as {journal(daemon)} says" in daemon.text()
+        daemon.end()
+        os.unlink(f"{daemon.root}/state/domains/{uuid_of(doms[2])}.xml")  # by its owner: nothing brings it back
+        daemon.start()
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {"g1", "g3", "g4", "g5"}
+
+
+def uuid_of(dom):
+    return str(uuid.UUID(bytes=dom["uuid"]))
+
+
+def test_the_journal_is_emptied_when_all_is_quiet():
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            define(client, "g")
+        until("its file lasts by itself", lambda: "store: 1 files last" in daemon.text())
+        daemon.end(signal.SIGKILL)
+        lose_files(daemon)
+        daemon.start()
+        assert "files were made as" not in daemon.text()
+
+
+def test_a_state_folder_without_a_journal():
+    """As lodged had it before."""
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            define(client, "old")
+        daemon.end()
+        os.unlink(journal(daemon))
+        daemon.start()
+        with daemon.client() as client:
+            define(client, "new")
+        daemon.restart(signal.SIGKILL)
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {"old", "new"}
+
+
+def refused_start(daemon):
+    done = subprocess.run([LODGED, "--root", daemon.root], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done
+    return done.stderr
+
+
+def test_a_journal_of_another_version():
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            define(client, "kept")
+        daemon.end(signal.SIGKILL)
+        with open(journal(daemon), "r+b") as file:
+            before = file.read()
+            for header in (0, 4096):
+                assert before[header:header + 13] == b"lodge journal"
+                file.seek(header + 16)
+                file.write(b"\2\0\0\0")
+        said = refused_start(daemon)
+        assert journal(daemon) in said and "version 2" in said and "knows 1" in said, said
+        with open(journal(daemon), "r+b") as file:
+            assert len(file.read()) == len(before), "it is left alone"
+            file.seek(0)
+            file.write(before)
+        daemon.start()
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {"kept"}
+
+
+def test_a_journal_that_is_none():
+    with lodged(LODGED) as daemon:
+        with daemon.client() as client:
+            define(client, "kept")
+        for content in (b"", b"hello\n", bytes(1 << 20), bytes(range(256)) * 4096):
+            daemon.end()
+            with open(journal(daemon), "wb") as file:
+                file.write(content)
+            daemon.start()
+            with daemon.client() as client:
+                assert set(names(client, 0)) == {"kept"}
+                client.call("domain_undefine", dom=define(client, "more"))
+            assert f"{journal(daemon)} is no journal, and is now {journal(daemon)}.damaged" in daemon.text()
+            with open(journal(daemon) + ".damaged", "rb") as file:
+                assert file.read() == content
+
+
+def test_a_journal_on_a_folder_that_has_become_read_only():
+    with small_disk() as daemon:
+        with daemon.client() as client:
+            dom = define(client, "kept")
+        state = f"{daemon.root}/state"
+        daemon.end(signal.SIGKILL)
+        subprocess.run(["mount", "--bind", state, state], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", state], check=True)
+        daemon.start()
+        with daemon.client() as client:
+            assert set(names(client, 0)) == {"kept"}
+            for call, values in (("domain_undefine", {"dom": dom}), ("domain_define_xml", {"xml": guest_xml("new", IMAGE)})):
+                said = refused(client.call, call, **values)
+                assert "Read-only file system" in said and "started again" in said and journal(daemon) in said, said
+        subprocess.run(["umount", "-l", state], check=True)  # its journal is open there
+        with daemon.client() as client:
+            assert "started again" in refused(define, client, "new"), "the journal would undo it"
+        daemon.restart()
+        with daemon.client() as client:
+            define(client, "new")
+            assert set(names(client, 0)) == {"kept", "new"}
+
+
+def test_two_that_would_share_a_state_folder():
+    with tempfile.TemporaryDirectory(prefix="lodged-") as folder:
+        def start(number):
+            run = f"{folder}/run{number}"
+            os.mkdir(run, 0o700)
+            environment = dict(os.environ, HOME=folder, XDG_RUNTIME_DIR=run, XDG_DATA_HOME=f"{folder}/data",
+                               XDG_STATE_HOME=f"{folder}/log{number}", XDG_CACHE_HOME=f"{folder}/cache")
+            process = subprocess.Popen([LODGED, "--session"], env=environment, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            return process, f"{run}/libvirt/libvirt-sock"
+
+        first, socket = start(1)
+        try:
+            until("it listens", lambda: os.path.exists(socket))
+            second, _ = start(2)
+            said = second.communicate(timeout=60)[1]
+            assert second.returncode == 1, said
+            assert f"another lodged has {folder}/data/lodge/session" in said, said
+        finally:
+            first.terminate()
+            first.communicate(timeout=60)
+        assert first.returncode == 0
 
 
 # --- what is no definition ---
