@@ -60,8 +60,9 @@ int daemon_print_values(struct lodge_connection *connection, struct lodge_value 
 char *daemon_map_text(const uint8_t *map, size_t bytes);
 
 /* --- delete.c --- */
-/* The guest's own disks that are volumes, as struct lodge_volume; those that are none are said to
- * stay. For g_ptr_array_unref(); NULL: the library has the error. */
+/* The guest's own disks that are volumes, as struct lodge_volume; those that are none, and those
+ * that another guest has, too, are said to stay. For g_ptr_array_unref(); NULL: the library has the
+ * error. */
 GPtrArray *delete_find_volumes(struct lodge_connection *connection, struct lodge_domain *domain);
 
 /* --- definitions.c --- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * lodge delete: a guest with its definition and its disks. It says what goes, and asks. Disks go
- * through the daemon, as volumes of their pools; what is in no pool, or what others may use
- * (read-only, shared, removable), stays.
+ * through the daemon, as volumes of their pools; what is in no pool, what others may use
+ * (read-only, shared, removable), and what another guest has, by its definition or while it runs,
+ * stays.
  */
 #include "cli/daemon.h"
 
@@ -13,9 +14,9 @@
 
 struct disks {
 	GPtrArray *paths; /* of files that are the guest's own */
-	GPtrArray *made;  /* ... if they are volumes that `lodge create` made for it */
+	GPtrArray *rest;  /* of all others that it uses, as its kernel and backing files */
 	/* while reading: */
-	bool in_disk, own, in_boot;
+	bool in_disk, own, in_boot, passed;
 	char *path;
 };
 
@@ -27,6 +28,17 @@ static const char *value_of(const char *name, const char **names, const char **v
 	return NULL;
 }
 
+/* The first is the disk's own, and others are what it is a change of. A file that is passed has no
+ * path: that is only a name. */
+static void take_source(struct disks *disks, const char *path, const char *fd_group)
+{
+	if (disks->path && path)
+		g_ptr_array_add(disks->rest, g_strdup(path));
+	else if (!disks->passed && !fd_group)
+		disks->path = g_strdup(path);
+	disks->passed = disks->passed || fd_group;
+}
+
 static void on_start(GMarkupParseContext *context, const char *element, const char **names,
 		     const char **values, gpointer opaque, GError **error)
 {
@@ -36,10 +48,12 @@ static void on_start(GMarkupParseContext *context, const char *element, const ch
 	disks->in_boot = !strcmp(element, "kernel") || !strcmp(element, "initrd");
 	if (!strcmp(element, "disk")) {
 		disks->in_disk = true;
+		disks->passed = false;
 		disks->own = !device || !strcmp(device, "disk");
 	} else if (disks->in_disk && !strcmp(element, "source")) {
-		g_free(disks->path);
-		disks->path = g_strdup(value_of("file", names, values));
+		take_source(disks,
+			    value_of("file", names, values) ?: value_of("dev", names, values),
+			    value_of("fdgroup", names, values));
 	} else if (disks->in_disk &&
 		   (!strcmp(element, "readonly") || !strcmp(element, "shareable"))) {
 		disks->own = false;
@@ -55,7 +69,7 @@ static void on_end(GMarkupParseContext *context, const char *element, gpointer o
 	if (strcmp(element, "disk"))
 		return;
 	if (disks->path)
-		g_ptr_array_add(disks->own ? disks->paths : disks->made,
+		g_ptr_array_add(disks->own ? disks->paths : disks->rest,
 				g_steal_pointer(&disks->path));
 	g_clear_pointer(&disks->path, g_free);
 	disks->in_disk = false;
@@ -67,12 +81,103 @@ static void on_text(GMarkupParseContext *context, const char *text, gsize n, gpo
 	struct disks *disks = opaque;
 
 	if (disks->in_boot)
-		g_ptr_array_add(disks->made, g_strndup(text, n));
+		g_ptr_array_add(disks->rest, g_strndup(text, n));
+}
+
+/* What the XML that @flags ask for has, beside what is in @disks; false: the library has the error.
+ */
+static bool read_disks(struct lodge_domain *domain, unsigned flags, struct disks *disks)
+{
+	static const GMarkupParser parser = { .start_element = on_start,
+					      .end_element = on_end,
+					      .text = on_text };
+	char *xml = lodge_domain_xml(domain, flags);
+	GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, disks, NULL);
+
+	if (xml)
+		g_markup_parse_context_parse(context, xml, -1, NULL);
+	g_markup_parse_context_free(context);
+	free(xml);
+	return xml;
+}
+
+static void disks_init(struct disks *disks)
+{
+	*disks = (struct disks){ .paths = g_ptr_array_new_with_free_func(g_free),
+				 .rest = g_ptr_array_new_with_free_func(g_free) };
+}
+
+static void disks_clear(struct disks *disks)
+{
+	g_ptr_array_unref(disks->paths);
+	g_ptr_array_unref(disks->rest);
+	g_free(disks->path);
+}
+
+/* --- other guests --- */
+
+/* One name of the file, by links that lead to it, if the daemon's files are this host's. */
+static char *one_name(const char *path)
+{
+	char *real = realpath(path, NULL), *copy = real ? g_strdup(real) : NULL;
+
+	free(real);
+	return copy ? copy : g_canonicalize_filename(path, "/");
+}
+
+static void add_users(GHashTable *users, const GPtrArray *paths, const char *guest)
+{
+	for (unsigned i = 0; i < paths->len; i++)
+		g_hash_table_insert(users, one_name(paths->pdata[i]), g_strdup(guest));
+}
+
+static bool add_guest(GHashTable *users, struct lodge_domain *domain)
+{
+	const struct lodge_error *error;
+	struct disks disks;
+	bool good;
+
+	disks_init(&disks);
+	/* what it runs with, and what it will */
+	good = read_disks(domain, 0, &disks) && read_disks(domain, LODGE_XML_INACTIVE, &disks);
+	add_users(users, disks.paths, lodge_domain_name(domain));
+	add_users(users, disks.rest, lodge_domain_name(domain));
+	disks_clear(&disks);
+	error = lodge_last_error();
+	return good || error->code == LODGE_ERR_NO_DOMAIN; /* it has just gone */
+}
+
+/* Who has which file: path -> name, of all guests but @domain. NULL: the library has the error. */
+static GHashTable *find_users(struct lodge_connection *c, const struct lodge_domain *domain)
+{
+	GHashTable *users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	struct lodge_domain **all = lodge_domain_list(c, 0);
+	bool good = all;
+
+	for (unsigned i = 0; all && all[i] && good; i++)
+		if (strcmp(lodge_domain_name(all[i]), lodge_domain_name(domain)))
+			good = add_guest(users, all[i]);
+	lodge_domains_free(all);
+	if (!good)
+		g_clear_pointer(&users, g_hash_table_unref);
+	return users;
+}
+
+/* Has another guest the volume at @path? Then it is said who. */
+static bool is_used(GHashTable *users, const char *path, const struct lodge_volume *volume)
+{
+	g_autofree char *name = one_name(path);
+	const char *user = g_hash_table_lookup(users, name);
+
+	if (user)
+		printf("stays:   the volume %s of the pool %s, which guest '%s' has, too\n",
+		       lodge_volume_name(volume), lodge_volume_pool_name(volume), user);
+	return user;
 }
 
 /* The volumes of a guest that `lodge create` names after it: kernel, initial RAM disk, seed. */
 static void add_made(struct lodge_connection *c, struct lodge_domain *domain,
-		     const GPtrArray *paths, GPtrArray *volumes)
+		     const GPtrArray *paths, GHashTable *users, GPtrArray *volumes)
 {
 	static const char *const suffixes[] = { "-vmlinuz", "-initrd", "-seed.iso", ".iso" };
 
@@ -86,42 +191,45 @@ static void add_made(struct lodge_connection *c, struct lodge_domain *domain,
 
 			made = made || !strcmp(lodge_volume_name(volume), name);
 		}
-		if (made)
+		if (made && !is_used(users, paths->pdata[i], volume))
 			g_ptr_array_add(volumes, volume);
 		else
 			lodge_volume_free(volume);
 	}
 }
 
-GPtrArray *delete_find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
+static void add_own(struct lodge_connection *c, const GPtrArray *paths, GHashTable *users,
+		    GPtrArray *volumes)
 {
-	static const GMarkupParser parser = { .start_element = on_start,
-					      .end_element = on_end,
-					      .text = on_text };
-	char *xml = lodge_domain_xml(domain, LODGE_XML_INACTIVE);
-	GPtrArray *volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
-	struct disks disks = { g_ptr_array_new_with_free_func(g_free),
-			       g_ptr_array_new_with_free_func(g_free) };
-	GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &disks, NULL);
-
-	if (xml)
-		g_markup_parse_context_parse(context, xml, -1, NULL);
-	g_markup_parse_context_free(context);
-	for (unsigned i = 0; i < disks.paths->len; i++) {
-		const char *path = disks.paths->pdata[i];
+	for (unsigned i = 0; i < paths->len; i++) {
+		const char *path = paths->pdata[i];
 		struct lodge_volume *volume = lodge_volume_by_path(c, path, 0);
 
-		if (volume)
+		if (volume && !is_used(users, path, volume)) {
 			g_ptr_array_add(volumes, volume);
-		else
+			continue;
+		}
+		if (!volume)
 			printf("stays:   %s, which is in no storage pool\n", path);
+		lodge_volume_free(volume);
 	}
-	add_made(c, domain, disks.made, volumes);
-	g_ptr_array_unref(disks.paths);
-	g_ptr_array_unref(disks.made);
-	if (!xml)
-		g_clear_pointer(&volumes, g_ptr_array_unref);
-	free(xml);
+}
+
+GPtrArray *delete_find_volumes(struct lodge_connection *c, struct lodge_domain *domain)
+{
+	GHashTable *users = find_users(c, domain);
+	GPtrArray *volumes = NULL;
+	struct disks disks;
+
+	disks_init(&disks);
+	if (users && read_disks(domain, LODGE_XML_INACTIVE, &disks)) {
+		volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
+		add_own(c, disks.paths, users, volumes);
+		add_made(c, domain, disks.rest, users, volumes);
+	}
+	disks_clear(&disks);
+	if (users)
+		g_hash_table_unref(users);
 	return volumes;
 }
 
@@ -208,8 +316,8 @@ const struct command commands_delete[] = {
 	  .summary = "delete a guest and its disks",
 	  .description = "Says what goes and asks: the guest, which is ended if it runs, its "
 			 "definition, and those of\n"
-			 "its disks that are volumes of storage pools and that no other guest is "
-			 "meant to use; "
+			 "its disks that are volumes of storage pools and that no other guest has "
+			 "or is meant to use; "
 			 "also the kernel and the seed that 'lodge create' has made for it.",
 	  .options = options,
 	  .action = delete },

@@ -187,6 +187,58 @@ def test_delete():
         assert "no domain" in lodge("delete", "web2", "--yes", status=1)
 
 
+def test_delete_leaves_what_others_have():
+    """By a definition, while they run, through a link, as a kernel and as what a disk is a change of."""
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        folder = with_disks(daemon, lodge)
+
+        def disk(path, more=""):
+            return (f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>{more}"
+                    f"<target dev='vda' bus='virtio'/></disk>")
+
+        def stays(words, user, name="own.img"):
+            said = lodge(*words)
+            assert f"stays:   the volume {name} of the pool p, which guest '{user}' has, too\n" in said, said
+            assert "volume own.img of the pool p\n" not in said and os.path.exists(f"{folder}/{name}"), said
+
+        web1 = lodge("dumpxml", "web1")
+        link = f"{daemon.root}/link.img"
+        os.symlink(f"{folder}/own.img", link)
+        backing = f"<backingStore type='file'><format type='raw'/><source file='{folder}/own.img'/></backingStore>"
+        for xml in (disk(f"{folder}/own.img"), disk(f"{folder}/own.img").replace("</disk>", "<readonly/></disk>"), disk(link),
+                    disk(f"{folder}/other.img", backing)):
+            lodge("define", "-", text=guest_xml("web2", IMAGE, xml))
+            stays(("delete", "web1", "--yes"), "web2")
+            lodge("define", "-", text=web1)
+            stays(("undefine", "web1", "--remove-all-storage"), "web2")
+            lodge("define", "-", text=web1)
+            lodge("undefine", "web2")
+        # one that runs, and whose definition has another disk, or none
+        lodge("create", "-", text=guest_xml("web3", IMAGE, disk(f"{folder}/own.img")))
+        stays(("delete", "web1", "--yes"), "web3")
+        lodge("define", "-", text=web1)
+        uuid = lodge("domuuid", "web3").strip()
+        lodge("define", "-", text=guest_xml("web3", IMAGE).replace("</name>", f"</name><uuid>{uuid}</uuid>"))
+        stays(("delete", "web1", "--yes"), "web3")
+        lodge("delete", "web3", "--yes")
+        # what `create` names after a guest, and a clone boots, too
+        shutil.copy(IMAGE, f"{folder}/web1-vmlinuz")
+        lodge("pool-refresh", "p")
+        own = web1.replace(IMAGE, f"{folder}/web1-vmlinuz")
+        lodge("define", "-", text=own)
+        lodge("define", "-", text=guest_xml("clone", f"{folder}/web1-vmlinuz"))
+        said = lodge("delete", "web1", "--yes")
+        assert "stays:   the volume web1-vmlinuz of the pool p, which guest 'clone' has, too\n" in said, said
+        assert "goes:    the volume own.img of the pool p\n" in said, said
+        assert sorted(os.listdir(folder)) == ["shared.img", "web1-vmlinuz"]
+        # and what was only a name for a file that is passed
+        lodge("vol-create-as", "p", "passed.img", "1M")
+        lodge("define", "-", text=guest_xml("web4", IMAGE, disk(f"{folder}/passed.img").replace("file='/", "fdgroup='x' file='/")))
+        lodge("delete", "web4", "--yes")
+        assert os.path.exists(f"{folder}/passed.img")
+
+
 def test_delete_asks():
     with lodged(LODGED) as daemon:
         lodge = Shell(daemon)
