@@ -107,6 +107,14 @@ char *lodge_connection_sysinfo(struct lodge_connection *connection, unsigned fla
 char *lodge_connection_pool_capabilities(struct lodge_connection *connection, unsigned flags);
 int lodge_connection_free_pages(struct lodge_connection *connection, unsigned page_kib, int node,
 				uint64_t *pages, unsigned flags);
+enum lodge_alloc_pages_flags {
+	LODGE_ALLOC_PAGES_SET = 1 << 0, /* so many in all; else so many more */
+};
+
+/* Has the host set pages of @page_kib apart on @nodes of its nodes from @first_node on (-1: on
+ * all), @count on each. How many were, or -1. */
+int lodge_connection_alloc_pages(struct lodge_connection *connection, unsigned page_kib,
+				 uint64_t count, int first_node, unsigned nodes, unsigned flags);
 /* A bit for each processor that is online: free() it. */
 uint8_t *lodge_connection_cpu_map(struct lodge_connection *connection, unsigned *cpus,
 				  unsigned *online, size_t *bytes, unsigned flags);

@@ -203,6 +203,18 @@ uint8_t *lodge_domain_emulator_pin(struct lodge_domain *domain, size_t *bytes, u
 
 /* --- details (src/lib/details.c) --- */
 
+struct lodge_iothread {
+	unsigned id;
+	uint8_t *map; /* a bit for each processor of the host on which it may run */
+	size_t bytes;
+};
+
+/* Threads for disks alone, of which a guest may have some: *count of them, for
+ * lodge_iothreads_free(). NULL: failed. */
+struct lodge_iothread *lodge_domain_iothreads(struct lodge_domain *domain, unsigned *count,
+					      unsigned flags);
+void lodge_iothreads_free(struct lodge_iothread *threads, unsigned count);
+
 struct lodge_control {
 	int state;        /* libvirt's number: 0 ready, 1 a job, 2 occupied, 3 lost */
 	int detail;       /* of the last one */
@@ -314,6 +326,19 @@ typedef void lodge_domain_event_fn(struct lodge_domain *domain, enum lodge_domai
  * lodge_unwatch(); -1: failed. */
 int lodge_domain_watch(struct lodge_connection *connection, struct lodge_domain *domain,
 		       lodge_domain_event_fn *fn, void *opaque, unsigned flags);
+
+enum lodge_monitor_watch_flags {
+	LODGE_MONITOR_WATCH_REGEX = 1 << 0, /* @event is a regular expression */
+	LODGE_MONITOR_WATCH_NO_CASE = 1 << 1,
+};
+
+/* What a guest's monitor tells, with its time; @details are JSON, or NULL. */
+typedef void lodge_monitor_event_fn(struct lodge_domain *domain, const char *event, int64_t seconds,
+				    unsigned microseconds, const char *details, void *opaque);
+/* The same for what the monitor tells: the events called @event, or with NULL all. */
+int lodge_monitor_watch(struct lodge_connection *connection, struct lodge_domain *domain,
+			const char *event, lodge_monitor_event_fn *fn, void *opaque,
+			unsigned flags);
 
 #ifdef __cplusplus
 }

@@ -38,6 +38,19 @@ struct lodge_network *lodge_network_define(struct lodge_connection *connection, 
 /* Starts one that is gone when it is stopped. */
 struct lodge_network *lodge_network_create(struct lodge_connection *connection, const char *xml,
 					   unsigned flags);
+
+enum lodge_network_update_command {
+	LODGE_NETWORK_MODIFY = 1,
+	LODGE_NETWORK_DELETE,
+	LODGE_NETWORK_ADD_LAST,
+	LODGE_NETWORK_ADD_FIRST,
+};
+
+/* Changes a part of it: @section is libvirt's number of the kind of part (VIR_NETWORK_SECTION_*),
+ * @xml the part, and @parent of those in an <ip> which one, or -1. @flags: as enum
+ * lodge_affect_flags. */
+int lodge_network_update(struct lodge_network *network, enum lodge_network_update_command command,
+			 unsigned section, int parent, const char *xml, unsigned flags);
 int lodge_network_undefine(struct lodge_network *network, unsigned flags);
 int lodge_network_start(struct lodge_network *network, unsigned flags);
 int lodge_network_stop(struct lodge_network *network, unsigned flags);

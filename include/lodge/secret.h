@@ -19,6 +19,9 @@ struct lodge_secret **lodge_secret_list(struct lodge_connection *connection, uns
 void lodge_secrets_free(struct lodge_secret **secrets);
 struct lodge_secret *lodge_secret_by_uuid(struct lodge_connection *connection,
 					  const uint8_t uuid[LODGE_UUID_BYTES], unsigned flags);
+/* By what people type: a UUID. */
+struct lodge_secret *lodge_secret_find(struct lodge_connection *connection, const char *text,
+				       unsigned flags);
 void lodge_secret_free(struct lodge_secret *secret);
 
 void lodge_secret_uuid(const struct lodge_secret *secret, char text[LODGE_UUID_CHARS]);

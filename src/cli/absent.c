@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virsh's commands that lodge has not: who types one reads why, instead of that there is none. What
- * the daemon does serve is said to be virsh's.
+ * virsh's commands that lodge has not: who types one reads why, instead of that there is none.
  */
 #include "cli/command.h"
 
 #include <string.h>
 
 static const struct {
-	const char
-		*what; /* is not in this version; NULL: the daemon answers it, lodge does not ask */
+	const char *what; /* is not in this version */
 	const char *names;
 } absent[] = {
 	{ "changing a guest's devices while it runs",
@@ -52,13 +50,11 @@ static const struct {
 	  "nodedev-create nodedev-destroy nodedev-detach "
 	  "nodedev-reattach nodedev-reset nodedev-define nodedev-undefine "
 	  "nodedev-start nodedev-autostart nodedev-info" },
-	{ "ports of networks",
-	  "net-port-list net-port-create net-port-dumpxml net-port-delete net-update" },
-	{ "changing the host", "allocpages nodesuspend" },
+	{ "ports of networks", "net-port-list net-port-create net-port-dumpxml net-port-delete" },
+	{ "changing the host", "nodesuspend" },
 	{ "other hypervisors",
 	  "domxml-from-native domxml-to-native qemu-attach lxc-enter-namespace" },
 	{ "looking for pools", "find-storage-pool-sources-as find-storage-pool-sources" },
-	{ NULL, "iothreadinfo qemu-monitor-event" },
 };
 
 char *absent_reason(const char *name)
@@ -68,11 +64,8 @@ char *absent_reason(const char *name)
 
 		if (!g_strv_contains((const char *const *)names, name))
 			continue;
-		return absent[i].what
-			       ? g_strdup_printf("'%s' is not in this version, which lacks %s",
-						 name, absent[i].what)
-			       : g_strdup_printf("lodge has no '%s'; virsh asks the same daemon",
-						 name);
+		return g_strdup_printf("'%s' is not in this version, which lacks %s", name,
+				       absent[i].what);
 	}
 	return NULL;
 }

@@ -65,6 +65,11 @@ char *daemon_map_text(const uint8_t *map, size_t bytes);
  * error. */
 GPtrArray *delete_find_volumes(struct lodge_connection *connection, struct lodge_domain *domain);
 
+/* The same of those that @list names, "vda,/path", whatever else they are. NULL: the library has
+ * the error, unless *@said: then it has been said what is wrong with the list. */
+GPtrArray *delete_find_listed(struct lodge_connection *connection, struct lodge_domain *domain,
+			      const char *list, bool *said);
+
 /* --- definitions.c --- */
 /* `create FILE.xml`: starts a guest without a definition. */
 int definitions_create(const struct invocation *invocation);

@@ -77,7 +77,9 @@ static bool delete_volumes(const GPtrArray *volumes)
 
 static int undefine(const struct invocation *invocation)
 {
-	bool with_storage = invocation_has(invocation, "--remove-all-storage"), good;
+	const char *list = invocation_value(invocation, "--storage");
+	bool all = invocation_has(invocation, "--remove-all-storage"), said = false, good;
+	bool with_storage = all || list;
 	struct lodge_connection *c = daemon_connect(invocation, 0);
 	struct lodge_domain *domain = daemon_domain(c, invocation);
 	GPtrArray *volumes = NULL;
@@ -91,7 +93,8 @@ static int undefine(const struct invocation *invocation)
 		return 1;
 	}
 	if (domain && with_storage)
-		volumes = delete_find_volumes(c, domain);
+		volumes = all ? delete_find_volumes(c, domain)
+			      : delete_find_listed(c, domain, list, &said);
 	good = domain && (volumes || !with_storage) &&
 	       !lodge_domain_undefine(domain, undefine_flags(invocation));
 	if (good)
@@ -101,7 +104,10 @@ static int undefine(const struct invocation *invocation)
 		g_ptr_array_unref(volumes);
 	}
 	lodge_domain_free(domain);
-	return daemon_end(c, good);
+	if (!said)
+		return daemon_end(c, good);
+	lodge_connection_free(c);
+	return 1;
 }
 
 static int autostart(const struct invocation *invocation)
@@ -128,6 +134,8 @@ static const struct command_option undefine_options[] = {
 	{ "--snapshots-metadata", VALUE_NONE, NULL, "with what is known of its snapshots" },
 	{ "--nvram", VALUE_NONE, NULL, "with its firmware's variables" },
 	{ "--keep-nvram", VALUE_NONE, NULL, "without its firmware's variables" },
+	{ "--storage", VALUE_TEXT, "DISK,...",
+	  "delete these of its disks, too, by target or path: all that is on them" },
 	{ "--remove-all-storage", VALUE_NONE, NULL,
 	  "delete its own disks that are volumes, too: all that is on them" },
 	CONNECT_OPTION,

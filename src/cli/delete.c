@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 struct disks {
-	GPtrArray *paths; /* of files that are the guest's own */
-	GPtrArray *rest;  /* of all others that it uses, as its kernel and backing files */
+	GPtrArray *paths;    /* of files that are the guest's own */
+	GPtrArray *rest;     /* of all others that it uses, as its kernel and backing files */
+	GHashTable *targets; /* "vda" -> the path of that disk; or NULL */
 	/* while reading: */
 	bool in_disk, own, in_boot, passed;
-	char *path;
+	char *path, *target;
 };
 
 static const char *value_of(const char *name, const char **names, const char **values)
@@ -46,6 +47,10 @@ static void on_start(GMarkupParseContext *context, const char *element, const ch
 	const char *device = value_of("device", names, values);
 
 	disks->in_boot = !strcmp(element, "kernel") || !strcmp(element, "initrd");
+	if (disks->in_disk && !strcmp(element, "target")) {
+		g_free(disks->target);
+		disks->target = g_strdup(value_of("dev", names, values));
+	}
 	if (!strcmp(element, "disk")) {
 		disks->in_disk = true;
 		disks->passed = false;
@@ -68,10 +73,13 @@ static void on_end(GMarkupParseContext *context, const char *element, gpointer o
 	disks->in_boot = false;
 	if (strcmp(element, "disk"))
 		return;
+	if (disks->targets && disks->path && disks->target)
+		g_hash_table_insert(disks->targets, g_strdup(disks->target), g_strdup(disks->path));
 	if (disks->path)
 		g_ptr_array_add(disks->own ? disks->paths : disks->rest,
 				g_steal_pointer(&disks->path));
 	g_clear_pointer(&disks->path, g_free);
+	g_clear_pointer(&disks->target, g_free);
 	disks->in_disk = false;
 }
 
@@ -112,6 +120,9 @@ static void disks_clear(struct disks *disks)
 	g_ptr_array_unref(disks->paths);
 	g_ptr_array_unref(disks->rest);
 	g_free(disks->path);
+	g_free(disks->target);
+	if (disks->targets)
+		g_hash_table_unref(disks->targets);
 }
 
 /* --- other guests --- */
@@ -226,6 +237,67 @@ GPtrArray *delete_find_volumes(struct lodge_connection *c, struct lodge_domain *
 		volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
 		add_own(c, disks.paths, users, volumes);
 		add_made(c, domain, disks.rest, users, volumes);
+	}
+	disks_clear(&disks);
+	if (users)
+		g_hash_table_unref(users);
+	return volumes;
+}
+
+/* The path of the disk of that target or path; NULL: there is none, which has been said. */
+static const char *find_disk(const struct disks *disks, const char *name)
+{
+	GHashTableIter each;
+	const char *path = g_hash_table_lookup(disks->targets, name);
+	void *value;
+
+	g_hash_table_iter_init(&each, disks->targets);
+	while (!path && g_hash_table_iter_next(&each, NULL, &value))
+		if (!strcmp(value, name))
+			path = value;
+	if (!path)
+		fprintf(stderr,
+			"lodge undefine: the guest has no disk '%s'; see lodge domblklist\n", name);
+	return path;
+}
+
+/* False: it has been said why one of them cannot be deleted. */
+static bool add_listed(struct lodge_connection *c, const struct disks *disks, const char *list,
+		       GHashTable *users, GPtrArray *volumes)
+{
+	g_auto(GStrv) names = g_strsplit(list, ",", -1);
+
+	for (unsigned i = 0; names[i]; i++) {
+		const char *path = find_disk(disks, names[i]);
+		struct lodge_volume *volume = path ? lodge_volume_by_path(c, path, 0) : NULL;
+
+		if (path && !volume)
+			fprintf(stderr, "lodge undefine: %s is in no storage pool\n", path);
+		if (!volume)
+			return false;
+		if (is_used(users, path, volume))
+			lodge_volume_free(volume);
+		else
+			g_ptr_array_add(volumes, volume);
+	}
+	return true;
+}
+
+GPtrArray *delete_find_listed(struct lodge_connection *c, struct lodge_domain *domain,
+			      const char *list, bool *said)
+{
+	GHashTable *users = find_users(c, domain);
+	GPtrArray *volumes = NULL;
+	struct disks disks;
+
+	*said = false;
+	disks_init(&disks);
+	disks.targets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	if (users && read_disks(domain, LODGE_XML_INACTIVE, &disks)) {
+		volumes = g_ptr_array_new_with_free_func((GDestroyNotify)lodge_volume_free);
+		*said = !add_listed(c, &disks, list, users, volumes);
+		if (*said)
+			g_clear_pointer(&volumes, g_ptr_array_unref);
 	}
 	disks_clear(&disks);
 	if (users)

@@ -3,6 +3,7 @@
 #include "cli/daemon.h"
 #include "cli/table.h"
 
+#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,16 @@ struct listening {
 	const struct source *source;
 	const char *only; /* the name or UUID of what is looked at; NULL: all */
 	unsigned left;    /* events to print before the end; 0: without end */
-	bool json, stamped, done;
+	bool json, stamped, done, pretty;
 };
+
+/* It has been printed: the next, or the end. */
+static void count_event(struct listening *listening)
+{
+	fflush(stdout);
+	if (listening->left && !--listening->left)
+		listening->done = true;
+}
 
 static void print_event(struct listening *listening, const char *name, int event, int detail)
 {
@@ -57,9 +66,7 @@ static void print_event(struct listening *listening, const char *name, int event
 		printf("%s%s '%s': %s\n", listening->stamped ? when : "", listening->source->what,
 		       name, happened);
 	}
-	fflush(stdout);
-	if (listening->left && !--listening->left)
-		listening->done = true;
+	count_event(listening);
 }
 
 static void on_guest(struct lodge_domain *domain, enum lodge_domain_event_kind kind, int detail,
@@ -74,6 +81,55 @@ static void on_object(const char *name, int event, int detail, void *opaque)
 
 	if (!listening->only || !strcmp(listening->only, name))
 		print_event(listening, name, event, detail);
+}
+
+/* The details as JSON again, laid out or in one line; what is none as it is. For free(). */
+static char *lay_out(const char *details, bool pretty)
+{
+	json_t *value = json_loads(details, JSON_DECODE_ANY, NULL);
+	char *text = value ? json_dumps(value,
+					JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT))
+			   : strdup(details);
+
+	json_decref(value);
+	return text;
+}
+
+static void print_monitor_json(const char *guest, const char *event, int64_t seconds,
+			       unsigned microseconds, const char *details)
+{
+	json_t *value = details ? json_loads(details, JSON_DECODE_ANY, NULL) : NULL;
+	json_t *object = json_pack("{s:s, s:s, s:I, s:i, s:o}", "name", guest, "event", event,
+				   "seconds", (json_int_t)seconds, "microseconds",
+				   (int)microseconds, "details", value ? value : json_null());
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+
+	printf("%s\n", text ? text : "{}");
+	free(text);
+	json_decref(object);
+}
+
+static void on_monitor(struct lodge_domain *domain, const char *event, int64_t seconds,
+		       unsigned microseconds, const char *details, void *opaque)
+{
+	struct listening *listening = opaque;
+	g_autoptr(GDateTime) now = g_date_time_new_now_local();
+	g_autofree char *when = g_date_time_format(now, "%F %T: ");
+	char *text = details ? lay_out(details, listening->pretty) : NULL;
+
+	if (listening->done) {
+		free(text);
+		return;
+	}
+	if (listening->json)
+		print_monitor_json(lodge_domain_name(domain), event, seconds, microseconds,
+				   details);
+	else
+		printf("%sevent %s at %" G_GINT64_FORMAT ".%06u for guest '%s': %s\n",
+		       listening->stamped ? when : "", event, (gint64)seconds, microseconds,
+		       lodge_domain_name(domain), text ? text : "<null>");
+	free(text);
+	count_event(listening);
 }
 
 /* False: the library has the error. */
@@ -111,6 +167,47 @@ static bool listen_for(struct lodge_connection *c, struct listening *listening, 
 	return good;
 }
 
+/* False: it has been said what is no number of seconds. */
+static bool read_seconds(const struct invocation *invocation, guint64 *seconds)
+{
+	const char *timeout = invocation_value(invocation, "--timeout");
+
+	*seconds = 0;
+	if (!timeout || g_ascii_string_to_unsigned(timeout, 10, 1, G_MAXINT / 1000, seconds, NULL))
+		return true;
+	fprintf(stderr, "lodge %s: '%s' is no number of seconds\n", invocation->command->name,
+		timeout);
+	return false;
+}
+
+static int monitor_event(const struct invocation *invocation)
+{
+	struct listening listening = { .only = argument(invocation, 0),
+				       .left = invocation_has(invocation, "--loop") ? 0 : 1,
+				       .json = invocation_has(invocation, "--json"),
+				       .pretty = invocation_has(invocation, "--pretty"),
+				       .stamped = invocation_has(invocation, "--timestamp") };
+	const char *named = invocation_value(invocation, "--event");
+	const char *name = named ? named : argument(invocation, 1);
+	unsigned flags =
+		(invocation_has(invocation, "--regex") ? LODGE_MONITOR_WATCH_REGEX : 0) |
+		(invocation_has(invocation, "--no-case") ? LODGE_MONITOR_WATCH_NO_CASE : 0);
+	struct lodge_connection *c;
+	struct lodge_domain *domain;
+	guint64 seconds;
+	bool good;
+
+	if (!read_seconds(invocation, &seconds))
+		return EXIT_USAGE;
+	c = daemon_connect(invocation, 0);
+	domain = listening.only ? daemon_domain(c, invocation) : NULL;
+	good = c && (domain || !listening.only) &&
+	       lodge_monitor_watch(c, domain, name, on_monitor, &listening, flags) >= 0 &&
+	       listen_for(c, &listening, seconds);
+	lodge_domain_free(domain);
+	return daemon_end(c, good);
+}
+
 static int event(const struct invocation *invocation)
 {
 	struct listening listening = { .source = sources,
@@ -118,9 +215,8 @@ static int event(const struct invocation *invocation)
 				       .left = invocation_has(invocation, "--loop") ? 0 : 1,
 				       .json = invocation_has(invocation, "--json"),
 				       .stamped = invocation_has(invocation, "--timestamp") };
-	const char *timeout = invocation_value(invocation, "--timeout");
 	struct lodge_connection *c;
-	guint64 seconds = 0;
+	guint64 seconds;
 
 	while (strcmp(listening.source->command, invocation->command->name))
 		listening.source++;
@@ -128,12 +224,8 @@ static int event(const struct invocation *invocation)
 		printf("lifecycle\n");
 		return 0;
 	}
-	if (timeout &&
-	    !g_ascii_string_to_unsigned(timeout, 10, 1, G_MAXINT / 1000, &seconds, NULL)) {
-		fprintf(stderr, "lodge %s: '%s' is no number of seconds\n",
-			invocation->command->name, timeout);
+	if (!read_seconds(invocation, &seconds))
 		return EXIT_USAGE;
-	}
 	c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	return daemon_end(c, c && begin(c, invocation, &listening) &&
 				     listen_for(c, &listening, seconds));
@@ -151,6 +243,19 @@ static const struct command_option event_options[] = {
 	{},
 };
 
+static const struct command_option monitor_options[] = {
+	{ "--event", VALUE_TEXT, "NAME", "those of that name, as SHUTDOWN, alone" },
+	{ "--regex", VALUE_NONE, NULL, "NAME is a regular expression" },
+	{ "--no-case", VALUE_NONE, NULL, "NAME in large or small letters" },
+	{ "--pretty", VALUE_NONE, NULL, "lay the details out" },
+	{ "--loop", VALUE_NONE, NULL, "go on after the first one" },
+	{ "--timeout", VALUE_TEXT, "SECONDS", "wait no longer" },
+	{ "--timestamp", VALUE_NONE, NULL, "say when" },
+	{ "--json", VALUE_NONE, NULL, "print each as a JSON object" },
+	CONNECT_OPTION,
+	{},
+};
+
 const struct command commands_events[] = {
 	{ .name = "event",
 	  .arguments = "[GUEST]",
@@ -159,6 +264,13 @@ const struct command commands_events[] = {
 	  .summary = "wait for what happens to guests",
 	  .options = event_options,
 	  .action = event },
+	{ .name = "qemu-monitor-event",
+	  .arguments = "[GUEST [NAME]]",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_max = 2,
+	  .summary = "wait for what guests' monitors tell",
+	  .options = monitor_options,
+	  .action = monitor_event },
 	{ .name = "net-event",
 	  .arguments = "[NETWORK]",
 	  .kind = ARGUMENT_NETWORK,

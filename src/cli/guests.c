@@ -2,6 +2,7 @@
 /* Commands that look at guests: list, dominfo, domstate and their like. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,13 +267,12 @@ static int dumpxml(const struct invocation *invocation)
 			 (invocation_has(invocation, "--update-cpu") ? LODGE_XML_UPDATE_CPU : 0) |
 			 (migratable ? LODGE_XML_MIGRATABLE : 0);
 	char *xml = domain ? lodge_domain_xml(domain, flags) : NULL;
+	bool good = xml && xml_print(invocation, xml);
 
-	if (xml)
-		printf("%s", xml);
 	lodge_domain_free(domain);
 	daemon_end(c, xml);
 	free(xml);
-	return xml ? 0 : 1;
+	return good ? 0 : 1;
 }
 
 /* --- the table --- */
@@ -309,6 +309,7 @@ static const struct command_option xml_options[] = {
 	{ "--security-info", VALUE_NONE, NULL, "with passwords" },
 	{ "--update-cpu", VALUE_NONE, NULL, "with what its processor is on this host" },
 	{ "--migratable", VALUE_NONE, NULL, "as another host would take it" },
+	XPATH_OPTIONS,
 	CONNECT_OPTION,
 	{},
 };

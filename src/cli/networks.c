@@ -2,6 +2,7 @@
 /* Commands about networks. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,14 +76,12 @@ static int dumpxml(const struct invocation *invocation)
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	struct lodge_network *network = network_of(c, invocation);
 	char *xml = network ? lodge_network_xml(network, 0) : NULL;
-	int status;
+	bool good = xml && xml_print(invocation, xml);
 
-	if (xml)
-		printf("%s", xml);
-	status = daemon_end(c, xml);
+	daemon_end(c, xml);
 	lodge_network_free(network);
 	free(xml);
-	return status;
+	return good ? 0 : 1;
 }
 
 static int define(const struct invocation *invocation)
@@ -115,6 +114,73 @@ static int create(const struct invocation *invocation)
 	status = daemon_end(c, network);
 	lodge_network_free(network);
 	return status;
+}
+
+/* The place of @word among @words, or -1, and it has been said what there are. */
+static int choose(const char *what, const char *word, const char *const *words)
+{
+	g_autofree char *all = NULL;
+
+	for (unsigned i = 0; words[i]; i++)
+		if (*words[i] && !strcmp(words[i], word))
+			return i;
+	all = g_strjoinv(", ", (char **)words + 1);
+	fprintf(stderr, "lodge net-update: '%s' is no %s: they are %s\n", word, what, all);
+	return -1;
+}
+
+/* In place, or out of a file. */
+static char *read_part(const char *text)
+{
+	return *text == '<' ? g_strdup(text) : daemon_read_file(text);
+}
+
+static int update(const struct invocation *invocation)
+{
+	static const char *const commands[] = { "",         "modify",    "delete",
+						"add-last", "add-first", NULL };
+	static const char *const sections[] = { "",
+						"bridge",
+						"domain",
+						"ip",
+						"ip-dhcp-host",
+						"ip-dhcp-range",
+						"forward",
+						"forward-interface",
+						"forward-pf",
+						"portgroup",
+						"dns-host",
+						"dns-txt",
+						"dns-srv",
+						NULL };
+	const char *word = argument(invocation, 1), *index;
+	int command = choose("command", strcmp(word, "add") ? word : "add-last", commands);
+	int section = command < 0 ? -1 : choose("section", argument(invocation, 2), sections);
+	unsigned flags = (invocation_has(invocation, "--live") ? LODGE_AFFECT_LIVE : 0) |
+			 (invocation_has(invocation, "--config") ? LODGE_AFFECT_DEFINITION : 0);
+	g_autofree char *xml = NULL;
+	struct lodge_connection *c;
+	struct lodge_network *network;
+	gint64 parent = -1;
+	bool good;
+
+	index = invocation_value(invocation, "--parent-index");
+	if (section < 0 ||
+	    (index && !g_ascii_string_to_signed(index, 10, -1, G_MAXINT, &parent, NULL))) {
+		if (section >= 0)
+			fprintf(stderr, "lodge net-update: '%s' is no number of an <ip>\n", index);
+		return EXIT_USAGE;
+	}
+	xml = read_part(argument(invocation, 3));
+	if (!xml)
+		return 1;
+	c = daemon_connect(invocation, 0);
+	network = network_of(c, invocation);
+	good = network && !lodge_network_update(network, command, section, parent, xml, flags);
+	if (good)
+		printf("Network '%s' has been changed\n", lodge_network_name(network));
+	lodge_network_free(network);
+	return daemon_end(c, good);
 }
 
 static int info(const struct invocation *invocation)
@@ -265,6 +331,7 @@ static const struct command_option list_options[] = {
 };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
+static const struct command_option xml_options[] = { XPATH_OPTIONS, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -275,6 +342,15 @@ static const struct command_option autostart_options[] = {
 #define NETWORK \
 	.arguments = "NETWORK", .kind = ARGUMENT_NETWORK, .arguments_min = 1, .arguments_max = 1
 
+static const struct command_option update_options[] = {
+	{ "--parent-index", VALUE_TEXT, "NUMBER", "of which <ip>, the first being 0" },
+	{ "--current", VALUE_NONE, NULL, "as it is now; the default" },
+	{ "--live", VALUE_NONE, NULL, "what runs" },
+	{ "--config", VALUE_NONE, NULL, "its definition" },
+	CONNECT_OPTION,
+	{},
+};
+
 const struct command commands_networks[] = {
 	{ .name = "net-list",
 	  .arguments = "",
@@ -284,7 +360,7 @@ const struct command commands_networks[] = {
 	{ .name = "net-dumpxml",
 	  NETWORK,
 	  .summary = "a network's definition",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = dumpxml },
 	{ .name = "net-info",
 	  NETWORK,
@@ -323,6 +399,17 @@ const struct command commands_networks[] = {
 	  .summary = "add or change a network",
 	  .options = validate_options,
 	  .action = define },
+	{ .name = "net-update",
+	  .arguments = "NETWORK COMMAND SECTION XML",
+	  .kind = ARGUMENT_NETWORK,
+	  .arguments_min = 4,
+	  .arguments_max = 4,
+	  .summary = "change a part of a network's definition",
+	  .description = "COMMAND is add-first, add-last, delete or modify, SECTION what kind of "
+			 "part it is, as\n"
+			 "ip-dhcp-host or dns-txt, and XML the part itself, or a file that has it.",
+	  .options = update_options,
+	  .action = update },
 	{ .name = "net-start",
 	  NETWORK,
 	  .summary = "start a network",

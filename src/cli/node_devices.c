@@ -2,6 +2,7 @@
 /* Commands about the host's devices. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,13 +106,11 @@ static int nodedev_dumpxml(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	char *xml = c ? lodge_device_xml(c, argument(invocation, 0), 0) : NULL;
-	int status;
+	bool good = xml && xml_print(invocation, xml);
 
-	if (xml)
-		printf("%s%s", xml, g_str_has_suffix(xml, "\n") ? "" : "\n");
-	status = daemon_end(c, xml);
+	daemon_end(c, xml);
 	free(xml);
-	return status;
+	return good ? 0 : 1;
 }
 
 static const struct command_option list_options[] = {
@@ -122,7 +121,7 @@ static const struct command_option list_options[] = {
 	CONNECT_OPTION,
 	{},
 };
-static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
+static const struct command_option xml_options[] = { XPATH_OPTIONS, CONNECT_OPTION, {} };
 
 const struct command commands_node_devices[] = {
 	{ .name = "nodedev-list",
@@ -136,7 +135,7 @@ const struct command commands_node_devices[] = {
 	  .arguments_min = 1,
 	  .arguments_max = 1,
 	  .summary = "what a device of the host is, as XML",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = nodedev_dumpxml },
 	{},
 };

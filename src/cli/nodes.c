@@ -61,6 +61,40 @@ static int freepages(const struct invocation *invocation)
 	return daemon_end(c, asked);
 }
 
+/* One size of pages, on one node, on all together or on each. */
+static int allocpages(const struct invocation *invocation)
+{
+	const char *size = argument(invocation, 0), *wanted = argument(invocation, 1);
+	guint64 page = size_parse(size, 1024) / 1024, count, node = 0;
+	unsigned flags = invocation_has(invocation, "--add") ? 0 : LODGE_ALLOC_PAGES_SET;
+	bool each = invocation_has(invocation, "--all");
+	struct lodge_connection *c;
+	struct lodge_node host;
+	int first = -1;
+
+	if (!number(invocation, "--cellno", &node))
+		return EXIT_USAGE;
+	if (!page || page > G_MAXUINT32 ||
+	    !g_ascii_string_to_unsigned(wanted, 10, 0, G_MAXINT32, &count, NULL)) {
+		fprintf(stderr,
+			"lodge allocpages: '%s' and '%s' are no size of pages and number of "
+			"them, as 2M 512\n",
+			size, wanted);
+		return EXIT_USAGE;
+	}
+	if (each && invocation_has(invocation, "--cellno")) {
+		fprintf(stderr, "lodge allocpages: --all or --cellno, not both\n");
+		return EXIT_USAGE;
+	}
+	c = daemon_connect(invocation, 0);
+	if (!c || (each && lodge_connection_node(c, &host, 0)))
+		return daemon_end(c, false);
+	if (each || invocation_has(invocation, "--cellno"))
+		first = node;
+	return daemon_end(c, lodge_connection_alloc_pages(c, page, count, first,
+							  each ? host.numa_nodes : 1, flags) >= 0);
+}
+
 static int nodecpumap(const struct invocation *invocation)
 {
 	static const char *const keys[] = { "present", "online", "map", NULL };
@@ -115,12 +149,28 @@ static const struct command_option page_options[] = {
 	{},
 };
 
+static const struct command_option alloc_options[] = {
+	{ "--cellno", VALUE_TEXT, "NODE", "on that node; else on all together" },
+	{ "--all", VALUE_NONE, NULL, "so many on each node" },
+	{ "--add", VALUE_NONE, NULL, "so many more, not so many in all" },
+	CONNECT_OPTION,
+	{},
+};
+
 const struct command commands_nodes[] = {
 	{ .name = "freepages",
 	  .arguments = "",
 	  .summary = "the host's free pages, by node and size",
 	  .options = page_options,
 	  .action = freepages },
+	{ .name = "allocpages",
+	  .arguments = "SIZE COUNT",
+	  .kind = ARGUMENT_TEXT,
+	  .arguments_min = 2,
+	  .arguments_max = 2,
+	  .summary = "have the host set large pages apart",
+	  .options = alloc_options,
+	  .action = allocpages },
 	{ .name = "nodecpumap",
 	  .arguments = "",
 	  .summary = "which of the host's processors are there",

@@ -115,6 +115,31 @@ static int pin(const struct invocation *invocation)
 	return daemon_end(c, good);
 }
 
+static int iothreadinfo(const struct invocation *invocation)
+{
+	static const char *const keys[] = { "id", "cpus", NULL };
+	static const char *const titles[] = { "Thread", "CPUs", NULL };
+	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
+	struct lodge_domain *domain = daemon_domain(c, invocation);
+	unsigned count = 0;
+	struct lodge_iothread *threads =
+		domain ? lodge_domain_iothreads(domain, &count, affect_flags(invocation)) : NULL;
+	struct table *table = table_new(keys, titles);
+	int status;
+
+	for (unsigned i = 0; i < count; i++) {
+		table_add_number(table, threads[i].id);
+		add_map(table, threads[i].map, threads[i].bytes);
+	}
+	if (threads)
+		table_print(table, invocation_has(invocation, "--json"));
+	table_free(table);
+	lodge_domain_free(domain);
+	status = daemon_end(c, threads);
+	lodge_iothreads_free(threads, count);
+	return status;
+}
+
 static const struct command_option pin_options[] = {
 	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" },
 	{ "--live", VALUE_NONE, NULL, "of the guest that runs" },
@@ -141,5 +166,13 @@ const struct command commands_pins[] = {
 	  .summary = "show or change where a guest's other threads run",
 	  .options = pin_options,
 	  .action = pin },
+	{ .name = "iothreadinfo",
+	  .arguments = "GUEST",
+	  .kind = ARGUMENT_GUEST,
+	  .arguments_min = 1,
+	  .arguments_max = 1,
+	  .summary = "threads that a guest has for its disks alone",
+	  .options = pin_options,
+	  .action = iothreadinfo },
 	{},
 };

@@ -2,6 +2,7 @@
 /* Commands about storage pools. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,14 +117,12 @@ static int dumpxml(const struct invocation *invocation)
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
 	struct lodge_pool *pool = pool_of(c, invocation);
 	char *xml = pool ? lodge_pool_xml(pool, 0) : NULL;
-	int status;
+	bool good = xml && xml_print(invocation, xml);
 
-	if (xml)
-		printf("%s", xml);
-	status = daemon_end(c, xml);
+	daemon_end(c, xml);
 	lodge_pool_free(pool);
 	free(xml);
-	return status;
+	return good ? 0 : 1;
 }
 
 static int define(const struct invocation *invocation)
@@ -333,6 +332,7 @@ static const struct command_option as_options[] = {
 	}
 static const struct command_option build_options[] = { BUILD_OPTION, CONNECT_OPTION, {} };
 static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
+static const struct command_option xml_options[] = { XPATH_OPTIONS, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option autostart_options[] = {
 	{ "--disable", VALUE_NONE, NULL, "no longer" },
@@ -356,7 +356,7 @@ const struct command commands_pools[] = {
 	{ .name = "pool-dumpxml",
 	  POOL,
 	  .summary = "a pool's definition",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = dumpxml },
 	{ .name = "pool-define",
 	  .arguments = "FILE.xml",

@@ -2,42 +2,22 @@
 /* Commands about secrets, as keys of disks. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool parse_uuid(const char *text, uint8_t uuid[LODGE_UUID_BYTES])
-{
-	if (!g_uuid_string_is_valid(text))
-		return false;
-	for (unsigned i = 0; i < LODGE_UUID_BYTES; i++, text += 2) {
-		text += *text == '-';
-		uuid[i] = g_ascii_xdigit_value(text[0]) << 4 | g_ascii_xdigit_value(text[1]);
-	}
-	return true;
-}
-
-/* NULL: an error, which *@said means has been printed. */
 static struct lodge_secret *secret_of(struct lodge_connection *c,
-				      const struct invocation *invocation, bool *said)
+				      const struct invocation *invocation)
 {
-	uint8_t uuid[LODGE_UUID_BYTES];
-
-	*said = !parse_uuid(argument(invocation, 0), uuid);
-	if (*said)
-		fprintf(stderr, "lodge: '%s' is no UUID; see lodge secret-list\n",
-			argument(invocation, 0));
-	return c && !*said ? lodge_secret_by_uuid(c, uuid, 0) : NULL;
+	return c ? lodge_secret_find(c, argument(invocation, 0), 0) : NULL;
 }
 
-static int end(struct lodge_connection *c, struct lodge_secret *secret, bool good, bool said)
+static int end(struct lodge_connection *c, struct lodge_secret *secret, bool good)
 {
 	lodge_secret_free(secret);
-	if (!said)
-		return daemon_end(c, good);
-	lodge_connection_free(c);
-	return 1;
+	return daemon_end(c, good);
 }
 
 static int list(const struct invocation *invocation)
@@ -78,22 +58,19 @@ static int define(const struct invocation *invocation)
 		lodge_secret_uuid(secret, uuid);
 		printf("Secret %s defined\n", uuid);
 	}
-	return xml ? end(c, secret, good, false) : 1;
+	return xml ? end(c, secret, good) : 1;
 }
 
 static int dumpxml(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, LODGE_OPEN_READ_ONLY);
-	bool said;
-	struct lodge_secret *secret = secret_of(c, invocation, &said);
+	struct lodge_secret *secret = secret_of(c, invocation);
 	char *xml = secret ? lodge_secret_xml(secret, 0) : NULL;
-	int status;
+	bool good = xml && xml_print(invocation, xml);
 
-	if (xml)
-		printf("%s", xml);
-	status = end(c, secret, xml, said);
+	end(c, secret, xml);
 	free(xml);
-	return status;
+	return good ? 0 : 1;
 }
 
 /* From a file, or '-', so that it stands in no list of processes. */
@@ -101,20 +78,19 @@ static int set_value(const struct invocation *invocation)
 {
 	g_autofree char *bytes = daemon_read_file(argument(invocation, 1));
 	struct lodge_connection *c = bytes ? daemon_connect(invocation, 0) : NULL;
-	bool said = false, good;
-	struct lodge_secret *secret = bytes ? secret_of(c, invocation, &said) : NULL;
+	bool good;
+	struct lodge_secret *secret = bytes ? secret_of(c, invocation) : NULL;
 
 	good = secret && !lodge_secret_set_value(secret, bytes, strlen(bytes), 0);
 	if (good)
 		printf("Secret value set\n");
-	return bytes ? end(c, secret, good, said) : 1;
+	return bytes ? end(c, secret, good) : 1;
 }
 
 static int get_value(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, 0);
-	bool said;
-	struct lodge_secret *secret = secret_of(c, invocation, &said);
+	struct lodge_secret *secret = secret_of(c, invocation);
 	size_t bytes;
 	unsigned char *value = secret ? lodge_secret_value(secret, &bytes, 0) : NULL;
 	g_autofree char *text = NULL;
@@ -126,7 +102,7 @@ static int get_value(const struct invocation *invocation)
 		text = g_base64_encode(value, bytes);
 		printf("%s\n", text);
 	}
-	status = end(c, secret, value, said);
+	status = end(c, secret, value);
 	free(value);
 	return status;
 }
@@ -134,17 +110,18 @@ static int get_value(const struct invocation *invocation)
 static int undefine(const struct invocation *invocation)
 {
 	struct lodge_connection *c = daemon_connect(invocation, 0);
-	bool said, good;
-	struct lodge_secret *secret = secret_of(c, invocation, &said);
+	bool good;
+	struct lodge_secret *secret = secret_of(c, invocation);
 
 	good = secret && !lodge_secret_undefine(secret, 0);
 	if (good)
 		printf("Secret %s has been undefined\n", argument(invocation, 0));
-	return end(c, secret, good, said);
+	return end(c, secret, good);
 }
 
 static const struct command_option list_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 static const struct command_option validate_options[] = { VALIDATE_OPTION, CONNECT_OPTION, {} };
+static const struct command_option xml_options[] = { XPATH_OPTIONS, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option get_options[] = {
 	{ "--plain", VALUE_NONE, NULL, "as it is, not in base64" },
@@ -170,7 +147,7 @@ const struct command commands_secrets[] = {
 	{ .name = "secret-dumpxml",
 	  SECRET,
 	  .summary = "a secret's definition",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = dumpxml },
 	{ .name = "secret-set-value",
 	  .arguments = "UUID FILE",

@@ -2,6 +2,7 @@
 /* Commands whose bytes go beside the calls: a guest's console, a volume's content. */
 #include "base/file.h"
 #include "cli/daemon.h"
+#include "cli/size.h"
 #include "cli/terminal.h"
 #include "cli/transfer.h"
 
@@ -115,8 +116,27 @@ static struct lodge_volume *volume_of(struct lodge_connection *c,
 	return volume;
 }
 
+/* A part of a volume; length 0: all that follows. */
+struct extent {
+	guint64 offset, length;
+};
+
+/* False: it has been said which is none. */
+static bool read_bytes(const struct invocation *invocation, const char *option, guint64 *bytes)
+{
+	const char *text = invocation_value(invocation, option);
+
+	*bytes = text ? size_parse(text, 1) : 0;
+	if (!text || *bytes || !strcmp(text, "0"))
+		return true;
+	fprintf(stderr, "lodge %s: %s is a number of bytes, as 1048576 or 1M, not '%s'\n",
+		invocation->command->name, option, text);
+	return false;
+}
+
 /* Opens the file and moves all. *@local: the file is at fault, and errno says how. */
-static bool move(struct lodge_volume *volume, const char *path, bool up, bool *local)
+static bool move(struct lodge_volume *volume, const char *path, bool up,
+		 const struct extent *extent, bool *local)
 {
 	int fd = up ? open(path, O_RDONLY | O_CLOEXEC)
 		    : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -125,7 +145,8 @@ static bool move(struct lodge_volume *volume, const char *path, bool up, bool *l
 	*local = fd < 0;
 	if (fd < 0)
 		return false;
-	good = up ? transfer_upload(volume, fd, local) : transfer_download(volume, fd, local);
+	good = up ? transfer_upload(volume, fd, extent->offset, extent->length, local)
+		  : transfer_download(volume, fd, extent->offset, extent->length, local);
 	if (close(fd) && good)
 		*local = !(good = false);
 	return good;
@@ -134,12 +155,17 @@ static bool move(struct lodge_volume *volume, const char *path, bool up, bool *l
 static int transfer(const struct invocation *invocation)
 {
 	const char *path = argument(invocation, 1);
-	struct lodge_connection *c = daemon_connect(invocation, 0);
-	struct lodge_volume *volume = volume_of(c, invocation);
-	bool local = false, good;
+	bool up = !strcmp(invocation->command->name, "vol-upload"), local = false, good;
+	struct lodge_connection *c;
+	struct lodge_volume *volume;
+	struct extent extent;
 
-	good = volume &&
-	       move(volume, path, !strcmp(invocation->command->name, "vol-upload"), &local);
+	if (!read_bytes(invocation, "--offset", &extent.offset) ||
+	    !read_bytes(invocation, "--length", &extent.length))
+		return EXIT_USAGE;
+	c = daemon_connect(invocation, 0);
+	volume = volume_of(c, invocation);
+	good = volume && move(volume, path, up, &extent, &local);
 	if (local)
 		fprintf(stderr, "lodge: %s: %s\n", path, g_strerror(errno));
 	lodge_volume_free(volume);
@@ -157,6 +183,8 @@ static const struct command_option console_options[] = {
 };
 static const struct command_option volume_options[] = {
 	{ "--pool", VALUE_TEXT, "POOL", "VOLUME is a name in this pool, not a path" },
+	{ "--offset", VALUE_TEXT, "BYTES", "where in the volume it begins" },
+	{ "--length", VALUE_TEXT, "BYTES", "how much at most, instead of all" },
 	CONNECT_OPTION,
 	{},
 };

@@ -25,12 +25,14 @@ void progress_show(struct progress *progress, bool end)
 	fprintf(stderr, end ? "\n" : "  ");
 }
 
-static bool send_all(struct lodge_stream *stream, int fd, struct progress *progress, bool *local)
+/* @most bytes, or with 0 all. */
+static bool send_all(struct lodge_stream *stream, int fd, guint64 most, struct progress *progress,
+		     bool *local)
 {
 	g_autofree char *bytes = g_malloc(CHUNK);
 	ssize_t n;
 
-	while ((n = read(fd, bytes, CHUNK)) > 0) {
+	while ((n = read(fd, bytes, most ? MIN(CHUNK, most - progress->done) : CHUNK)) > 0) {
 		if (lodge_stream_send(stream, bytes, n))
 			return false;
 		progress->done += n;
@@ -40,7 +42,8 @@ static bool send_all(struct lodge_stream *stream, int fd, struct progress *progr
 	return !n && !lodge_stream_finish(stream);
 }
 
-bool transfer_upload(struct lodge_volume *volume, int fd, bool *local)
+bool transfer_upload(struct lodge_volume *volume, int fd, guint64 offset, guint64 length,
+		     bool *local)
 {
 	struct progress progress = { lodge_volume_name(volume) };
 	struct lodge_stream *stream;
@@ -49,9 +52,9 @@ bool transfer_upload(struct lodge_volume *volume, int fd, bool *local)
 
 	*local = false;
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode))
-		progress.all = st.st_size;
-	stream = lodge_volume_upload(volume, 0, progress.all, 0);
-	good = stream && send_all(stream, fd, &progress, local);
+		progress.all = length ? MIN(length, (guint64)st.st_size) : (guint64)st.st_size;
+	stream = lodge_volume_upload(volume, offset, length ? length : progress.all, 0);
+	good = stream && send_all(stream, fd, length, &progress, local);
 	if (good)
 		progress_show(&progress, true);
 	lodge_stream_free(stream);
@@ -73,7 +76,8 @@ static bool receive_all(struct lodge_stream *stream, int fd, struct progress *pr
 	return !n && !lodge_stream_finish(stream);
 }
 
-bool transfer_download(struct lodge_volume *volume, int fd, bool *local)
+bool transfer_download(struct lodge_volume *volume, int fd, guint64 offset, guint64 length,
+		       bool *local)
 {
 	struct progress progress = { lodge_volume_name(volume) };
 	struct lodge_stream *stream;
@@ -81,9 +85,11 @@ bool transfer_download(struct lodge_volume *volume, int fd, bool *local)
 	bool good;
 
 	*local = false;
-	if (!lodge_volume_info(volume, &info, 0))
-		progress.all = info.capacity_bytes;
-	stream = lodge_volume_download(volume, 0, 0, 0);
+	if (!lodge_volume_info(volume, &info, 0) && offset < info.capacity_bytes)
+		progress.all = info.capacity_bytes - offset;
+	if (length)
+		progress.all = MIN(progress.all, length);
+	stream = lodge_volume_download(volume, offset, length, 0);
 	good = stream && receive_all(stream, fd, &progress, local);
 	if (good)
 		progress_show(&progress, true);

@@ -17,10 +17,13 @@ struct progress {
 
 void progress_show(struct progress *progress, bool end);
 
-/* All of @fd into the volume, or the volume into @fd. When it fails, *@local says whose fault it
- * was: the file's, and errno tells which, or the daemon's (lodge_last_error()). */
-bool transfer_upload(struct lodge_volume *volume, int fd, bool *local);
-bool transfer_download(struct lodge_volume *volume, int fd, bool *local);
+/* @fd into the volume from @offset on, or the volume from there into @fd: @length bytes, or with 0
+ * all that there are. When it fails, *@local says whose fault it was: the file's, and errno tells
+ * which, or the daemon's (lodge_last_error()). */
+bool transfer_upload(struct lodge_volume *volume, int fd, guint64 offset, guint64 length,
+		     bool *local);
+bool transfer_download(struct lodge_volume *volume, int fd, guint64 offset, guint64 length,
+		       bool *local);
 /* The same into a new volume, which is all zeros: holes of the file are left out. Ends early, with
  * errno EINTR, when *@interrupted is set. */
 bool transfer_fill(struct lodge_volume *volume, int fd, const char *what,

@@ -3,6 +3,7 @@
 #include "cli/daemon.h"
 #include "cli/size.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,15 +111,14 @@ static int text(const struct invocation *invocation)
 	bool path = !strcmp(invocation->command->name, "vol-path");
 	char *said = NULL;
 	struct asked_of a;
-	int status;
+	bool good;
 
 	if (find_volume(&a, invocation, LODGE_OPEN_READ_ONLY))
 		said = path ? lodge_volume_path(a.volume, 0) : lodge_volume_xml(a.volume, 0);
-	if (said)
-		printf("%s%s", said, path ? "\n" : "");
-	status = end(&a, said);
+	good = said && xml_print(invocation, said);
+	end(&a, said);
 	free(said);
-	return status;
+	return good ? 0 : 1;
 }
 
 static unsigned volume_flags(const struct invocation *invocation)
@@ -311,6 +311,9 @@ static const struct command_option info_options[] = {
 	{},
 };
 static const struct command_option volume_options[] = { POOL_OPTION, CONNECT_OPTION, {} };
+static const struct command_option xml_options[] = {
+	POOL_OPTION, XPATH_OPTIONS, CONNECT_OPTION, {}
+};
 static const struct command_option as_options[] = {
 	{ "--allocation", VALUE_TEXT, "SIZE", "how much of it is provided now" },
 	{ "--format", VALUE_TEXT, "FORMAT", "raw, if it is not given" },
@@ -358,7 +361,7 @@ const struct command commands_volumes[] = {
 	{ .name = "vol-dumpxml",
 	  VOLUME,
 	  .summary = "a volume's description",
-	  .options = volume_options,
+	  .options = xml_options,
 	  .action = text },
 	{ .name = "vol-create",
 	  .arguments = "POOL FILE.xml",

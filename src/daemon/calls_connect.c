@@ -70,6 +70,7 @@ static void supports_feature(struct rpc_call *call,
 	case VIR_DRV_FEATURE_FD_PASSING:
 		ret.supported = rpc_client_is_local(rpc_call_client(call));
 		break;
+	case VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER:
 	case VIR_DRV_FEATURE_TYPED_PARAM_STRING:
 	case VIR_DRV_FEATURE_XML_MIGRATABLE:
 	case VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK:

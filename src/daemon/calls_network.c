@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls about networks. */
 #include "daemon/calls.h"
+#include "daemon/network_update.h"
 #include "daemon/networks.h"
 #include "domain/xml.h"
 
@@ -254,6 +255,37 @@ static void define_xml_flags(struct rpc_call *call,
 		define(call, args->xml);
 }
 
+/* None that could be changed runs: it is the definition that is meant. */
+static void update(struct rpc_call *call, const struct rpc_network_update_args *args)
+{
+	const u32 known = VIR_NETWORK_UPDATE_AFFECT_LIVE | VIR_NETWORK_UPDATE_AFFECT_CONFIG;
+	struct kept *kept;
+	GError *error = NULL;
+	xmlDoc *doc;
+
+	if (!call_flags(call, args->flags, known) || !(kept = network(call, &args->net)))
+		return;
+	if (kept->fixed)
+		daemon_refuse(
+			&error, VIR_ERR_OPERATION_UNSUPPORTED,
+			"network '%s' is part of Lodge: each guest has one of its own, of which "
+			"nothing can be changed in this version; ports are forwarded by a "
+			"guest's <portForward>",
+			kept->name);
+	else if (args->flags & VIR_NETWORK_UPDATE_AFFECT_LIVE)
+		daemon_refuse(&error, VIR_ERR_OPERATION_INVALID,
+			      "Requested operation is not valid: network '%s' is not active",
+			      kept->name);
+	doc = error ? NULL : xmlCopyDoc(kept->doc, 1);
+	if (doc && !network_update(doc, args->command, args->section, args->parentIndex, args->xml,
+				   &error)) {
+		xmlFreeDoc(doc);
+		doc = NULL;
+	}
+	if (!doc || !kept_define(networks(call), doc, NULL, call_kept_done, call, &error))
+		fail_call(call, error);
+}
+
 static void undefine(struct rpc_call *call, const struct rpc_network_undefine_args *args)
 {
 	struct kept *kept = network(call, &args->net);
@@ -348,6 +380,7 @@ const struct rpc_handlers calls_network = {
 	.network_list_all_ports = list_ports,
 	.network_define_xml = define_xml,
 	.network_define_xml_flags = define_xml_flags,
+	.network_update = update,
 	.network_undefine = undefine,
 	.network_create = create,
 	.network_create_xml = create_xml,

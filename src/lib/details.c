@@ -46,6 +46,39 @@ LODGE_PUBLIC struct lodge_value *lodge_domain_job(struct lodge_domain *domain, i
 	return values;
 }
 
+LODGE_PUBLIC struct lodge_iothread *lodge_domain_iothreads(struct lodge_domain *domain,
+							   unsigned *count, unsigned flags)
+{
+	struct rpc_domain_get_iothread_info_args args = { domain_wire(domain), flags };
+	struct rpc_domain_get_iothread_info_ret ret;
+	struct lodge_iothread *threads = NULL;
+	struct asking a = {};
+	bool good = rpc_ask_domain_get_iothread_info(caller_of(domain), &args, &a.arena, &ret,
+						     &a.failure);
+
+	if (good) {
+		*count = ret.info.count;
+		threads = g_new0(struct lodge_iothread, *count + 1);
+		for (unsigned i = 0; i < *count; i++) {
+			const struct rpc_domain_iothread_info *info = &ret.info.items[i];
+
+			threads[i] = (struct lodge_iothread){ info->iothread_id,
+							      g_memdup2(info->cpumap.items,
+									info->cpumap.count),
+							      info->cpumap.count };
+		}
+	}
+	asked(&a, good, __func__);
+	return threads;
+}
+
+LODGE_PUBLIC void lodge_iothreads_free(struct lodge_iothread *threads, unsigned count)
+{
+	for (unsigned i = 0; threads && i < count; i++)
+		g_free(threads[i].map);
+	g_free(threads);
+}
+
 LODGE_PUBLIC struct lodge_disk_error *lodge_domain_disk_errors(struct lodge_domain *domain,
 							       unsigned *count, unsigned flags)
 {

@@ -11,7 +11,8 @@
 
 #define KIND_SHIFT 24 /* of a number of ours */
 
-enum { KIND_DOMAIN, KIND_OBJECTS }; /* the others are KIND_OBJECTS + enum lodge_object_kind */
+/* The others are KIND_OBJECTS + enum lodge_object_kind. */
+enum { KIND_DOMAIN, KIND_MONITOR, KIND_OBJECTS };
 
 static struct watch *find_locked(struct lodge_connection *connection, int id)
 {
@@ -66,6 +67,34 @@ LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
 	return id;
 }
 
+LODGE_PUBLIC int lodge_monitor_watch(struct lodge_connection *connection,
+				     struct lodge_domain *domain, const char *event,
+				     lodge_monitor_event_fn *fn, void *opaque, unsigned flags)
+{
+	struct rpc_qemu_connect_domain_monitor_event_register_args args = {
+		.event = (char *)event,
+		.flags = flags,
+	};
+	struct rpc_qemu_connect_domain_monitor_event_register_ret ret;
+	struct asking a = {};
+	struct rpc_domain dom;
+	int id = -1;
+
+	if (domain) {
+		dom = domain_wire(domain);
+		args.dom = &dom;
+	}
+	g_mutex_lock(&connection->lock);
+	if (!asked(&a,
+		   rpc_ask_qemu_connect_domain_monitor_event_register(connection->caller, &args,
+								      &a.arena, &ret, &a.failure),
+		   __func__))
+		id = keep_locked(connection, KIND_MONITOR, ret.callbackID,
+				 (struct watch){ .monitor_event = fn, .opaque = opaque });
+	g_mutex_unlock(&connection->lock);
+	return id;
+}
+
 /* Registers for what happens to all objects of one kind, or ends that. */
 #define REGISTER(what)                                                            \
 	({                                                                        \
@@ -100,7 +129,12 @@ static bool ask_register(struct lodge_connection *connection, enum lodge_object_
 static bool ask_deregister(struct lodge_connection *connection, unsigned kind, int id,
 			   struct asking *a)
 {
+	struct rpc_qemu_connect_domain_monitor_event_deregister_args monitor = { id };
+
 	switch (kind) {
+	case KIND_MONITOR:
+		return rpc_ask_qemu_connect_domain_monitor_event_deregister(
+			connection->caller, &monitor, &a->arena, &a->failure);
 	case KIND_OBJECTS + LODGE_OBJECT_NETWORK: return DEREGISTER(network_event);
 	case KIND_OBJECTS + LODGE_OBJECT_POOL: return DEREGISTER(storage_pool_event);
 	case KIND_OBJECTS + LODGE_OBJECT_SECRET: return DEREGISTER(secret_event);
@@ -178,6 +212,20 @@ static void deliver_domain(struct lodge_connection *connection,
 	lodge_domain_free(domain);
 }
 
+static void deliver_monitor(struct lodge_connection *connection,
+			    const struct rpc_qemu_domain_monitor_event_args *args)
+{
+	struct watch watch = watch_of(connection, KIND_MONITOR, args->callbackID);
+	struct lodge_domain *domain;
+
+	if (!watch.monitor_event)
+		return;
+	domain = domain_new(connection, &args->dom);
+	watch.monitor_event(domain, args->event, args->seconds, args->micros, args->details,
+			    watch.opaque);
+	lodge_domain_free(domain);
+}
+
 static void deliver_object(struct lodge_connection *connection, enum lodge_object_kind kind, int id,
 			   const char *name, int event, int detail)
 {
@@ -204,6 +252,9 @@ static void deliver(struct lodge_connection *connection, const struct rpc_proced
 	const struct rpc_storage_pool_event_lifecycle_args *pool = value;
 	const struct rpc_node_device_event_lifecycle_args *device = value;
 
+	if (procedure->program == RPC_PROGRAM_QEMU &&
+	    procedure->number == RPC_PROC_QEMU_DOMAIN_MONITOR_EVENT)
+		deliver_monitor(connection, value);
 	if (procedure->program != RPC_PROGRAM_REMOTE)
 		return;
 	switch (procedure->number) {

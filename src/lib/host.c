@@ -93,6 +93,27 @@ LODGE_PUBLIC int lodge_connection_free_pages(struct lodge_connection *connection
 	return asked(&a, good, __func__);
 }
 
+LODGE_PUBLIC int lodge_connection_alloc_pages(struct lodge_connection *connection,
+					      unsigned page_kib, uint64_t count, int first_node,
+					      unsigned nodes, unsigned flags)
+{
+	struct rpc_node_alloc_pages_args args = { .startCell = first_node,
+						  .cellCount = nodes,
+						  .flags = flags };
+	struct rpc_node_alloc_pages_ret ret;
+	struct asking a = {};
+
+	args.pageSizes.items = &page_kib;
+	args.pageCounts.items = &count;
+	args.pageSizes.count = args.pageCounts.count = 1;
+	return asked(&a,
+		     rpc_ask_node_alloc_pages(connection->caller, &args, &a.arena, &ret,
+					      &a.failure),
+		     __func__)
+		       ? -1
+		       : ret.ret;
+}
+
 LODGE_PUBLIC uint8_t *lodge_connection_cpu_map(struct lodge_connection *connection, unsigned *cpus,
 					       unsigned *online, size_t *bytes, unsigned flags)
 {

@@ -135,6 +135,37 @@ LODGE_PUBLIC struct lodge_network *lodge_network_define(struct lodge_connection 
 			     connection, &ret.net, __func__);
 }
 
+/* Old servers take command and section for each other. */
+static bool has_order(struct lodge_connection *connection)
+{
+	struct rpc_connect_supports_feature_args args = {
+		VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER
+	};
+	struct rpc_connect_supports_feature_ret ret;
+	struct asking a = {};
+	bool good = rpc_ask_connect_supports_feature(connection->caller, &args, &a.arena, &ret,
+						     &a.failure);
+
+	return !asked(&a, good, __func__) && ret.supported;
+}
+
+LODGE_PUBLIC int lodge_network_update(struct lodge_network *network,
+				      enum lodge_network_update_command command, unsigned section,
+				      int parent, const char *xml, unsigned flags)
+{
+	bool order = has_order(network->object.connection);
+	struct rpc_network_update_args args = { network_wire(network),
+						order ? command : section,
+						order ? section : command,
+						parent,
+						(char *)xml,
+						flags };
+	struct asking a = {};
+
+	return asked(&a, rpc_ask_network_update(caller_of(network), &args, &a.arena, &a.failure),
+		     __func__);
+}
+
 LODGE_PUBLIC int lodge_network_undefine(struct lodge_network *network, unsigned flags)
 {
 	struct rpc_network_undefine_args args = { network_wire(network) };

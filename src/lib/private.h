@@ -31,8 +31,9 @@ struct lodge_connection {
 /* One lodge_*_watch(). */
 struct watch {
 	int id;
-	lodge_domain_event_fn *domain_event; /* one of these two */
+	lodge_domain_event_fn *domain_event; /* one of these */
 	lodge_object_event_fn *object_event;
+	lodge_monitor_event_fn *monitor_event;
 	void *opaque;
 };
 

@@ -103,6 +103,18 @@ LODGE_PUBLIC struct lodge_secret *lodge_secret_by_uuid(struct lodge_connection *
 			    connection, &ret.secret, __func__);
 }
 
+LODGE_PUBLIC struct lodge_secret *lodge_secret_find(struct lodge_connection *connection,
+						    const char *text, unsigned flags)
+{
+	u8 uuid[LODGE_UUID_BYTES];
+
+	if (object_parse_uuid(text, uuid))
+		return lodge_secret_by_uuid(connection, uuid, flags);
+	error_set(__func__, LODGE_ERR_INVALID_ARG, "see lodge secret-list", "'%s' is no UUID",
+		  text);
+	return NULL;
+}
+
 LODGE_PUBLIC void lodge_secret_uuid(const struct lodge_secret *secret, char text[LODGE_UUID_CHARS])
 {
 	struct object object = {};

@@ -60,7 +60,6 @@ def test_every_name_of_virsh_is_known():
             done = subprocess.run([LODGE, name, "--no-such-option"], capture_output=True, text=True, env=lodge.env)
             assert done.returncode == 2 and "there is no command" not in done.stderr, (name, done)
         assert lodge("snapshot-list", "g", status=2) == "lodge: 'snapshot-list' is not in this version, which lacks snapshots\n"
-        assert "virsh asks the same daemon" in lodge("iothreadinfo", "g", status=2)
 
 
 def test_statistics():
@@ -418,6 +417,149 @@ def test_events_of_all():
                 assert waits.wait() == 0
         assert lodge("nodedev-event", "--timeout", "1") == "" and lodge("net-event", "--list") == "lifecycle"
         assert "lifecycle" in lodge("pool-event", "--event", "refresh", status=2)
+
+
+def test_what_monitors_tell():
+    with lodged(LODGED) as daemon:
+        lodge, call = Both(daemon), "qemu_connect_domain_monitor_event_register\n"
+        lodge.guest()
+        lodge("start", "g")
+
+        def told(*words, happens):
+            before = daemon.text().count(call)
+            with subprocess.Popen([LODGE, "qemu-monitor-event", "--timeout", str(WAIT), *words], stdout=subprocess.PIPE,
+                                  env=lodge.env, text=True) as waits:
+                until("it listens", lambda: daemon.text().count(call) > before)
+                for command in happens:
+                    lodge(command, "g")
+                said = waits.stdout.read()
+                assert waits.wait() == 0
+            return said
+
+        for words, happens, name in (((), ["suspend"], "STOP"), (("g",), ["resume"], "RESUME"),
+                                     (("g", "RESUME"), ["suspend", "resume"], "RESUME"),
+                                     (("--event", "stop", "--no-case"), ["suspend"], "STOP"),
+                                     (("g", "--event", "^RES.ME$", "--regex"), ["resume"], "RESUME")):
+            event = json.loads(told(*words, "--json", happens=happens))
+            assert event["name"] == "g" and event["event"] == name and event["seconds"] > 0 and "details" in event, event
+        assert re.fullmatch(r"event STOP at \d+\.\d{6} for guest 'g': .+\n", told("g", happens=["suspend"]))
+        assert re.match(r"\d{4}-\d\d-\d\d .*: event RESUME ", told("--timestamp", "--pretty", happens=["resume"]))
+        assert lodge("qemu-monitor-event", "--timeout", "1", "--event", "NOTHING") == ""
+        assert "no number of seconds" in lodge("qemu-monitor-event", "--timeout", "soon", status=2)
+        assert "no domain" in lodge("qemu-monitor-event", "h", "--timeout", "1", status=1)
+
+
+def test_io_threads_and_pages():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        lodge.guest()
+        assert lodge.json("iothreadinfo", "g") == [] and lodge("iothreadinfo", "g", "--config") == "Thread   CPUs"
+        assert "No IOThreads found" in lodge.virsh("iothreadinfo", "g")
+        assert "no domain" in lodge("iothreadinfo", "h", status=1)
+        assert "huge pages are the host's to set apart" in lodge("allocpages", "2M", "1", status=1)
+        assert "huge pages are the host's to set apart" in lodge("allocpages", "2048", "1", "--cellno", "0", "--add", status=1)
+        assert "no size of pages" in lodge("allocpages", "many", "1", status=2)
+        assert "not both" in lodge("allocpages", "2M", "1", "--all", "--cellno", "0", status=2)
+
+
+def test_parts_of_networks():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        net = ("<network><name>n</name><forward mode='nat'/><ip address='10.1.0.1' netmask='255.255.255.0'/>"
+               "<ip address='10.2.0.1' netmask='255.255.255.0'><dhcp><range start='10.2.0.9' end='10.2.0.99'/></dhcp></ip></network>")
+        lodge("net-define", "-", text=net)
+        host, other = "<host mac='52:54:00:00:00:01' ip='10.2.0.3'/>", "<host mac='52:54:00:00:00:02' ip='10.2.0.4' name='two'/>"
+
+        def xml():
+            assert lodge("net-dumpxml", "n") == lodge.virsh("net-dumpxml", "n")
+            return re.sub(r"\n *", "", lodge("net-dumpxml", "n"))
+
+        def refused(text, *words):
+            said = lodge("net-update", "n", *words, status=1), lodge.virsh("net-update", "n", *words, status=1)
+            assert all(text in one for one in said), said
+
+        lodge("net-update", "n", "add", "ip-dhcp-host", host)
+        lodge.virsh("net-update", "n", "add-first", "ip-dhcp-host", other, "--config")
+        assert f"{other}{host}</dhcp>" in xml()  # where there is a <dhcp>
+        refused("there is one like that already", "add-last", "ip-dhcp-host", "<host mac='52:54:00:00:00:09' ip='10.2.0.4'/>")
+        lodge.virsh("net-update", "n", "modify", "ip-dhcp-host", host.replace("0.3", "0.5"))
+        assert host.replace("0.3", "0.5") in xml()
+        refused("there is none like that to change", "modify", "ip-dhcp-host", "<host mac='52:54:00:00:00:07' ip='10.2.0.7'/>")
+        for command in (lodge, lodge.virsh):
+            lodge.virsh("net-update", "n", "add-last", "ip-dhcp-range", "<range start='10.1.0.2' end='10.1.0.3'/>", "--parent-index", "0")
+            assert "<dhcp><range start='10.1.0.2' end='10.1.0.3'/></dhcp>" in xml()
+            command("net-update", "n", "delete", "ip-dhcp-range", "<range start='10.1.0.2' end='10.1.0.3'/>", "--parent-index", "0")
+            assert "10.1.0.2" not in xml() and "netmask='255.255.255.0'/>" in xml().replace("></ip>", "/>")
+        for section, part in (("dns-txt", "<txt name='a' value='b'/>"), ("dns-host", "<host ip='10.2.0.1'><hostname>h</hostname></host>"),
+                              ("dns-srv", "<srv service='s' protocol='tcp' domain='d' target='t' port='1'/>"),
+                              ("portgroup", "<portgroup name='p'/>"), ("forward-interface", "<interface dev='eth0'/>")):
+            lodge("net-update", "n", "add-last", section, part)
+            assert part in xml(), (section, xml())
+            refused("there is one like that already", "add-last", section, part)
+            if section != "portgroup":
+                refused("not changed", "modify", section, part)
+            lodge.virsh("net-update", "n", "delete", section, part)
+            assert part not in xml()
+            refused("there is none like that to delete", "delete", section, part)
+        refused("is a <host>, not a <range>", "add-last", "ip-dhcp-host", "<range start='10.2.0.9' end='10.2.0.99'/>")
+        refused("not well-formed", "add-last", "ip-dhcp-host", "<host")
+        refused("is not changed in part", "modify", "bridge", "<bridge name='b'/>")
+        refused("is not active", "add-last", "dns-txt", "<txt name='a' value='b'/>", "--live")
+        refused("has no <ip>", "add-last", "ip-dhcp-host", host, "--parent-index", "7")
+        assert "is part of Lodge" in lodge("net-update", "default", "add", "dns-txt", "<txt name='a' value='b'/>", status=1)
+        assert "is no section: they are bridge" in lodge("net-update", "n", "add", "cable", "<x/>", status=2)
+        assert "is no command: they are modify" in lodge("net-update", "n", "break", "dns-txt", "<x/>", status=2)
+        before = xml()
+        daemon.restart()
+        assert xml() == before
+
+
+def test_parts_of_xml_and_of_volumes():
+    with lodged(LODGED) as daemon:
+        lodge, folder = Both(daemon), f"{daemon.root}/images"
+        lodge.guest()
+        for words in (("//disk",), ("//disk/target", "--wrap"), ("/domain/name | /domain/memory",), ("/domain/name | //mac", "--wrap"),
+                      ("//nothing",), ("//disk/@type",)):
+            expression, wrap = words[0], words[1:]
+            for what in (("dumpxml", "g"), ("net-dumpxml", "default"), ("nodedev-dumpxml", "computer")):
+                ours = subprocess.run([LODGE, *what, "--xpath", expression, *wrap], capture_output=True, text=True, env=lodge.env)
+                theirs = subprocess.run(["virsh", "-c", daemon.uri(), *what, "--xpath", expression, *wrap], capture_output=True,
+                                        text=True)
+                assert ours.returncode == theirs.returncode, (words, what, ours, theirs)
+                assert ours.stdout.strip() == theirs.stdout.strip(), (words, what, ours.stdout, theirs.stdout)
+        assert lodge("dumpxml", "g", "--xpath", "//disk/target") == "<target dev='vda' bus='virtio'/>".replace("'", '"')
+        assert "is no XPath expression" in lodge("dumpxml", "g", "--xpath", "//[", status=1)
+        assert "is no XPath expression" in lodge("dumpxml", "g", "--xpath", "count(//disk)", status=1)
+        # volumes
+        lodge("pool-create-as", "p", "dir", "--build", "--target", folder)
+        for name in ("a.img", "b.img", "c.img"):
+            lodge("vol-create-as", "p", name, "1M")
+        with open(f"{daemon.root}/data", "wb") as out:
+            out.write(bytes(range(256)) * 16)
+        lodge("vol-upload", "a.img", f"{daemon.root}/data", "--pool", "p", "--offset", "4096", "--length", "1K")
+        with open(f"{folder}/a.img", "rb") as image:
+            data = image.read()
+        assert data == bytes(4096) + bytes(range(256)) * 4 + bytes((1 << 20) - 5120)
+        lodge("vol-upload", "a.img", f"{daemon.root}/data", "--pool", "p", "--offset", "1020K")
+        for words, wanted in ((("--offset", "4096", "--length", "256"), bytes(range(256))), (("--offset", "1044480"), bytes(range(256)) * 16),
+                              (("--length", "5120"), bytes(4096) + bytes(range(256)) * 4)):
+            for run in (lodge, lodge.virsh):
+                got = f"{daemon.root}/got"
+                run("vol-download", f"{folder}/a.img", got, *words)
+                with open(got, "rb") as file:
+                    assert file.read() == wanted, (run, words)
+        assert "is a number of bytes" in lodge("vol-download", f"{folder}/a.img", "/dev/null", "--offset", "far", status=2)
+        # disks by name
+        disks = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{folder}/{name}'/>"
+                        f"<target dev='vd{name[0]}' bus='virtio'/></disk>" for name in ("a.img", "b.img", "c.img"))
+        lodge("define", "-", text=guest_xml("h", IMAGE, disks))
+        assert "has no disk 'vdx'" in lodge("undefine", "h", "--storage", "vda,vdx", status=1)
+        assert "is in no storage pool" in lodge("undefine", "g", "--storage", "vda", status=1)
+        assert lodge("list", "--all", "--name").split() == ["g", "h"] and len(os.listdir(folder)) == 3
+        lodge("define", "-", text=guest_xml("i", IMAGE, disks.split("</disk>")[0] + "</disk>"))
+        said = lodge("undefine", "h", "--storage", f"vda,{folder}/b.img")
+        assert "stays:   the volume a.img of the pool p, which guest 'i' has, too" in said and "Volume 'b.img' deleted" in said
+        assert sorted(os.listdir(folder)) == ["a.img", "c.img"]
 
 
 def test_definitions_and_what_belongs_to_them():
