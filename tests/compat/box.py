@@ -7,10 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
 import tap
 from lodged import until
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../guest"))
+from runvm import die_with_parent  # noqa: E402 (after the path that makes it visible)
 
 PATIENCE = 600  # only ends what would never end
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "systemd_box.sh")
@@ -29,17 +33,18 @@ class Box:
 
     def start(self):
         with open(f"{self.root}/out", "w") as out:
-            self.process = subprocess.Popen(["unshare", "-m", "-u", "-i", "-n", "-p", "-C", "-f", "sh", SCRIPT, self.root,
-                                             self.lower], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                            start_new_session=True)
+            self.process = subprocess.Popen(["unshare", "-m", "sh", SCRIPT, "make", self.root, self.lower],
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                            preexec_fn=die_with_parent)
         until("the box has a first process", self.find_init, PATIENCE)
         until("the box is up", lambda: self.state() in ("running", "degraded"), PATIENCE)
 
     def find_init(self):
         assert self.process.poll() is None, open(f"{self.root}/out").read()
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
-            found = children.read().split()
-        self.init = int(found[0]) if found else None
+            found = [int(pid) for pid in children.read().split()]
+        with contextlib.suppress(FileNotFoundError):  # one that only prepares it, and is gone
+            self.init = next((pid for pid in found if os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")), None)
         return self.init
 
     def enter(self, *words):
@@ -75,6 +80,7 @@ class Box:
                 os.kill(self.init, signal.SIGKILL)
         if self.process:
             self.process.wait()
+            subprocess.run(["unshare", "-m", "sh", SCRIPT, "sweep", self.root], check=True, timeout=PATIENCE)
 
 
 @contextlib.contextmanager

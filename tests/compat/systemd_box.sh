@@ -1,12 +1,38 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The first process of a host of its own: systemd over a copy of a system that goes away. It is run in namespaces of
-# its own (mount, UTS, IPC, network, processes, control groups):
+# A host of its own: systemd over a copy of a system that goes away, in namespaces of its own (mount, UTS, IPC, network,
+# processes, control groups) and below a control group of its own, so that there can be several.
 #
-#   systemd_box.sh DIRECTORY LOWER   DIRECTORY/upper has what is different from the system LOWER, which may be this one: /
+#   systemd_box.sh make DIRECTORY LOWER   DIRECTORY/upper has what is different from the system LOWER, which may be this
+#                                         one: /; in a mount namespace already
+#   systemd_box.sh sweep DIRECTORY        when it has ended: removes its control group; the same
+#   systemd_box.sh run DIRECTORY LOWER    its first process
 set -e
-D=$1
-LOWER=$2
+DO=$1
+D=$2
+LOWER=$3
+GROUP=$D/cgroup/$(basename "$D")
+
+with_groups() {
+	mount --make-rprivate /
+	mkdir -p "$D/cgroup"
+	mount -t cgroup2 cgroup2 "$D/cgroup"
+}
+
+case $DO in
+make)
+	with_groups
+	mkdir "$GROUP"
+	echo $$ >"$GROUP/cgroup.procs"
+	umount "$D/cgroup"
+	exec unshare -u -i -n -p -C -f --kill-child sh "$0" run "$D" "$LOWER"
+	;;
+sweep)
+	with_groups
+	[ ! -d "$GROUP" ] || find "$GROUP" -depth -type d -exec rmdir {} +
+	exit
+	;;
+esac
 mount --make-rprivate /
 mkdir -p "$D/upper" "$D/work" "$D/root"
 mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$D/upper,workdir=$D/work" "$D/root"
