@@ -100,8 +100,10 @@ static ssize_t write_some(struct console *c, const u8 *data, size_t bytes)
 	if (c->socket)
 		return send(c->out_fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 	/* The terminal belongs to others too, so it is not switched to O_NONBLOCK; after a POLLOUT
-	 * a tty or pipe takes some bytes without blocking for long. */
-	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT)) {
+	 * a tty or pipe takes some bytes without blocking for long. A pty that nobody has open
+	 * takes some as well, and would show the stalest of all to who opens it next. */
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT) ||
+	    (c->backend->hangup_is_idle && (p.revents & POLLHUP))) {
 		errno = p.revents & (POLLHUP | POLLERR) ? EPIPE : EAGAIN;
 		return -1;
 	}

@@ -8,6 +8,9 @@
  * One client has a console at a time, since two would each see half. What the client types while
  * the guest does not read is kept up to TYPED_MAX and then lost, as at a real terminal; what the
  * guest prints waits in the pseudo terminal while the client does not read.
+ *
+ * Who comes is shown first what was printed before: the end of the console's log, which is written
+ * a little later than the terminal, and so is read LOG_WAIT_MS after that was opened.
  */
 #include "daemon/calls.h"
 #include "domain/xml.h"
@@ -18,8 +21,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEPT_SHOWN 16384 /* of what was printed before, when a client comes */
-#define TYPED_MAX  65536
+#define KEPT_SHOWN  16384 /* of what was printed before, when a client comes */
+#define TYPED_MAX   65536
+#define QUEUE_MAX   65536 /* of what waits in a terminal; the kernel holds less */
+#define LOG_WAIT_MS 50    /* lodge-vmm writes its log later than that only when the disk is slow */
 
 struct console {
 	struct guest *guest; /* referenced */
@@ -184,14 +189,44 @@ static GByteArray *read_kept(const struct guest *guest)
 	return kept;
 }
 
-/* False: the client wants no more now, or has gone and taken the console with it. */
-static bool show_kept(struct console *console)
+/* What waits in the terminal; the caller unrefs it. */
+static GByteArray *drain(const struct console *console)
 {
-	GByteArray *kept = read_kept(console->guest);
-	bool more = !kept->len || rpc_stream_send(console->stream, kept->data, kept->len);
+	GByteArray *waiting = g_byte_array_new();
+	u8 chunk[4096];
+	ssize_t n;
 
+	while (waiting->len < QUEUE_MAX && (n = read(console->fd, chunk, sizeof(chunk))) > 0)
+		g_byte_array_append(waiting, chunk, n);
+	return waiting;
+}
+
+/* How much of the beginning of @waiting is the end of @kept: what was printed after the terminal
+ * had been opened is in both. */
+static guint overlap(const GByteArray *kept, const GByteArray *waiting)
+{
+	guint n = MIN(kept->len, waiting->len);
+
+	while (n && memcmp(kept->data + kept->len - n, waiting->data, n))
+		n--;
+	return n;
+}
+
+/* The log has by now all that was printed before the terminal was opened. */
+static gboolean show_kept(gpointer opaque)
+{
+	struct console *console = opaque;
+	GByteArray *kept = read_kept(console->guest), *waiting = drain(console);
+	guint seen = overlap(kept, waiting);
+
+	console->readable = 0;
+	g_byte_array_append(kept, waiting->data + seen, waiting->len - seen);
+	g_byte_array_unref(waiting);
+	/* a client that goes while it is sent to takes the console with it */
+	if (!kept->len || rpc_stream_send(console->stream, kept->data, kept->len))
+		watch_terminal(console);
 	g_byte_array_unref(kept);
-	return more;
+	return G_SOURCE_REMOVE;
 }
 
 static bool may_open(struct rpc_call *call, const struct guest *guest, u32 flags)
@@ -249,8 +284,12 @@ static void open_console(struct rpc_call *call, const struct rpc_domain_open_con
 	guest->console = console;
 	kept = is_kept(guest, path);
 	rpc_reply_domain_open_console(call);
-	if (!kept || show_kept(console))
+	if (!kept) {
 		watch_terminal(console);
+		return;
+	}
+	g_byte_array_unref(drain(console)); /* of who was here before; the log has it too */
+	console->readable = g_timeout_add(LOG_WAIT_MS, show_kept, console);
 }
 
 const struct rpc_handlers calls_console = { .domain_open_console = open_console };

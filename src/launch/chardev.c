@@ -61,7 +61,7 @@ static enum launch_console ending(const struct launch_private *p,
 
 static int open_pty(struct launch *launch, bool first, GError **error)
 {
-	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), other;
 	char name[PTS_NAME_BYTES];
 	struct termios raw;
 
@@ -71,6 +71,10 @@ static int open_pty(struct launch *launch, bool first, GError **error)
 		cfmakeraw(&raw);
 		tcsetattr(fd, TCSANOW, &raw);
 	}
+	/* One that has never been open counts as one that is: it would fill, and stop the guest. */
+	other = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (other >= 0)
+		close(other);
 	if (first) {
 		g_free(launch->console_path);
 		launch->console_path = g_strdup(name);

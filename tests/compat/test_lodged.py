@@ -374,10 +374,15 @@ def test_console_shows_what_was_before():
         for turn in range(2):  # not what an earlier start printed
             client.call("domain_create", dom=dom)
             log = f"{daemon.root}/log/g.console.log"
-            until("it has said that it is up", lambda turn=turn: os.path.exists(log) and os.stat(log).st_size == 3 * (turn + 1))
-            for _ in range(2):
+            until("it has said that it is up", lambda turn=turn: os.path.exists(log) and os.stat(log).st_size == 13 * turn + 3)
+            for visit in range(2):
                 client.call(call, dom=dom)
-                assert client.packet() == (rpc.CONTINUE, b"up\n"), turn
+                assert client.packet() == (rpc.CONTINUE, b"up\n" + visit * b"here\n"), turn
+                client.send_packet(call, client.serial, rpc.CONTINUE, b"h")
+                data = b""
+                while not data.endswith(b"here\n"):
+                    data += client.packet()[1]
+                assert b"up" not in data, "said twice"
                 client.send_packet(call, client.serial, rpc.OK)
                 while (packet := client.packet()) != (rpc.OK, b""):
                     assert packet[0] == rpc.CONTINUE

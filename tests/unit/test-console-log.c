@@ -160,6 +160,44 @@ static void test_console(struct places *p, gconstpointer driver)
 	close(ends[1]);
 }
 
+/* A pseudo terminal that nobody has open holds up no guest, and keeps nothing for who comes. */
+static void test_nobody_there(void)
+{
+	static const u8 much[2 * CONSOLE_BUFFER_BYTES];
+	struct console_config config = { .driver = "pty" };
+	struct console *console;
+	char name[64], text[16];
+	int other;
+	ssize_t n;
+
+	config.fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	g_assert_cmpint(config.fd, >=, 0);
+	g_assert_cmpint(unlockpt(config.fd), ==, 0);
+	g_assert_cmpint(ptsname_r(config.fd, name, sizeof(name)), ==, 0);
+	other = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	g_assert_cmpint(other, >=, 0);
+	close(other);
+	console = console_open(&config, NULL);
+	g_assert_nonnull(console);
+	for (size_t done = 0; done < sizeof(much);) {
+		size_t taken = console_write(console, much, MIN(sizeof(much) - done, 4096));
+
+		g_assert_cmpuint(taken, >, 0);
+		done += taken;
+	}
+	while (console_room(console) < CONSOLE_BUFFER_BYTES)
+		g_usleep(1000);
+	other = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	g_assert_cmpint(read(other, text, sizeof(text)), ==, -1);
+	console_write(console, "here\n", 5);
+	while ((n = read(other, text, sizeof(text))) < 0)
+		g_usleep(1000);
+	g_assert_cmpint(n, >=, 5);
+	g_assert_cmpint(memcmp(text, "here", 4), ==, 0);
+	console_close(console);
+	close(other);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -170,5 +208,6 @@ int main(int argc, char **argv)
 	g_test_add("/console-log/null", struct places, "null", set_up, test_console, tear_down);
 	g_test_add("/console-log/descriptors", struct places, "fd", set_up, test_console,
 		   tear_down);
+	g_test_add_func("/console-log/nobody-there", test_nobody_there);
 	return g_test_run();
 }
