@@ -18,12 +18,14 @@ struct keeper *call_pools(const struct rpc_call *call)
 	return ((struct daemon *)rpc_call_opaque(call))->pools;
 }
 
-static bool only_reads(const struct rpc_procedure *procedure)
+/* A refresh, too, only looks: virt-manager and Cockpit show no pools to whom it is refused. */
+static bool only_looks(const struct rpc_procedure *procedure)
 {
 	for (u32 i = 0; i < procedure->rule_count; i++) {
 		const struct rpc_rule *rule = &procedure->rules[i];
 
-		if (!rule->reads && g_str_has_prefix(rule->object, "storage_"))
+		if (!rule->reads && strcmp(rule->permission, "refresh") &&
+		    g_str_has_prefix(rule->object, "storage_"))
 			return false;
 	}
 	return true;
@@ -34,7 +36,7 @@ bool call_may(struct rpc_call *call, const struct kept *pool)
 	const struct launch_authority *by = call_authority(call);
 	const struct rpc_procedure *procedure = rpc_call_procedure(call);
 
-	if (!by || (pool->owner && pool->owner->uid == by->uid) || only_reads(procedure))
+	if (!by || (pool->owner && pool->owner->uid == by->uid) || only_looks(procedure))
 		return true;
 	rpc_call_fail(call, VIR_ERR_AUTH_UNAVAILABLE, VIR_FROM_STORAGE,
 		      "%s is for root, and for who has defined storage pool '%s': user %u may use "

@@ -799,22 +799,29 @@ GThreadPool *driver_lodge_threads(void)
 	return g_thread_pool_new(start_thread, NULL, THREADS, FALSE, NULL);
 }
 
+static void add_pooled(const struct guest *guest, GPtrArray *found, const char *path)
+{
+	const struct kept *pool;
+	const char *name;
+
+	pool = path ? pool_of_path(guest->daemon->pools, path, &name) : NULL;
+	if (pool && !pool->owner)
+		g_ptr_array_add(found, g_strdup(path));
+}
+
 /* What an active pool of lodged's own has is opened with its authority, as the pool is. What a pool
  * of somebody else's has is a file like any other. */
 static char **find_pooled(const struct guest *guest)
 {
 	GPtrArray *found = g_ptr_array_new();
 
+	add_pooled(guest, found, guest->live->kernel);
+	add_pooled(guest, found, guest->live->initrd);
 	for (guint i = 0; i < guest->live->disks->len; i++) {
 		const struct domain_disk *disk = guest->live->disks->pdata[i];
-		const struct kept *pool;
-		const char *name;
 
-		pool = disk->path && !disk->fd_group
-			       ? pool_of_path(guest->daemon->pools, disk->path, &name)
-			       : NULL;
-		if (pool && !pool->owner)
-			g_ptr_array_add(found, g_strdup(disk->path));
+		if (!disk->fd_group)
+			add_pooled(guest, found, disk->path);
 	}
 	g_ptr_array_add(found, NULL);
 	return (char **)g_ptr_array_free(found, FALSE);

@@ -103,7 +103,7 @@ int authority_open(const struct launch_options *options, const char *path, int f
 	return fd;
 }
 
-int authority_open_image(const struct launch_options *options, const char *path, int flags)
+int authority_open_volume(const struct launch_options *options, const char *path, int flags)
 {
 	if (!is_own(options) && options->pooled &&
 	    g_strv_contains((const char *const *)options->pooled, path))

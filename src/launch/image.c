@@ -241,7 +241,7 @@ static int open_file(const struct domain_disk *disk, const struct launch_options
 {
 	/* O_NONBLOCK: a named pipe must fail here, not hang */
 	int flags = (disk->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
-	int fd = authority_open_image(options, disk->path, flags);
+	int fd = authority_open_volume(options, disk->path, flags);
 
 	if (fd < 0)
 		*why = g_strdup_printf("cannot open %s: %s%s", disk->path, g_strerror(errno),

@@ -95,7 +95,7 @@ static bool open_boot_file(struct launch *launch, const char *element, const cha
 	if (!path)
 		return true;
 	/* without waiting for whoever writes to a pipe */
-	fd = authority_open(&p->options, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+	fd = authority_open_volume(&p->options, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0) {
 		g_set_error(error, LAUNCH_ERROR, LAUNCH_ERROR_OPEN,
 			    "%s:%u: <%s>: cannot open %s: %s; correct the path, or make the file "

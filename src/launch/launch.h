@@ -81,8 +81,8 @@ struct launch_options {
 	/* As whom what the domain names is opened; NULL: as the launcher. It stays until
 	 * launch_free(). */
 	const struct launch_authority *authority;
-	/* Disks that are opened as the launcher all the same, as they are its own volumes; ends
-	 * with NULL, or is NULL. Only for launch_prepare(). */
+	/* Disks, kernel and initrd that are opened as the launcher all the same, as they are its
+	 * own volumes; ends with NULL, or is NULL. Only for launch_prepare(). */
 	const char *const *pooled;
 	/* Only for launch_prepare(), too; they stay the caller's. */
 	const struct launch_files *files;

@@ -103,8 +103,8 @@ void write_log(const struct launch *launch, const char *fmt, ...) G_GNUC_PRINTF(
 /* --- authority.c --- */
 /* As open(2), with the options' authority. */
 int authority_open(const struct launch_options *options, const char *path, int flags, mode_t mode);
-/* The same for a disk, which may be one of the launcher's volumes. */
-int authority_open_image(const struct launch_options *options, const char *path, int flags);
+/* The same for what may be one of the launcher's volumes: a disk, a kernel, an initrd. */
+int authority_open_volume(const struct launch_options *options, const char *path, int flags);
 
 /* --- engine.c --- */
 bool engine_choose(struct launch *launch, const char *wanted, const char *absent, GError **error);

@@ -240,9 +240,9 @@ def test_every_kind_of_file():
 
 
 def may_only_look(daemon, user, pool, volume):
-    uuid = virsh(daemon, user, "pool-uuid", pool)
+    virsh(daemon, user, "pool-refresh", virsh(daemon, user, "pool-uuid", pool))
     path = file_of(f"{daemon.root}/{pool}.xml", 0, 0o644, content=virsh(daemon, user, "pool-dumpxml", pool).encode())
-    for words in (["pool-define", path], ["pool-destroy", pool], ["pool-autostart", pool], ["pool-refresh", uuid],
+    for words in (["pool-define", path], ["pool-destroy", pool], ["pool-autostart", pool],
                   ["vol-delete", volume, pool], ["vol-create-as", pool, "w", "1M"], ["vol-wipe", volume, pool],
                   ["vol-download", volume, "/dev/null", pool], ["vol-upload", volume, "/dev/null", pool],
                   ["vol-resize", volume, "2M", pool], ["vol-clone", volume, "w", "--pool", pool]):
@@ -352,8 +352,16 @@ def test_pools_are_roots_and_their_volumes_for_all():
         daemon.virsh("pool-refresh", "p")
         define(daemon, ANNE, "l", disk(f"{pool}/link"))
         assert "Permission denied" in virsh(daemon, ANNE, "start", "l", status=1)
+        boot = guest_xml("k", f"{pool}/kernel").replace("</os>", f"<initrd>{pool}/initrd</initrd></os>")
+        define(daemon, 0, "k", text=boot)  # as `lodge create` makes one
+        for name in ("kernel", "initrd"):
+            file_of(f"{pool}/{name}", 0, content=open(IMAGE, "rb").read())
+        daemon.virsh("pool-refresh", "p")
+        virsh(daemon, ANNE, "start", "k")
+        virsh(daemon, ANNE, "destroy", "k")
         daemon.virsh("pool-destroy", "p")  # and is no pool's any more
-        assert "Permission denied" in virsh(daemon, ANNE, "start", "a", status=1)
+        for name in ("a", "k"):
+            assert "Permission denied" in virsh(daemon, ANNE, "start", name, status=1)
 
 
 tap.main(globals())
