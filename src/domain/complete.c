@@ -122,12 +122,13 @@ static bool complete_os(struct domain *domain, xmlNode *root, GError **error)
 
 static void complete_cpu(xmlNode *root)
 {
-	xmlNode *cpu = xml_child(root, "cpu");
+	xmlNode *cpu = xml_ensure(root, "cpu");
 	xmlNode *topology = xml_child(cpu, "topology");
 
-	if (!cpu)
-		return;
-	if (xml_child(cpu, "model")) {
+	if (!xml_child(cpu, "model")) {
+		/* what is not said is all that the engine has (launch/cpu.c); clients show it */
+		xml_default(cpu, "mode", "host-passthrough");
+	} else {
 		xml_default(cpu, "mode", "custom");
 		if (xml_attr_is(cpu, "mode", "custom"))
 			xml_default(cpu, "match", "exact");

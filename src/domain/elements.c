@@ -359,6 +359,7 @@ static const struct element elements[] = {
 	{ "devices/interface/mac@check", KIND_WORD,   USE_NOTE,   YES_NO },
 	{ "devices/interface/mac@currentAddress", KIND_MAC, USE_NOTE },
 	{ "devices/interface/source",    KIND_TREE,   USE_NOTE },
+	{ "devices/interface/source@mode", KIND_LINE, USE_NOTE },
 	{ "devices/interface/virtualport", KIND_TREE, USE_NEEDED, NULL, "use <interface type='user'>" },
 	{ "devices/interface/ip",        KIND_TREE,   USE_HINT,   NULL, NULL, true },
 	{ "devices/interface/route",     KIND_TREE,   USE_HINT,   NULL, NULL, true },

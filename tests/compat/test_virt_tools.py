@@ -12,7 +12,7 @@ import sys
 import xml.etree.ElementTree as ET
 
 import tap
-from lodged import WAIT, lodged, until
+from lodged import WAIT, guest_xml, lodged, until
 
 LODGED, IMAGE = sys.argv[1:]
 MIB = 1 << 20
@@ -177,6 +177,13 @@ def test_comforts_are_left_out_and_named():
             assert {"graphics", "video", "input"} <= kept, "the definition keeps them"
 
 
+def define(daemon, name, more):
+    path = f"{daemon.root}/{name}.xml"
+    with open(path, "w") as out:
+        out.write(guest_xml(name, IMAGE).replace("<devices>", f"{more}<devices>"))
+    daemon.virsh("define", path)
+
+
 def test_virt_xml():
     with lodged(LODGED) as daemon:
         install(daemon, "g", "--import", "--disk", f"path={disk_file(daemon)}", *KERNEL)
@@ -193,6 +200,21 @@ def test_virt_xml():
         assert found.find("interface") is None
         run(daemon, "virt-xml", "g", "--add-device", "--rng", "/dev/urandom", "--start")
         assert daemon.virsh("domstate", "g") == "running"
+
+
+def test_what_cockpit_does():
+    """Its page calls virt-xml for network cards, shows the mode of every guest's <cpu>, and keeps a topology alone."""
+    with lodged(LODGED) as daemon:
+        define(daemon, "g", "")
+        card = "type=network,source=default,source.mode=bridge,model=virtio"
+        run(daemon, "virt-xml", "g", "--add-device", "--network", card)
+        assert len(devices(daemon, "g").findall("interface")) == 1
+        for topology in ("", "<cpu><topology sockets='1' cores='1' threads='1'/></cpu>"):
+            define(daemon, "h", topology)
+            cpu = ET.fromstring(daemon.virsh("dumpxml", "h")).find("cpu")
+            assert cpu.get("mode") == "host-passthrough", topology
+            assert (cpu.find("topology") is not None) == bool(topology)
+            daemon.virsh("undefine", "h")
 
 
 def test_virt_clone():
