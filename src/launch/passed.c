@@ -18,6 +18,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define CONFIGFS_MAGIC 0x62656570 /* fs/configfs, which has no header */
+
 void launch_files_free(struct launch_files *files, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -63,17 +65,37 @@ static int choose(const struct launch_files *files, int wanted)
 	return wanted == O_RDONLY ? other : -1;
 }
 
+/* File systems of the kernel's own: what is written there is obeyed, by the rights of who has
+ * opened it, and opened anew that would be the launcher. */
+static bool is_kernels(int fd)
+{
+	static const unsigned long own[] = {
+		PROC_SUPER_MAGIC, SYSFS_MAGIC,        CGROUP_SUPER_MAGIC,  CGROUP2_SUPER_MAGIC,
+		DEBUGFS_MAGIC,    TRACEFS_MAGIC,      SECURITYFS_MAGIC,    SELINUX_MAGIC,
+		SMACK_MAGIC,      AAFS_MAGIC,         BPF_FS_MAGIC,        EFIVARFS_MAGIC,
+		PSTOREFS_MAGIC,   BINFMTFS_MAGIC,     NSFS_MAGIC,          RDTGROUP_SUPER_MAGIC,
+		CONFIGFS_MAGIC,   DEVPTS_SUPER_MAGIC, ANON_INODE_FS_MAGIC,
+	};
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs))
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		if ((unsigned long)fs.f_type == own[i])
+			return true;
+	return false;
+}
+
 /* Why @fd cannot be a disk, or NULL. */
 static const char *not_a_disk(int fd, bool writes)
 {
-	struct statfs fs;
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return g_strerror(errno);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return "it is no file or block device";
-	if (!fstatfs(fd, &fs) && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC))
+	if (is_kernels(fd))
 		return "it is the kernel's, and no disk";
 	if (writes && (fcntl(fd, F_GETFL) & O_APPEND))
 		return "it can only be appended to (O_APPEND)";
