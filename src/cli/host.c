@@ -2,6 +2,7 @@
 /* Commands about the daemon, its host, and what happens there. */
 #include "cli/daemon.h"
 #include "cli/table.h"
+#include "cli/xml.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,18 +26,17 @@ static int text(const struct invocation *invocation)
 	struct lodge_connection *c;
 	char *said = NULL;
 	unsigned i = 0;
-	int status;
+	bool good;
 
 	while (strcmp(texts[i].name, invocation->command->name))
 		i++;
 	c = daemon_connect(invocation, texts[i].writes ? 0 : LODGE_OPEN_READ_ONLY);
 	if (c)
 		said = texts[i].fn(c, 0);
-	if (said)
-		printf("%s%s", said, g_str_has_suffix(said, "\n") ? "" : "\n");
-	status = daemon_end(c, said);
+	good = said && xml_print(invocation, said);
+	daemon_end(c, said);
 	free(said);
-	return status;
+	return good ? 0 : 1;
 }
 
 static int nodeinfo(const struct invocation *invocation)
@@ -136,6 +136,7 @@ static int cpu_models(const struct invocation *invocation)
 	return daemon_end(c, models);
 }
 
+static const struct command_option xml_options[] = { XPATH_OPTIONS, CONNECT_OPTION, {} };
 static const struct command_option plain_options[] = { CONNECT_OPTION, {} };
 static const struct command_option json_options[] = { JSON_OPTION, CONNECT_OPTION, {} };
 const struct command commands_host[] = {
@@ -179,7 +180,7 @@ const struct command commands_host[] = {
 	{ .name = "capabilities",
 	  .arguments = "",
 	  .summary = "what the host can do, as XML",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = text },
 	{ .name = "sysinfo",
 	  .arguments = "",
@@ -189,12 +190,12 @@ const struct command commands_host[] = {
 	{ .name = "pool-capabilities",
 	  .arguments = "",
 	  .summary = "what storage pools there can be, as XML",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = text },
 	{ .name = "domcapabilities",
 	  .arguments = "",
 	  .summary = "what a guest there can have, as XML",
-	  .options = plain_options,
+	  .options = xml_options,
 	  .action = text },
 	{},
 };

@@ -85,8 +85,6 @@ static const struct {
 				  "(virsh edit)" },
 	{ "interface", "the host's network cards are not set up in this version" },
 	{ "network_port", "ports of networks are not in this version" },
-	{ "node_alloc_pages", "huge pages are the host's to set apart in this version: "
-			      "/proc/sys/vm/nr_hugepages" },
 	{ "node_device", "devices of the host are shown, and neither made nor given to guests, in "
 			 "this version" },
 	{ "node_get_sev_info", "encrypted guest memory is not in this version" },

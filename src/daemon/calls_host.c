@@ -5,6 +5,8 @@
  */
 #include "daemon/calls.h"
 
+#include <errno.h>
+#include <gio/gio.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -12,7 +14,7 @@
 
 #define CPUS_MAX    16384 /* what one map of the protocol holds */
 #define SYS_CPU     "/sys/devices/system/cpu/"
-#define SYS_HUGE    "/sys/kernel/mm/hugepages/hugepages-%ukB/free_hugepages"
+#define SYS_HUGE    "/sys/kernel/mm/hugepages/hugepages-%ukB/%s"
 #define SYS_KSM     "/sys/kernel/mm/ksm/"
 #define NS_A_SECOND 1000000000ULL
 
@@ -202,7 +204,7 @@ static void get_cells_free_memory(struct rpc_call *call,
 /* Free pages of @kib each; false: the host has none of that size. */
 static bool free_pages(u32 kib, u64 *count)
 {
-	g_autofree char *path = g_strdup_printf(SYS_HUGE, kib);
+	g_autofree char *path = g_strdup_printf(SYS_HUGE, kib, "free_hugepages");
 
 	if (kib * KIB != (u64)sysconf(_SC_PAGESIZE))
 		return number_in(path, count);
@@ -275,7 +277,99 @@ static void get_memory_parameters(struct rpc_call *call,
 	rpc_reply_node_get_memory_parameters(call, &ret);
 }
 
+/* --- setting pages apart: the kernel may have to move others for it, and that takes its time ---
+ */
+
+struct allocation {
+	struct rpc_call *call;
+	const struct rpc_node_alloc_pages_args *args; /* the call's */
+	GError *error;
+};
+
+static bool set_pages(unsigned kib, u64 count, bool set, GError **error)
+{
+	g_autofree char *path = g_strdup_printf(SYS_HUGE, kib, "nr_hugepages");
+	u64 before, wanted, now;
+	FILE *file;
+	bool good;
+
+	if (!number_in(path, &before))
+		return daemon_refuse(error, VIR_ERR_INVALID_ARG,
+				     "the host has no pages of %u KiB that could be set apart",
+				     kib);
+	wanted = set ? count : before + count;
+	file = fopen(path, "we");
+	good = file && fprintf(file, "%" G_GUINT64_FORMAT, wanted) > 0;
+	if (file && fclose(file))
+		good = false;
+	if (!good)
+		return daemon_refuse(error, VIR_ERR_SYSTEM_ERROR, "cannot write %s: %s", path,
+				     g_strerror(errno));
+	return (number_in(path, &now) && now >= wanted) ||
+	       daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+			     "the host has set %" G_GUINT64_FORMAT " pages of %u KiB apart, and "
+			     "no more for want of memory in one piece",
+			     now, kib);
+}
+
+static void allocate(GTask *task, void *source, void *data, GCancellable *cancellable)
+{
+	struct allocation *allocation = data;
+	const struct rpc_node_alloc_pages_args *args = allocation->args;
+
+	for (u32 i = 0; i < args->pageSizes.count && !allocation->error; i++)
+		set_pages(args->pageSizes.items[i], args->pageCounts.items[i],
+			  args->flags & VIR_NODE_ALLOC_PAGES_SET, &allocation->error);
+	g_task_return_boolean(task, true);
+}
+
+static void allocated(GObject *source, GAsyncResult *result, void *opaque)
+{
+	struct allocation *allocation = opaque;
+	const struct rpc_node_alloc_pages_ret ret = { allocation->args->pageSizes.count };
+
+	if (allocation->error)
+		fail_call(allocation->call, allocation->error);
+	else
+		rpc_reply_node_alloc_pages(allocation->call, &ret);
+	g_free(allocation);
+}
+
+/* It is the host's memory: of who lodged belongs to, and of root. */
+static void alloc_pages(struct rpc_call *call, const struct rpc_node_alloc_pages_args *args)
+{
+	bool whole = args->startCell == -1 || (args->startCell == 0 && args->cellCount == 1);
+	struct allocation *allocation;
+	GTask *task;
+
+	if (!call_flags(call, args->flags, VIR_NODE_ALLOC_PAGES_SET))
+		return;
+	if (!whole) {
+		refuse_node(call, args->startCell ? args->startCell : (int)args->cellCount - 1);
+		return;
+	}
+	if (!args->pageSizes.count || args->pageSizes.count != args->pageCounts.count) {
+		rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+			      "each size of pages has a number of them");
+		return;
+	}
+	if (call_authority(call)) {
+		rpc_call_fail(
+			call, VIR_ERR_OPERATION_DENIED, VIR_FROM_QEMU,
+			"the host's memory is set apart by root alone, and who lodged runs as");
+		return;
+	}
+	allocation = g_new0(struct allocation, 1);
+	allocation->call = call;
+	allocation->args = args;
+	task = g_task_new(NULL, NULL, allocated, allocation);
+	g_task_set_task_data(task, allocation, NULL);
+	g_task_run_in_thread(task, allocate);
+	g_object_unref(task);
+}
+
 const struct rpc_handlers calls_host = {
+	.node_alloc_pages = alloc_pages,
 	.node_get_cpu_stats = get_cpu_stats,
 	.node_get_cpu_map = get_cpu_map,
 	.node_get_memory_stats = get_memory_stats,

@@ -456,8 +456,21 @@ def test_io_threads_and_pages():
         assert lodge.json("iothreadinfo", "g") == [] and lodge("iothreadinfo", "g", "--config") == "Thread   CPUs"
         assert "No IOThreads found" in lodge.virsh("iothreadinfo", "g")
         assert "no domain" in lodge("iothreadinfo", "h", status=1)
-        assert "huge pages are the host's to set apart" in lodge("allocpages", "2M", "1", status=1)
-        assert "huge pages are the host's to set apart" in lodge("allocpages", "2048", "1", "--cellno", "0", "--add", status=1)
+        assert "no pages of 12 KiB" in lodge("allocpages", "12K", "1", status=1)
+        assert "no pages of 12 KiB" in lodge.virsh("allocpages", "12", "1", status=1)
+        assert "there is no NUMA node 7" in lodge("allocpages", "2M", "1", "--cellno", "7", status=1)
+        huge = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+        if os.path.exists(huge):  # as many as there are: nothing changes on this host
+            with open(huge) as file:
+                count = file.read().strip()
+            for run in (lodge, lodge.virsh):
+                for words in (("2048", count), ("2048", "0", "--add"), ("2048", count, "--cellno", "0"), ("2048", count, "--all")):
+                    if os.access(huge, os.W_OK) and not os.statvfs(huge).f_flag & os.ST_RDONLY:
+                        run("allocpages", *words)
+                    else:
+                        assert f"cannot write {huge}" in run("allocpages", *words, status=1)
+            with open(huge) as file:
+                assert file.read().strip() == count
         assert "no size of pages" in lodge("allocpages", "many", "1", status=2)
         assert "not both" in lodge("allocpages", "2M", "1", "--all", "--cellno", "0", status=2)
 
@@ -528,6 +541,7 @@ def test_parts_of_xml_and_of_volumes():
                 assert ours.returncode == theirs.returncode, (words, what, ours, theirs)
                 assert ours.stdout.strip() == theirs.stdout.strip(), (words, what, ours.stdout, theirs.stdout)
         assert lodge("dumpxml", "g", "--xpath", "//disk/target") == "<target dev='vda' bus='virtio'/>".replace("'", '"')
+        assert lodge("capabilities", "--xpath", "/capabilities/host/cpu/arch") == "<arch>x86_64</arch>"
         assert "is no XPath expression" in lodge("dumpxml", "g", "--xpath", "//[", status=1)
         assert "is no XPath expression" in lodge("dumpxml", "g", "--xpath", "count(//disk)", status=1)
         # volumes
