@@ -9,6 +9,7 @@
 #include "rpc_ask.h"
 #include "rpc_constants.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -61,6 +62,37 @@ static void talk(struct rpc_caller *caller)
 	rpc_caller_stream_free(stream);
 }
 
+/* Descriptors that come with the answer are ours. */
+static void ask_for_files(struct rpc_caller *caller)
+{
+	struct rpc_domain_create_with_files_args args = { .dom.name = (char *)"g" };
+	struct rpc_domain_create_with_files_ret ret;
+	struct rpc_failure failure = {};
+	struct rpc_arena arena = {};
+	struct rpc_fds fds = { 0 };
+	bool good =
+		rpc_ask_domain_create_with_files(caller, &args, NULL, &arena, &ret, &fds, &failure);
+
+	FUZZ_CHECK(good || !fds.count);
+	for (u32 i = 0; i < fds.count; i++)
+		FUZZ_CHECK(fcntl(fds.items[i], F_GETFD) == FD_CLOEXEC);
+	rpc_fds_close(&fds);
+	check(good, &failure);
+	rpc_arena_clear(&arena);
+}
+
+/* All of it; of the last bytes, as many as the last one says, each carries a descriptor. */
+static void send_input(int fd, const uint8_t *data, size_t size)
+{
+	size_t carriers = size ? MIN(data[size - 1] % 4u, size) : 0;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	FUZZ_CHECK(send(fd, data, size - carriers, MSG_NOSIGNAL) == (ssize_t)(size - carriers));
+	for (size_t i = 0; i < carriers; i++)
+		FUZZ_CHECK(rpc_carried_send(fd, null) == 1);
+	close(null);
+}
+
 static void take_events(struct rpc_caller *caller)
 {
 	const struct rpc_procedure *procedure;
@@ -77,20 +109,26 @@ static void take_events(struct rpc_caller *caller)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rpc_caller *caller;
-	int fds[2];
+	int fds[2], before = dup(STDIN_FILENO), after;
 
+	close(before); /* the lowest number that is free, now and when all is closed */
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
 		return 0;
-	FUZZ_CHECK(send(fds[1], data, size, MSG_NOSIGNAL) == (ssize_t)size);
+	send_input(fds[1], data, size);
 	shutdown(fds[1], SHUT_WR); /* what we say still goes somewhere */
 	caller = rpc_caller_new(fds[0], NULL, NULL);
+	rpc_caller_allow_files(caller);
 	ask_names(caller);
 	talk(caller);
+	ask_for_files(caller);
 	take_events(caller);
 	ask_names(caller);
 	FUZZ_CHECK(rpc_caller_is_broken(caller));
 	rpc_caller_free(caller);
 	close(fds[1]);
+	after = dup(STDIN_FILENO);
+	FUZZ_CHECK(after == before);
+	close(after);
 	return 0;
 }
 
@@ -160,5 +198,19 @@ bool fuzz_seed(unsigned index, GByteArray *seed)
 		packet.status = RPC_OK;
 		add(seed, &packet, NULL, NULL, "");
 	}
-	return index < 4;
+	if (index > 3) { /* the answer to the fourth call, with two descriptors */
+		struct rpc_header four = reply(4, RPC_PROC_DOMAIN_CREATE_WITH_FILES);
+		struct rpc_domain_create_with_files_ret started = { guest };
+		GByteArray *message;
+
+		four.type = RPC_REPLY_FDS;
+		message = rpc_message_new(&four);
+		rpc_put_u32(message, 2);
+		FUZZ_CHECK(rpc_encode(type_of(&four), &started, message));
+		rpc_message_finish(message);
+		g_byte_array_append(seed, message->data, message->len);
+		g_byte_array_append(seed, (const u8 *)"\0\2", 2);
+		g_byte_array_free(message, TRUE);
+	}
+	return index < 5;
 }
