@@ -16,3 +16,4 @@ end
 complete -c lodged -l engine -x -a 'auto kvm soft'
 complete -c lodged -l kvm-absent -x -a 'soft refuse'
 complete -c lodged -l group -x -a '(__fish_complete_groups)'
+complete -c lodged -l trust -x -a '(__fish_complete_users)'

@@ -9,8 +9,9 @@
 #include "launch/launch.h"
 #include "rpc/server.h"
 
-/* Is the peer root, or the user lodged runs as? */
-bool authority_is_own(const struct rpc_identity *identity);
+/* Is the peer root, the user lodged runs as, or the one whom the administrator trusts as these (-1:
+ * nobody)? */
+bool authority_is_own(const struct rpc_identity *identity, s64 trusted);
 /* The caller frees it. */
 struct launch_authority *authority_copy(const struct launch_authority *authority);
 void authority_free(struct launch_authority *authority);

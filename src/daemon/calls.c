@@ -30,9 +30,10 @@ const struct launch_authority *call_authority(struct rpc_call *call)
 {
 	static const struct launch_authority nobody = { .uid = 65534, .gid = 65534 };
 	const struct rpc_identity *identity = rpc_client_identity(rpc_call_client(call));
+	const struct daemon *daemon = rpc_call_opaque(call);
 	struct launch_authority *authority;
 
-	if (authority_is_own(identity))
+	if (authority_is_own(identity, daemon->trusted))
 		return NULL;
 	authority = rpc_arena_alloc(rpc_call_arena(call), sizeof(*authority));
 	if (!authority)

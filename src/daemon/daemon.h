@@ -50,7 +50,8 @@ struct daemon {
 	const char *vmm_path;            /* another lodge-vmm, or NULL */
 	const char *engine, *kvm_absent; /* as launch_options has them; or NULL */
 	bool movable;
-	s64 group; /* whose members may have guests as root has; -1: nobody's */
+	s64 group;   /* whose members may have guests as root has; -1: nobody's */
+	s64 trusted; /* who may do what root may; -1: nobody else */
 	GMainLoop *loop;
 	struct rpc_server *server;
 	struct rpc_credentials *credentials; /* with --listen-tls */

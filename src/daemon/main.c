@@ -22,6 +22,7 @@
 #include <glib-unix.h>
 #include <grp.h>
 #include <locale.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static const struct rpc_handlers *const all_calls[] = {
 /* --- options --- */
 
 struct options {
-	char *root, *engine, *kvm_absent, *vmm, *log, *group, *cgroup;
+	char *root, *engine, *kvm_absent, *vmm, *log, *group, *trust, *cgroup;
 	struct remote_options remote;
 	gboolean system, session, movable, verbose, version;
 	int patience;
@@ -87,6 +88,8 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 		  "who may have guests beside root: libvirt or lodge with "
 		  "--system, none otherwise",
 		  "GROUP" },
+		{ "trust", 0, 0, G_OPTION_ARG_STRING, &options->trust,
+		  "who may do what root may, as libvirtdbus, whom Cockpit asks", "USER" },
 		{ "cgroup", 0, 0, G_OPTION_ARG_FILENAME, &options->cgroup,
 		  "hold guests to their limits by cgroups made in FOLDER, not by systemd's scopes",
 		  "FOLDER" },
@@ -156,7 +159,7 @@ static bool admit(const struct rpc_identity *identity, void *opaque)
 {
 	const struct daemon *daemon = opaque;
 
-	return identity->read_only || authority_is_own(identity) ||
+	return identity->read_only || authority_is_own(identity, daemon->trusted) ||
 	       (daemon->group >= 0 && authority_is_member(identity, daemon->group));
 }
 
@@ -177,6 +180,19 @@ static bool find_group(struct daemon *daemon, const struct options *options, GEr
 		found = getgrnam(usual[i]);
 	if (found)
 		daemon->group = found->gr_gid;
+	return true;
+}
+
+/* For a service that looks itself at who asks it. */
+static bool find_trusted(struct daemon *daemon, const struct options *options, GError **error)
+{
+	const struct passwd *found = options->trust ? getpwnam(options->trust) : NULL;
+
+	daemon->trusted = found ? (s64)found->pw_uid : -1;
+	if (options->trust && !found)
+		return daemon_refuse(error, 0, "there is no user '%s'", options->trust);
+	if (options->trust && geteuid())
+		return daemon_refuse(error, 0, "--trust is for root, whose files are lent");
 	return true;
 }
 
@@ -278,7 +294,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->clients = g_ptr_array_new();
 	daemon->activation = activation_new(error);
 	if (!daemon->activation || !open_log(options, error) ||
-	    !find_group(daemon, options, error) ||
+	    !find_group(daemon, options, error) || !find_trusted(daemon, options, error) ||
 	    !places_open(&daemon->places, kind, options->root, error) ||
 	    !sockets_claim(daemon, error))
 		return false;

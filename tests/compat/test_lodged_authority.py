@@ -5,6 +5,7 @@ unmodified virsh of several users. Only root can test this.
     test_lodged_authority.py LODGED BUTTON-IMAGE
 """
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -109,6 +110,29 @@ def test_what_the_option_takes():
     done = subprocess.run([LODGED, "--root", "/nonexistent/x", "--group", GROUP], capture_output=True, text=True,
                           timeout=WAIT, user=ANNE)
     assert done.returncode == 1 and "--group is for root" in done.stderr, done
+
+
+def test_who_is_trusted():
+    if os.geteuid():
+        raise tap.Skip("only root trusts others")
+    for words, user, message in ((["nobody-is-called-this"], None, "there is no user"), (["nobody"], ANNE, "--trust is for root")):
+        done = subprocess.run([LODGED, "--root", "/nonexistent/x", "--trust", *words], capture_output=True, text=True,
+                              timeout=WAIT, user=user)
+        assert done.returncode == 1 and message in done.stderr, done
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with lodged(LODGED, "--group", GROUP, "--trust", "nobody") as daemon:
+        home(daemon, BERT)  # all may enter where it is
+        pool, secret = f"{daemon.root}/pool", file_of(f"{daemon.root}/root.img", 0)
+        os.mkdir(pool, 0o700)
+        daemon.virsh("pool-create-as", "p", "dir", "--target", pool)
+        virsh(daemon, nobody, "vol-create-as", "p", "v", "1M")
+        assert owner_of(f"{pool}/v") == 0
+        define(daemon, nobody, "r", disk(secret))
+        virsh(daemon, nobody, "start", "r")
+        virsh(daemon, nobody, "destroy", "r")
+        daemon.virsh("start", "r")
+        daemon.virsh("destroy", "r")
+        assert "Permission denied" in virsh(daemon, BERT, "start", "r", status=1), "not for others"
 
 
 def test_files_of_homes():
