@@ -35,7 +35,8 @@ struct statistics_disk {
 	u64 discard_requests, discard_bytes, discard_ns; /* and zeroes */
 	u64 failures;                                    /* of the host */
 	u64 capacity;                                    /* bytes that the guest sees; may change */
-	u64 unused[3];
+	u64 allocated; /* bytes that it took on the host when it was last flushed; 0: not known */
+	u64 unused[2];
 };
 
 /* As the guest sees it; frames without their checksum. */

@@ -17,6 +17,12 @@ GQuark block_error_quark(void)
 	return g_quark_from_static_string("lodge-block");
 }
 
+static void count_allocated(struct block *block)
+{
+	__atomic_store_n(&block->statistics->allocated, block->driver->allocated(block),
+			 __ATOMIC_RELAXED);
+}
+
 struct block *block_open(const struct block_config *config, GError **error)
 {
 	for (unsigned i = 0; block_drivers[i]; i++) {
@@ -33,6 +39,7 @@ struct block *block_open(const struct block_config *config, GError **error)
 			block->cache = config->cache;
 			block->statistics = config->statistics ?: &block->own_statistics;
 			block->statistics->capacity = block->bytes;
+			count_allocated(block);
 		}
 		return block;
 	}
@@ -97,6 +104,7 @@ static void count(struct statistics_disk *s, const struct block_request *request
 	case BLOCK_FLUSH:
 		statistics_add(&s->flush_requests, 1);
 		statistics_add(&s->flush_ns, ns);
+		count_allocated(request->block);
 		break;
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:

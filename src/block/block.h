@@ -80,6 +80,8 @@ struct block_driver {
 	/* NULL with @error set. The driver's own struct begins with struct block. */
 	struct block *(*open)(const struct block_config *config, GError **error);
 	void (*submit)(struct block *block, struct block_request *request);
+	/* Bytes that the image takes on the host. */
+	u64 (*allocated)(struct block *block);
 	/* Returns when no request is under way. */
 	void (*drain)(struct block *block);
 	void (*close)(struct block *block);

@@ -502,6 +502,14 @@ static void raw_close(struct block *block)
 	free_raw(raw);
 }
 
+static u64 raw_allocated(struct block *block)
+{
+	const struct raw *raw = raw_of(block);
+	struct stat st;
+
+	return raw->device || fstat(raw->fd, &st) < 0 ? block->bytes : (u64)st.st_blocks * 512;
+}
+
 static int measure(struct raw *raw, GError **error)
 {
 	unsigned physical = 0;
@@ -629,6 +637,7 @@ const struct block_driver block_driver_raw = {
 	.help = "the file's bytes are the disk's",
 	.open = raw_open,
 	.submit = raw_submit,
+	.allocated = raw_allocated,
 	.drain = raw_drain,
 	.close = raw_close,
 };

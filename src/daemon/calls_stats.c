@@ -437,7 +437,7 @@ static void get_cpu_stats(struct rpc_call *call, const struct rpc_domain_get_cpu
 #define OF_GUEST 12 /* parameters of a guest, at most; of each of its parts */
 #define OF_VCPU  3
 #define OF_NET   9
-#define OF_DISK  12
+#define OF_DISK  13
 
 /* A record that grows, and where its strings are. */
 struct record {
@@ -554,6 +554,9 @@ static void add_disks(struct record *record, const struct guest *guest,
 		add_number(record, prefix, i, VIR_DOMAIN_STATS_BLOCK_SUFFIX_FL_TIMES, d->flush_ns);
 		add_number(record, prefix, i, VIR_DOMAIN_STATS_BLOCK_SUFFIX_ERRORS, d->failures);
 		add_number(record, prefix, i, VIR_DOMAIN_STATS_BLOCK_SUFFIX_CAPACITY, d->capacity);
+		if (d->allocated)
+			add_number(record, prefix, i, VIR_DOMAIN_STATS_BLOCK_SUFFIX_ALLOCATION,
+				   d->allocated);
 	}
 }
 

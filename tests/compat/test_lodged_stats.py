@@ -22,7 +22,7 @@ MIB = 1 << 20
 MAC = "52:54:00:12:34:56"
 HEADER, DISK, NET = 64, 128, 64
 DISK_FIELDS = ["rd.reqs", "rd.bytes", "rd.times", "wr.reqs", "wr.bytes", "wr.times", "fl.reqs", "fl.times",
-               None, None, None, "errors", "capacity"]
+               None, None, None, "errors", "capacity", "allocation"]
 NET_FIELDS = ["rx.bytes", "rx.pkts", "rx.drop", "tx.bytes", "tx.pkts", "tx.drop"]
 
 
@@ -72,12 +72,16 @@ def test_what_a_guest_publishes():
         define(daemon)
         daemon.virsh("start", "g")
         stats = domstats(daemon)["g"]
+        assert int(stats["block.0.allocation"]) >= 65536
+        for number, name in enumerate(("vda", "vdb")):
+            taken = os.stat(f"{daemon.root}/g-{name}.img").st_blocks * 512
+            assert stats.get(f"block.{number}.allocation", "0") == str(taken), name
         assert stats["block.count"] == "2" and stats["block.0.name"] == "vda" and stats["block.1.name"] == "vdb"
         assert stats["block.1.path"] == f"{daemon.root}/g-vdb.img"
         assert stats["block.0.capacity"] == str(MIB) and stats["block.1.capacity"] == str(2 * MIB)
         assert stats["net.count"] == "1" and stats["net.0.name"] == "net0"
         assert all(stats[f"block.{n}.{field}"] == "0" for n in (0, 1) for field in DISK_FIELDS[:8])
-        disk = [[100 * (n + 1) + i for i in range(13)] for n in (0, 1)]
+        disk = [[100 * (n + 1) + i for i in range(14)] for n in (0, 1)]
         net = [1000 + i for i in range(6)]
         publish(daemon, "g", disk, net)
         stats = domstats(daemon)["g"]
