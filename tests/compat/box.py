@@ -83,6 +83,18 @@ class Box:
             subprocess.run(["unshare", "-m", "sh", SCRIPT, "sweep", self.root], check=True, timeout=PATIENCE)
 
 
+def debian_root():
+    """The folder of a plain Debian; it is made when it is not in the cache."""
+    if os.geteuid():
+        raise tap.Skip("only root can be a host in namespaces")
+    if not shutil.which("mmdebstrap"):
+        raise tap.Skip("there is no mmdebstrap")
+    made = subprocess.run(["sh", os.path.join(os.path.dirname(SCRIPT), "debian_root.sh")], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    assert not made.returncode, made
+    return made.stdout.splitlines()[-1]
+
+
 @contextlib.contextmanager
 def box(prepare, lower="/"):
     """One that has started, after prepare(box) has put its files in place."""

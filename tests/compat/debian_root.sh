@@ -37,6 +37,7 @@ printf "%s\n" "Package: stand-in" "Version: 1" "Architecture: all" "Maintainer: 
 chroot "$root" dpkg-deb -b /tmp/stand-in /tmp/stand-in.deb
 chroot "$root" dpkg -i /tmp/stand-in.deb
 get libvirt-dbus cockpit-machines
+get cockpit-ws cockpit-system cockpit-machines virtinst python3-gi gir1.2-libosinfo-1.0 osinfo-db udev
 chroot "$root" dpkg --purge stand-in
 rm -r "$root/tmp/stand-in" "$root/tmp/stand-in.deb"
 chroot "$root" useradd -m -s /bin/sh anne

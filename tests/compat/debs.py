@@ -6,6 +6,7 @@ import subprocess
 
 import tap
 
+APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y", "--no-install-recommends")
 SKIPPED = ("build", ".git", ".cache")  # of a tree that is copied
 
 

@@ -14,23 +14,14 @@ import sys
 import tempfile
 
 import tap
-from box import PATIENCE, box
-from debs import build, copy, copy_earlier, run
+from box import PATIENCE, box, debian_root
+from debs import APT, build, copy, copy_earlier, run
 from lodged import guest_xml, until
 
 TREE, IMAGE = sys.argv[1:]
-APT = ("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", "-y", "--no-install-recommends")
 NAMES = ("lodge", "lodged", "lodge-libvirt-compat", "liblodge0")
 UNITS = ("lodged.socket", "lodged-ro.socket", "lodged.service")
 USER = "anne"
-
-
-def lower():
-    if os.geteuid():
-        raise tap.Skip("only root can be a host in namespaces")
-    if not shutil.which("mmdebstrap"):
-        raise tap.Skip("there is no mmdebstrap")
-    return run("sh", os.path.join(os.path.dirname(os.path.abspath(__file__)), "debian_root.sh")).splitlines()[-1]
 
 
 def put_packages(host, which, build_in):
@@ -96,7 +87,7 @@ class Installed:
 @contextlib.contextmanager
 def installed():
     """With the earlier packages, and two guests that run: the system's "ours" and a user's "hers"."""
-    with box(prepare, lower()) as host:
+    with box(prepare, debian_root()) as host:
         yield Installed(host)
 
 
