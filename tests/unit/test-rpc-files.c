@@ -390,7 +390,7 @@ static void test_where_none_belongs(void)
 			give(fd, "", 1);
 		} else { /* so many that no message can have them, on bytes of one that goes on */
 			for (unsigned n = 0; n < RPC_FDS_MAX + 1; n++) {
-				give_with(fd, n < 4 ? "\0\0\1\0" + n : "x", 1, &null, 1);
+				give_with(fd, n < 4 ? &"\0\0\1\0"[n] : "x", 1, &null, 1);
 				settle();
 			}
 		}
