@@ -26,9 +26,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define HEADERS 8192
-#define BLOCK   4096
-#define KILLED  77
+#define HEADERS     8192
+#define BLOCK       4096
+#define KILLED      77
+#define CHANGES_MAX 64
 
 static void remove_tree(const char *path)
 {
@@ -61,9 +62,14 @@ static char *make_folder(void)
 static void write_file(const char *path, const char *data, gsize bytes)
 {
 	FILE *out = fopen(path, "w");
+	gsize end = bytes; /* zeros there need no memory */
 
 	g_assert_nonnull(out);
-	g_assert_cmpuint(fwrite(data, 1, bytes, out), ==, bytes);
+	while (end && !data[end - 1])
+		end--;
+	g_assert_cmpuint(fwrite(data, 1, end, out), ==, end);
+	g_assert_cmpint(fflush(out), ==, 0);
+	g_assert_cmpint(ftruncate(fileno(out), bytes), ==, 0);
 	g_assert_cmpint(fclose(out), ==, 0);
 }
 
@@ -360,10 +366,19 @@ static void test_not_two_of_them(void)
 
 /* --- what reaches files, counted --- */
 
+enum ending {
+	KILL,      /* the process ends */
+	REFUSE,    /* one call fails */
+	REFUSE_ALL /* it and all behind it */
+};
+
 struct shared {
-	unsigned left; /* calls until the process ends; 0: it does not */
+	unsigned left; /* calls until that happens; 0: it does not */
+	enum ending ending;
+	bool refusing;
 	unsigned calls;
 	unsigned issued, answered; /* of the script */
+	bool failed[CHANGES_MAX];  /* whose answers were errors */
 	bool busy;                 /* the host has much to write */
 	unsigned shared, each;     /* folders, files that were made to last so */
 };
@@ -388,13 +403,20 @@ int __wrap_rename(const char *from, const char *to);
 int __wrap_unlink(const char *path);
 int __wrap_sync_file_range(int fd, off_t from, off_t bytes, unsigned flags);
 
-static void step(void)
+/* True: the call that follows is to fail. */
+static bool step(void)
 {
-	if (!durable)
-		return;
-	shared->calls++;
-	if (shared->left && !--shared->left)
+	bool now = durable && shared->left && !--shared->left;
+
+	shared->calls += durable != NULL;
+	if (now && shared->ending == KILL)
 		_exit(KILLED);
+	if (now)
+		shared->refusing = true;
+	else if (shared->ending == REFUSE)
+		return false;
+	errno = EIO;
+	return durable && shared->refusing;
 }
 
 static char *durable_path(const char *kind, u64 number)
@@ -418,8 +440,8 @@ int __wrap_open64(const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & O_CREAT ? va_arg(args, int) : 0;
 	va_end(args);
-	if (flags & O_CREAT)
-		step();
+	if ((flags & O_CREAT) && step())
+		return -1;
 	fd = __real_open64(path, flags, mode);
 	if (durable && fd >= 0 && (flags & O_TRUNC)) {
 		g_autofree char *kept = durable_path("file", inode_of(fd));
@@ -437,10 +459,12 @@ ssize_t __wrap_write(int fd, const void *data, size_t bytes)
 	if (!durable || fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return __real_write(fd, data, bytes);
 	half = bytes / 2;
-	step();
+	if (step())
+		return -1;
 	if (half)
 		g_assert_cmpint(__real_write(fd, data, half), ==, half);
-	step();
+	if (step())
+		return -1;
 	return half + __real_write(fd, (const u8 *)data + half, bytes - half);
 }
 
@@ -463,12 +487,13 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int count, off_t at,
 	if (!durable)
 		return __real_pwritev64v2(fd, iov, count, at, flags);
 	g_assert_cmpint(count, ==, 1);
-	step();
+	if (step())
+		return -1;
 	write_durable(fd, data, half, at);
-	step();
+	if (step())
+		return -1;
 	write_durable(fd, data + half, iov->iov_len - half, at + half);
-	step();
-	return iov->iov_len;
+	return step() ? -1 : (ssize_t)iov->iov_len;
 }
 
 static void keep_names(int fd)
@@ -508,15 +533,15 @@ int __wrap_fsync(int fd)
 
 	if (!durable)
 		return __real_fsync(fd);
-	step();
+	if (step())
+		return -1;
 	g_assert_cmpint(fstat(fd, &st), ==, 0);
 	if (S_ISDIR(st.st_mode))
 		keep_names(fd);
 	else
 		keep_content(fd);
 	shared->each += !S_ISDIR(st.st_mode);
-	step();
-	return 0;
+	return step() ? -1 : 0;
 }
 
 /* Of the folder, which is all of that file system that is asked for; also when half of it is done.
@@ -529,7 +554,8 @@ int __wrap_syncfs(int fd)
 
 	if (!durable)
 		return 0;
-	step();
+	if (step())
+		return -1;
 	dir = g_dir_open(path, 0, NULL);
 	while ((name = g_dir_read_name(dir))) {
 		int file = openat(fd, name, O_RDONLY);
@@ -541,8 +567,7 @@ int __wrap_syncfs(int fd)
 	g_dir_close(dir);
 	keep_names(fd);
 	shared->shared++;
-	step();
-	return 0;
+	return step() ? -1 : 0;
 }
 
 gboolean __wrap_g_file_get_contents(const char *path, char **text, gsize *bytes, GError **error)
@@ -555,14 +580,12 @@ gboolean __wrap_g_file_get_contents(const char *path, char **text, gsize *bytes,
 
 int __wrap_rename(const char *from, const char *to)
 {
-	step();
-	return __real_rename(from, to);
+	return step() ? -1 : __real_rename(from, to);
 }
 
 int __wrap_unlink(const char *path)
 {
-	step();
-	return __real_unlink(path);
+	return step() ? -1 : __real_unlink(path);
 }
 
 int __wrap_sync_file_range(int fd, off_t from, off_t bytes, unsigned flags)
@@ -614,6 +637,8 @@ static const struct change {
 	{ "domains/d", 0, REMOVE },
 };
 
+G_STATIC_ASSERT(G_N_ELEMENTS(script) <= CHANGES_MAX);
+
 static char *text_of(const struct change *change)
 {
 	static const gsize sizes[] = {
@@ -627,21 +652,23 @@ static char *text_of(const struct change *change)
 
 static void answered(const GError *error, void *opaque)
 {
-	g_assert_no_error(error);
+	shared->failed[GPOINTER_TO_UINT(opaque)] = error;
 	shared->answered++;
 }
 
-static void issue(struct store *store, const char *folder, const struct change *change)
+static void issue(struct store *store, const char *folder, unsigned number)
 {
+	const struct change *change = &script[number];
 	g_autofree char *path = g_build_filename(folder, change->path, NULL);
+	gpointer opaque = GUINT_TO_POINTER(number);
 
 	shared->issued++;
 	if (change->how == REMOVE)
-		store_remove(store, path, answered, NULL);
+		store_remove(store, path, answered, opaque);
 	else if (change->how == SECRET)
-		store_write_secret(store, path, text_of(change), answered, NULL);
+		store_write_secret(store, path, text_of(change), answered, opaque);
 	else
-		store_write(store, path, text_of(change), answered, NULL);
+		store_write(store, path, text_of(change), answered, opaque);
 }
 
 static int run_script(const char *folder)
@@ -652,7 +679,7 @@ static int run_script(const char *folder)
 	g_main_context_push_thread_default(context);
 	store = store_new(folder, NULL);
 	for (unsigned i = 0; i < G_N_ELEMENTS(script); i++) {
-		issue(store, folder, &script[i]);
+		issue(store, folder, i);
 		while (!script[i].together && shared->answered < shared->issued)
 			g_main_context_iteration(context, TRUE);
 	}
@@ -764,27 +791,27 @@ static char *content(const char *folder, const char *file)
 	return text;
 }
 
-/* Each file is what it was made by the last change that was answered, or one that was asked for
- * since. */
+/* Each file is what it was made by the last change that was kept, or by one that nobody was told
+ * of or that failed since. */
 static void check_files(const char *folder, const struct shared *at)
 {
 	for (unsigned f = 0; f < G_N_ELEMENTS(script); f++) {
 		const char *file = script[f].path;
-		g_autofree char *there = content(folder, file), *last = NULL;
-		bool good;
+		g_autofree char *there = content(folder, file);
+		bool good = false, any = false;
 
-		for (unsigned i = 0; i < at->answered; i++)
-			if (!strcmp(script[i].path, file)) {
-				g_free(last);
-				last = text_of(&script[i]);
-			}
-		good = !g_strcmp0(there, last);
-		for (unsigned i = at->answered; i < at->issued && !good; i++) {
-			g_autofree char *text = text_of(&script[i]);
+		for (unsigned i = at->issued; i-- > 0 && !good;) {
+			g_autofree char *text = NULL;
 
-			good = !strcmp(script[i].path, file) && !g_strcmp0(there, text);
+			if (strcmp(script[i].path, file))
+				continue;
+			text = text_of(&script[i]);
+			good = !g_strcmp0(there, text);
+			any = i < at->answered && !at->failed[i];
+			if (any)
+				break;
 		}
-		if (!good)
+		if (!good && (any || there))
 			g_error("%s is %.20s (%zu bytes) after %u answers of %u", file,
 				there ? there : "not there", there ? strlen(there) : 0,
 				at->answered, at->issued);
@@ -927,6 +954,12 @@ static bool end_before(unsigned call, bool busy)
 	return status == KILLED;
 }
 
+static void check_none_failed(void)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(script); i++)
+		g_assert_false(shared->failed[i]);
+}
+
 static void end_everywhere(unsigned apart, bool busy)
 {
 	unsigned call = 1;
@@ -934,6 +967,7 @@ static void end_everywhere(unsigned apart, bool busy)
 	while (end_before(call, busy))
 		call += apart;
 	g_assert_cmpuint(shared->answered, ==, G_N_ELEMENTS(script));
+	check_none_failed();
 	g_assert_cmpuint(call, >, 200);
 	g_test_message("%u calls", call - 1);
 }
@@ -946,9 +980,45 @@ static void test_ends_before_every_call(void)
 
 static void test_ends_on_a_busy_host(void)
 {
-	end_everywhere(3, true);
+	end_everywhere(5, true);
 	g_assert_cmpuint(shared->shared, ==, 0);
 	g_assert_cmpuint(shared->each, >, 16);
+}
+
+/* A call fails, or all do from then on; then the power does. False: so many calls there are not. */
+static bool refuse_from(unsigned call, enum ending ending)
+{
+	struct place place;
+	struct shared at;
+
+	make_place(&place);
+	durable = place.disk;
+	*shared = (struct shared){ .left = call, .ending = ending, .busy = call % 2 };
+	g_assert_cmpint(in_a_child(run_script, place.state), ==, 0);
+	at = *shared;
+	*shared = (struct shared){ 0 };
+	g_assert_cmpuint(at.answered, ==, G_N_ELEMENTS(script));
+	for (enum loss loss = NOTHING; loss < LOSSES; loss++) {
+		durable = place.disk;
+		lose(place.state, place.left, loss);
+		durable = NULL;
+		g_assert_cmpint(in_a_child(run_start, place.left), ==, 0);
+		sweep_and_check(place.left, &at);
+		remove_tree(place.left);
+	}
+	free_place(&place);
+	return !at.left;
+}
+
+static void test_calls_that_fail(void)
+{
+	unsigned call = 1;
+
+	log_open(-1, LOG_ERROR); /* it says so each time */
+	while (refuse_from(call, REFUSE) && refuse_from(call + 1, REFUSE_ALL))
+		call += 3;
+	log_open(STDERR_FILENO, LOG_ERROR);
+	g_assert_cmpuint(call, >, 200);
 }
 
 int main(int argc, char **argv)
@@ -967,5 +1037,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/journal/not-two-of-them", test_not_two_of_them);
 	g_test_add_func("/store/ends-before-every-call", test_ends_before_every_call);
 	g_test_add_func("/store/ends-on-a-busy-host", test_ends_on_a_busy_host);
+	g_test_add_func("/store/calls-that-fail", test_calls_that_fail);
 	return g_test_run();
 }
