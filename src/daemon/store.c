@@ -15,11 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BATCH_MAX        256
-#define UNFINISHED       ".new"
-#define SHARED_MIN       16 /* files that are made to last with all others, while these are not many */
-#define SHARED_BYTES_MAX (64 * MIB)
-#define SETTLE_US        (2 * G_USEC_PER_SEC) /* without a change, until files are made to last */
+#define BATCH_MAX  256
+#define UNFINISHED ".new"
+/* files that are made to last each for itself; more: with all others, if these have no more */
+#define FEW        16
+#define OTHERS_MAX (64 * MIB)
+#define SETTLE_US  (2 * G_USEC_PER_SEC) /* without a change, until files are made to last */
 
 struct job {
 	char *path;
@@ -244,12 +245,17 @@ static GHashTable *loose_folders(const struct store *store)
 	return folders;
 }
 
-/* Of many files each would have the disk write its caches. To write all that the file system has is
- * one such write, but guests' disks may be there too: it is done when that is not much. */
+/* Each of many files would have the disk write its caches. To write all that the file system has
+ * does so once, and tells of failures since Linux 5.8; but guests' disks may be there too: it is
+ * done when that is not much. */
+static bool may_share(const struct store *store)
+{
+	return g_hash_table_size(store->loose) >= FEW && dirty_bytes() <= OTHERS_MAX;
+}
+
 static bool sync_loose(const struct store *store, GError **error)
 {
-	bool shared =
-		g_hash_table_size(store->loose) >= SHARED_MIN && dirty_bytes() <= SHARED_BYTES_MAX;
+	bool shared = may_share(store);
 	bool good = shared || sync_each(store, error);
 	GHashTable *folders = loose_folders(store);
 	GHashTableIter iter;
@@ -472,6 +478,8 @@ static bool names(const GPtrArray *batch, const char *path)
 
 static void run_batch(struct store *store, GPtrArray *batch)
 {
+	guint before = g_hash_table_size(store->loose) / FEW;
+
 	for (guint i = 0; i < batch->len; i++)
 		run_job(store, batch->pdata[i]);
 	if (store->group->len)
@@ -480,6 +488,9 @@ static void run_batch(struct store *store, GPtrArray *batch)
 	if (batch->len)
 		post(store, batch);
 	g_ptr_array_set_size(batch, 0);
+	/* what comes meanwhile waits: for a few at a time, or for all at once */
+	if (g_hash_table_size(store->loose) / FEW > before && !may_share(store))
+		settle(store);
 }
 
 static struct job *take_job(struct store *store)
