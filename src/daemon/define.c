@@ -82,14 +82,10 @@ const struct launch_authority *define_whose(const struct guest *guest,
 
 struct domain *define_read(const char *xml, GError **error)
 {
-	struct domain *domain = domain_parse(xml, strlen(xml), "domain XML", NULL, error);
+	struct domain *domain = domain_parse_complete(xml, strlen(xml), "domain XML", error);
 
 	if (!domain)
 		return NULL;
-	if (!domain_complete(domain, error)) {
-		domain_free(domain);
-		return NULL;
-	}
 	/* the number of a running guest, from its live XML, says nothing about the next start */
 	xml_unset(xmlDocGetRootElement(domain->doc), "id");
 	g_free(domain->file);

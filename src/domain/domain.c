@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-struct domain *domain_parse(const char *text, size_t length, const char *file,
-			    const char *directory, GError **error)
+/* Its fields are not read yet. */
+static struct domain *check_text(const char *text, size_t length, const char *file,
+				 const char *directory, GError **error)
 {
 	xmlDoc *doc = xml_read(text, length, file, error);
 	struct domain *domain;
@@ -28,8 +29,28 @@ struct domain *domain_parse(const char *text, size_t length, const char *file,
 		domain_free(domain);
 		return NULL;
 	}
-	domain_read(domain);
 	return domain;
+}
+
+struct domain *domain_parse(const char *text, size_t length, const char *file,
+			    const char *directory, GError **error)
+{
+	struct domain *domain = check_text(text, length, file, directory, error);
+
+	if (domain)
+		domain_read(domain);
+	return domain;
+}
+
+struct domain *domain_parse_complete(const char *text, size_t length, const char *file,
+				     GError **error)
+{
+	struct domain *domain = check_text(text, length, file, NULL, error);
+
+	if (domain && domain_complete(domain, error))
+		return domain;
+	domain_free(domain);
+	return NULL;
 }
 
 /* All of @fd, or as much as makes xml_read() refuse it. */

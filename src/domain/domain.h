@@ -212,7 +212,10 @@ struct domain {
  */
 struct domain *domain_parse(const char *text, size_t length, const char *file,
 			    const char *directory, GError **error);
-/* The same for a file, "-" being standard input. */
+/* The same, and completed at once (domain_complete()). */
+struct domain *domain_parse_complete(const char *text, size_t length, const char *file,
+				     GError **error);
+/* The same for a file, "-" being standard input, as it was written. */
 struct domain *domain_parse_file(const char *path, GError **error);
 void domain_free(struct domain *domain);
 
