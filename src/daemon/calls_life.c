@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls that start, stop and steer running domains. */
+#include "base/keycodes.h"
 #include "daemon/calls.h"
 #include "daemon/files.h"
 
@@ -130,11 +131,58 @@ static void inject_nmi(struct rpc_call *call, const struct rpc_domain_inject_nmi
 		command(call, &args->dom, COMMAND_NMI);
 }
 
+static const struct key_set {
+	u32 codeset; /* libvirt's */
+	enum keycode_set ours;
+	const char *name;
+} key_sets[] = {
+	{ VIR_KEYCODE_SET_LINUX, KEYCODES_LINUX, "linux" },
+	{ VIR_KEYCODE_SET_XT, KEYCODES_SET1, "xt" },
+	{ VIR_KEYCODE_SET_ATSET1, KEYCODES_SET1, "atset1" },
+	{ VIR_KEYCODE_SET_ATSET2, KEYCODES_SET2, "atset2" },
+	{ VIR_KEYCODE_SET_USB, KEYCODES_USB, "usb" },
+	{ VIR_KEYCODE_SET_QNUM, KEYCODES_QNUM, "rfb" },
+};
+
+static const struct key_set *find_key_set(u32 codeset)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(key_sets); i++)
+		if (key_sets[i].codeset == codeset)
+			return &key_sets[i];
+	return NULL;
+}
+
 static void send_key(struct rpc_call *call, const struct rpc_domain_send_key_args *args)
 {
-	rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
-		      "guests have no keyboard in this version; use their serial console (virsh "
-		      "console)");
+	const struct key_set *set = find_key_set(args->codeset);
+	u8 keys[RPC_REMOTE_DOMAIN_SEND_KEY_MAX];
+	struct guest *guest;
+	GError *error = NULL;
+
+	if (!call_flags(call, args->flags, 0))
+		return;
+	if (!set) {
+		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			      "keys are known by their numbers in the sets linux, xt, atset1, "
+			      "atset2, usb and rfb, not in set %u",
+			      args->codeset);
+		return;
+	}
+	for (u32 i = 0; i < args->keycodes.count; i++) {
+		const struct keycode *key = keycode_find(set->ours, args->keycodes.items[i]);
+
+		if (!key) {
+			rpc_call_fail(call, VIR_ERR_INVALID_ARG, VIR_FROM_QEMU,
+				      "the keyboard has no key with the number %u in the set %s",
+				      args->keycodes.items[i], set->name);
+			return;
+		}
+		keys[i] = key->linux_code;
+	}
+	guest = call_guest(call, &args->dom);
+	if (guest && !guest_press(guest, keys, args->keycodes.count, args->holdtime, call_done,
+				  call, &error))
+		fail_call(call, error);
 }
 
 const struct rpc_handlers calls_life = {

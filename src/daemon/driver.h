@@ -57,6 +57,10 @@ struct driver {
 			void *opaque);
 	/* Has its balloon leave it that much; guest_balloon() tells what it comes to. */
 	void (*balloon)(struct guest *guest, u64 kib, guest_done *done, void *opaque);
+	/* Presses keys, by Linux's numbers, and lets them go after @hold_ms, or as long as keys are
+	 * pressed where nobody says: 0. */
+	void (*press)(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms,
+		      guest_done *done, void *opaque);
 	/* Has a client's own command run by its monitor. */
 	void (*pass)(struct guest *guest, const struct json_t *command, guest_passed *done,
 		     void *opaque);

@@ -358,7 +358,7 @@ static const struct monitor_callbacks monitor_callbacks = { on_ready, on_event, 
 
 struct asked {
 	struct guest *guest;
-	enum guest_command command;
+	void (*after)(struct guest *guest); /* when it is done; or NULL */
 	guest_done *done;
 	void *opaque;
 };
@@ -371,38 +371,64 @@ static void on_answer(json_t *value, const GError *error, void *opaque)
 	if (error)
 		ours = g_error_new(DAEMON_ERROR, VIR_ERR_OPERATION_FAILED, "domain '%s': %s",
 				   asked->guest->name, error->message);
-	else if (asked->command == COMMAND_SUSPEND)
-		guest_paused(asked->guest, VIR_DOMAIN_PAUSED_USER);
-	else if (asked->command == COMMAND_RESUME)
-		guest_resumed(asked->guest);
+	else if (asked->after)
+		asked->after(asked->guest);
 	asked->done(asked->guest, ours, asked->opaque);
 	g_clear_error(&ours);
 	guest_unref(asked->guest);
 	g_free(asked);
 }
 
-static void command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque)
+/* Takes over @args. */
+static void execute(struct guest *guest, const char *name, json_t *args, const struct asked *asked)
 {
-	static const char *const names[] = {
-		[COMMAND_SUSPEND] = "stop",
-		[COMMAND_RESUME] = "cont",
-		[COMMAND_SHUTDOWN] = "system_powerdown",
-		[COMMAND_REBOOT] = "system_reboot",
-		[COMMAND_RESET] = "system_reset",
-		[COMMAND_NMI] = "inject-nmi",
-	};
 	struct run *run = guest->run;
-	struct asked *asked;
 	GError *error = NULL;
 
-	if (!has_monitor(guest, &error)) {
-		done(guest, error, opaque);
-		g_error_free(error);
+	if (has_monitor(guest, &error)) {
+		guest_ref(guest);
+		monitor_execute_with(run->monitor, name, args, on_answer,
+				     g_memdup2(asked, sizeof(*asked)));
 		return;
 	}
-	asked = g_new0(struct asked, 1);
-	*asked = (struct asked){ guest_ref(guest), command, done, opaque };
-	monitor_execute(run->monitor, names[command], on_answer, asked);
+	json_decref(args);
+	asked->done(guest, error, asked->opaque);
+	g_error_free(error);
+}
+
+static void now_paused(struct guest *guest)
+{
+	guest_paused(guest, VIR_DOMAIN_PAUSED_USER);
+}
+
+static void command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque)
+{
+	static const struct {
+		const char *name;
+		void (*after)(struct guest *guest);
+	} commands[] = {
+		[COMMAND_SUSPEND] = { "stop", now_paused },
+		[COMMAND_RESUME] = { "cont", guest_resumed },
+		[COMMAND_SHUTDOWN] = { "system_powerdown" },
+		[COMMAND_REBOOT] = { "system_reboot" },
+		[COMMAND_RESET] = { "system_reset" },
+		[COMMAND_NMI] = { "inject-nmi" },
+	};
+	const struct asked asked = { guest, commands[command].after, done, opaque };
+
+	execute(guest, commands[command].name, json_object(), &asked);
+}
+
+static void press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms,
+		  guest_done *done, void *opaque)
+{
+	const struct asked asked = { guest, NULL, done, opaque };
+	json_t *codes = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(codes, json_integer(keys[i]));
+	execute(guest, "send-key",
+		json_pack("{s:o, s:I}", "keys", codes, "hold-time", (json_int_t)hold_ms), &asked);
 }
 
 /* --- the balloon: a guest gives back memory when it likes to --- */
@@ -1002,6 +1028,7 @@ const struct driver driver_lodge = {
 	.stop = stop,
 	.command = command,
 	.balloon = balloon,
+	.press = press,
 	.pass = pass,
 	.process = process,
 	.statistics = statistics,

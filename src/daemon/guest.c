@@ -159,16 +159,20 @@ bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaq
 	return true;
 }
 
+static bool need_started(const struct guest *guest, GError **error)
+{
+	return need_active(guest, error) &&
+	       (!guest->starting ||
+		daemon_refuse(error, VIR_ERR_OPERATION_INVALID,
+			      "Requested operation is not valid: domain '%s' is just starting",
+			      guest->name));
+}
+
 bool guest_command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque,
 		   GError **error)
 {
-	if (!need_active(guest, error))
+	if (!need_started(guest, error))
 		return false;
-	if (guest->starting)
-		return daemon_refuse(
-			error, VIR_ERR_OPERATION_INVALID,
-			"Requested operation is not valid: domain '%s' is just starting",
-			guest->name);
 	if (command == COMMAND_RESUME && guest->state == VIR_DOMAIN_RUNNING)
 		return daemon_refuse(
 			error, VIR_ERR_OPERATION_INVALID,
@@ -178,15 +182,19 @@ bool guest_command(struct guest *guest, enum guest_command command, guest_done *
 	return true;
 }
 
+bool guest_press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms, guest_done *done,
+		 void *opaque, GError **error)
+{
+	if (!need_started(guest, error))
+		return false;
+	guest->driver->press(guest, keys, count, hold_ms, done, opaque);
+	return true;
+}
+
 bool guest_set_memory(struct guest *guest, u64 kib, guest_done *done, void *opaque, GError **error)
 {
-	if (!need_active(guest, error))
+	if (!need_started(guest, error))
 		return false;
-	if (guest->starting)
-		return daemon_refuse(
-			error, VIR_ERR_OPERATION_INVALID,
-			"Requested operation is not valid: domain '%s' is just starting",
-			guest->name);
 	if (!guest->live->memballoon)
 		return daemon_refuse(
 			error, VIR_ERR_OPERATION_INVALID,

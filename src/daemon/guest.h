@@ -136,6 +136,8 @@ bool guest_stop(struct guest *guest, bool graceful, guest_done *done, void *opaq
 bool guest_set_memory(struct guest *guest, u64 kib, guest_done *done, void *opaque, GError **error);
 bool guest_command(struct guest *guest, enum guest_command command, guest_done *done, void *opaque,
 		   GError **error);
+bool guest_press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms, guest_done *done,
+		 void *opaque, GError **error);
 
 /* What drivers tell. */
 void guest_started(struct guest *guest, bool paused);

@@ -39,6 +39,7 @@ struct pci_bus;
 GQuark vm_error_quark(void);
 
 #define VM_VCPUS_MAX 255
+#define VM_KEYS_MAX  16            /* pressed at once */
 #define LAPIC_HZ     1000000000ull /* input of the local APIC timers */
 
 enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSED };
@@ -117,6 +118,13 @@ struct vm {
 		void (*set_target)(struct vm *vm, u64 bytes); /* of memory the guest should use */
 		u64 (*get_actual)(struct vm *vm);
 	} balloon;
+	struct { /* set by the keyboard's controller */
+		struct device *device;
+		/* Presses keys, by Linux's numbers (base/keycodes.h has them all), in this order,
+		 * and lets them go after @hold_ms, 0: 100. Why it cannot be, or NULL. */
+		const char *(*press)(struct vm *vm, const u8 *keys, unsigned count,
+				     unsigned hold_ms);
+	} keyboard;
 
 	/* Called at every reset after the devices', to put the guest's first instruction in place
 	 * (boot/). May be NULL: the processors start at the reset vector. */

@@ -4,6 +4,7 @@
  */
 #include "vmm/monitor.h"
 
+#include "base/keycodes.h"
 #include "base/thread.h"
 #include "machine/engine.h"
 #include "machine/vm.h"
@@ -20,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_WAIT_MS 5000
+#define STOP_WAIT_MS     5000
+#define KEYS_HOLD_MAX_MS 600000
 
 struct client {
 	int fd;
@@ -191,6 +193,32 @@ static json_t *run_console_resize(struct monitor *m, struct client *c, json_t *a
 	return json_object();
 }
 
+/* Keys have Linux's numbers. */
+static json_t *run_send_key(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	json_t *keys = json_object_get(args, "keys"), *hold = json_object_get(args, "hold-time");
+	size_t count = json_array_size(keys);
+	u8 codes[VM_KEYS_MAX];
+
+	*why = !m->vm->keyboard.device         ? "the guest has no keyboard"
+	       : !count || count > VM_KEYS_MAX ? "'keys' must be a list of 1 to 16 numbers, as "
+						 "Linux's input events have them"
+	       : hold && (!json_is_integer(hold) || json_integer_value(hold) < 0 ||
+			  json_integer_value(hold) > KEYS_HOLD_MAX_MS)
+		       ? "'hold-time' must be a number of milliseconds, 600000 at most"
+		       : NULL;
+	for (size_t i = 0; !*why && i < count; i++) {
+		json_int_t code = json_integer_value(json_array_get(keys, i));
+
+		if (code < 1 || code > UINT8_MAX || !keycode_find(KEYCODES_LINUX, code))
+			*why = "the keyboard has no key of that number";
+		codes[i] = code;
+	}
+	if (!*why)
+		*why = m->vm->keyboard.press(m->vm, codes, count, json_integer_value(hold));
+	return *why ? NULL : json_object();
+}
+
 static json_t *run_query_cpu_stats(struct monitor *m, struct client *c, json_t *args,
 				   const char **why)
 {
@@ -241,6 +269,7 @@ static const struct monitor_command commands[] = {
 	{ "query-status", false, run_status },
 	{ "query-version", false, run_version },
 	{ "quit", false, run_quit },
+	{ "send-key", false, run_send_key },
 	{ "stop", false, run_stop },
 	{ "system_powerdown", false, run_powerdown },
 	{ "system_reboot", false, run_reboot },

@@ -82,6 +82,8 @@ def test_statistics_are_the_guests_own():
         daemon.virsh("resume", "g")
         daemon.virsh("inject-nmi", "g")
         until("the guest's kernel has its NMI", lambda: re.search(r"NMI received for unknown reason", console(daemon)), PATIENCE)
+        daemon.virsh("send-key", "g", "--holdtime", "10", "KEY_LEFTALT", "KEY_SYSRQ", "KEY_H")
+        until("the guest's kernel has its keys", lambda: "sysrq: HELP" in console(daemon), PATIENCE)
         daemon.virsh("setmem", "g", "200M", "--live")
         until("the guest has given memory back", lambda: "Used memory:    204800 KiB" in daemon.virsh("dominfo", "g"))
         daemon.virsh("setmem", "g", "256M", "--live")

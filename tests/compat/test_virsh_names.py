@@ -310,6 +310,11 @@ def test_details():
         assert "<on_reboot>destroy<" in lodge("dumpxml", "g", "--inactive")
         assert "rename-restart" in lodge("set-lifecycle-action", "g", "reboot", "never", status=2)
         assert "there is no key 'ENTER'" in lodge("send-key", "g", "ENTER", status=2)
+        for words in (["KEY_ENTER"], ["28"], ["--codeset", "xt", "28"], ["--codeset", "atset1", "57427", "28"],
+                      ["--codeset", "atset2", "90"], ["--codeset", "usb", "40"], ["--codeset", "qnum", "211"]):
+            lodge("send-key", "g", "--holdtime", "1", *words)
+        assert "has no key with the number 200 in the set atset2" in lodge("send-key", "g", "--codeset", "atset2", "200", status=1)
+        assert "not in set 8" in lodge("send-key", "g", "--codeset", "win32", "13", status=1)
         assert lodge("inject-nmi", "g") == "Guest 'g' has got an NMI"
         assert lodge("echo", "a b", "c") == "a b c"
 

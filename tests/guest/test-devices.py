@@ -10,13 +10,16 @@ import base64
 import hashlib
 import os
 import random
+import re
 import subprocess
 import tempfile
+import time
 
 from guest import (CONSOLE, MIB, PATIENCE, Boot, check_ended, check_filesystem, command, copy_disk,
                    guest_file, log_in, tap, text, tool)
 
 options = None
+HERE = os.path.dirname(os.path.abspath(__file__))
 CHANNEL = "org.lodge.test.0"
 FILE = "opt/org.lodge/test"
 CONTENT = b"what the owner said\n"
@@ -257,6 +260,55 @@ def test_watchdogs_bite():
         assert vm.process.poll() is None
         qmp.command("quit")
         assert vm.wait(PATIENCE) == 5
+
+
+def all_keys():
+    """The numbers of those that the keyboard has."""
+    with open("/usr/include/linux/input-event-codes.h") as header:
+        numbers = dict(re.findall(r"^#define (KEY_\w+)\s+(\d+)", header.read(), re.M))
+    with open(os.path.join(HERE, "../../src/base/keycodes.c")) as source:
+        return [int(numbers[name]) for name in re.findall(r"^\t\{ (KEY_\w+), 0x", source.read(), re.M)]
+
+
+def send(qmp, keys):
+    """Until the guest has room for them."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        answer = qmp.command("send-key", keys=keys, **{"hold-time": 1})
+        if answer == {"return": {}}:
+            return
+        assert "does not read its keyboard" in answer["error"]["desc"] and time.monotonic() < end, answer
+        time.sleep(0.1)
+
+
+def test_keys():
+    """Each key is to Linux what it is to us; and three of them at once start it over."""
+    keys = all_keys()
+    assert len(keys) > 120
+    with Boot(options, "devices-keys", guest_file("kernel", "cloud"), initrd=guest_file("initrd", "cloud"),
+              lifecycle={"poweroff": "destroy", "reboot": "destroy", "crash": "destroy", "watchdog": "reset"},
+              append=CONSOLE + PLAIN_SHELL) as vm:
+        qmp = vm.qmp()
+        at_shell(vm)
+        name = command(vm, "grep -l 'AT Translated Set 2' /sys/class/input/event*/device/name", "name")[0].split("/")[4]
+        vm.send(f"cat /dev/input/{name} >/tmp/events & until ls -l /proc/$!/fd 2>/dev/null | grep -q {name}; do :; done; "
+                "echo listening\n".encode())
+        assert vm.wait_for(b"\nlistening\r\n", PATIENCE)
+        seen = "hexdump -v -e '24/1 \"%02x\" \"\\n\"' /tmp/events | cut -c 33- | grep '^0100'"
+        keys.append(keys[0])  # the last one is let go by another
+        for i in range(0, len(keys), 6):  # as many as the kernel keeps for a reader that is late
+            for key in keys[i:i + 6]:
+                send(qmp, [key])
+            count = 2 * len(keys[:i + 6])
+            vm.send(f"until [ $({seen} | wc -l) -ge {count} ]; do :; done; echo {count} are there\n".encode())
+            assert vm.wait_for(f"\n{count} are there\r\n".encode(), PATIENCE), command(vm, seen, "events")
+        told = [(int(line[6:8] + line[4:6], 16), int(line[8:10])) for line in command(vm, seen, "events") if line.startswith("0100")]
+        assert told == [(key, down) for key in keys for down in (1, 0)], told
+        for arguments in ({}, {"keys": []}, {"keys": [0]}, {"keys": [300]}, {"keys": ["a"]}, {"keys": [30] * 17},
+                          {"keys": [30], "hold-time": -1}, {"keys": [30], "hold-time": 600001}):
+            assert "desc" in qmp.command("send-key", **arguments)["error"], arguments
+        send(qmp, [29, 56, 111])
+        assert vm.wait(PATIENCE) == 3, "Ctrl-Alt-Del"
 
 
 def main():
