@@ -288,6 +288,19 @@ enum lodge_lifecycle_action {
 int lodge_domain_set_lifecycle(struct lodge_domain *domain, enum lodge_lifecycle lifecycle,
 			       enum lodge_lifecycle_action action, unsigned flags);
 
+/*
+ * Devices, as elements of <devices>. In this version the definition alone can be changed:
+ * LODGE_AFFECT_DEFINITION, or 0 for a guest that does not run. A <disk> goes by its <target dev=>,
+ * an <interface> by its <mac address=>; of another device to detach, @xml says as much as it takes
+ * to know it. LODGE_ERR_DEVICE_MISSING: there is none. Only disks and interfaces are updated.
+ */
+int lodge_domain_attach_device(struct lodge_domain *domain, const char *xml, unsigned flags);
+int lodge_domain_detach_device(struct lodge_domain *domain, const char *xml, unsigned flags);
+int lodge_domain_update_device(struct lodge_domain *domain, const char *xml, unsigned flags);
+/* The one that has this <alias name=>. */
+int lodge_domain_detach_device_alias(struct lodge_domain *domain, const char *alias,
+				     unsigned flags);
+
 /* What a guest uses; numbers since it started. Disks and cards of a guest are summed up. */
 struct lodge_domain_stats {
 	struct lodge_domain *domain;

@@ -34,6 +34,7 @@ enum lodge_error_code {
 	LODGE_ERR_OPERATION_UNSUPPORTED = 84,
 	LODGE_ERR_RESOURCE_BUSY = 87,
 	LODGE_ERR_ACCESS_DENIED = 88,
+	LODGE_ERR_DEVICE_MISSING = 99,
 };
 
 struct lodge_error {

@@ -18,8 +18,6 @@ static const struct {
 	{ "domain_abort_job", "there are no jobs that could be ended in this version" },
 	{ "domain_add_iothread", "I/O threads are not in this version: a disk has its own" },
 	{ "domain_agent", "guest agents are not asked in this version" },
-	{ "domain_attach", "devices are not added to guests in this version; change the definition "
-			   "(virsh edit)" },
 	{ "domain_authorized_ssh_keys", "guest agents are not asked in this version" },
 	{ "domain_backup", "backups are not in this version; copy the disks of a guest that is "
 			   "shut off" },
@@ -37,8 +35,6 @@ static const struct {
 	{ "domain_del_throttle_group",
 	  "throttling of disks is not in this version; virsh blkiotune "
 	  "limits guests" },
-	{ "domain_detach", "devices are not taken from guests in this version; change the "
-			   "definition (virsh edit)" },
 	{ "domain_fs", "guest agents are not asked in this version" },
 	{ "domain_get_block_io_tune", "throttling of disks is not in this version; virsh blkiotune "
 				      "limits guests" },
@@ -81,8 +77,6 @@ static const struct {
 			     "setvcpus --config says how many there are" },
 	{ "domain_snapshot", "snapshots are not in this version" },
 	{ "domain_start_dirty_rate", "the rate at which memory changes is not in this version" },
-	{ "domain_update_device", "devices are not changed in this version; change the definition "
-				  "(virsh edit)" },
 	{ "interface", "the host's network cards are not set up in this version" },
 	{ "network_port", "ports of networks are not in this version" },
 	{ "node_device", "devices of the host are shown, and neither made nor given to guests, in "

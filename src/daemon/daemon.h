@@ -107,6 +107,6 @@ char *domain_capabilities_xml(struct daemon *daemon, const char *arch, const cha
 extern const struct rpc_handlers calls_connect, calls_node, calls_lookup, calls_define, calls_life,
 	calls_read, calls_event, calls_console, calls_metadata, calls_network, calls_pool,
 	calls_volume, calls_transfer, calls_host, calls_none, calls_stats, calls_secret, calls_tune,
-	calls_files, calls_monitor, calls_cpu, calls_pin, calls_limit, calls_nodedev;
+	calls_files, calls_monitor, calls_cpu, calls_pin, calls_limit, calls_nodedev, calls_device;
 
 #endif

@@ -39,7 +39,8 @@ static const struct rpc_handlers *const all_calls[] = {
 	&calls_read,    &calls_event,  &calls_console,  &calls_metadata, &calls_network,
 	&calls_pool,    &calls_volume, &calls_transfer, &calls_host,     &calls_none,
 	&calls_stats,   &calls_secret, &calls_tune,     &calls_files,    &calls_monitor,
-	&calls_cpu,     &calls_pin,    &calls_limit,    &calls_nodedev,  NULL,
+	&calls_cpu,     &calls_pin,    &calls_limit,    &calls_nodedev,  &calls_device,
+	NULL,
 };
 
 /* --- options --- */

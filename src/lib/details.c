@@ -184,6 +184,58 @@ LODGE_PUBLIC int lodge_domain_send_keys(struct lodge_domain *domain, enum lodge_
 		     __func__);
 }
 
+LODGE_PUBLIC int lodge_domain_attach_device(struct lodge_domain *domain, const char *xml,
+					    unsigned flags)
+{
+	struct rpc_domain_attach_device_flags_args args = { domain_wire(domain), (char *)xml,
+							    flags };
+	struct asking a = {};
+
+	return asked(
+		&a,
+		rpc_ask_domain_attach_device_flags(caller_of(domain), &args, &a.arena, &a.failure),
+		__func__);
+}
+
+LODGE_PUBLIC int lodge_domain_detach_device(struct lodge_domain *domain, const char *xml,
+					    unsigned flags)
+{
+	struct rpc_domain_detach_device_flags_args args = { domain_wire(domain), (char *)xml,
+							    flags };
+	struct asking a = {};
+
+	return asked(
+		&a,
+		rpc_ask_domain_detach_device_flags(caller_of(domain), &args, &a.arena, &a.failure),
+		__func__);
+}
+
+LODGE_PUBLIC int lodge_domain_update_device(struct lodge_domain *domain, const char *xml,
+					    unsigned flags)
+{
+	struct rpc_domain_update_device_flags_args args = { domain_wire(domain), (char *)xml,
+							    flags };
+	struct asking a = {};
+
+	return asked(
+		&a,
+		rpc_ask_domain_update_device_flags(caller_of(domain), &args, &a.arena, &a.failure),
+		__func__);
+}
+
+LODGE_PUBLIC int lodge_domain_detach_device_alias(struct lodge_domain *domain, const char *alias,
+						  unsigned flags)
+{
+	struct rpc_domain_detach_device_alias_args args = { domain_wire(domain), (char *)alias,
+							    flags };
+	struct asking a = {};
+
+	return asked(
+		&a,
+		rpc_ask_domain_detach_device_alias(caller_of(domain), &args, &a.arena, &a.failure),
+		__func__);
+}
+
 LODGE_PUBLIC int lodge_domain_set_lifecycle(struct lodge_domain *domain,
 					    enum lodge_lifecycle lifecycle,
 					    enum lodge_lifecycle_action action, unsigned flags)

@@ -319,6 +319,45 @@ def test_details():
         assert lodge("echo", "a b", "c") == "a b c"
 
 
+def test_devices_of_definitions():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        disk = lodge.guest()
+        targets = lambda: re.findall(r"<target dev='(\w+)'", lodge("dumpxml", "g", "--inactive"))
+        before = targets()
+        assert before == ["vda"]
+        words = ["attach-disk", "g", disk, "vdb", "--targetbus", "virtio", "--serial", "a&b", "--mode", "readonly", "--config"]
+        printed = lodge(*words, "--print-xml")
+        assert "<serial>a&amp;b</serial>" in printed and "<readonly/>" in printed and targets() == before
+        lodge(*words)
+        assert targets() == ["vda", "vdb"] and "<serial>a&amp;b</serial>" in lodge("dumpxml", "g")
+        assert "has disk vdb already" in lodge(*words, status=1)
+        assert "disk vdc" in lodge("detach-disk", "g", "vdc", status=1)
+        lodge("detach-disk", "g", "vdb")
+        mac = "52:54:00:00:00:44"
+        lodge("attach-interface", "g", "network", "default", "--mac", mac, "--model", "virtio", "--persistent")
+        assert mac in lodge("dumpxml", "g")
+        path = f"{daemon.root}/card.xml"
+        with open(path, "w") as out:
+            out.write(f"<interface type='network'><mac address='{mac}'/><source network='default'/><model type='virtio'/>"
+                      "<link state='down'/></interface>")
+        lodge("update-device", "g", path)
+        assert "<link state='down'/>" in lodge("dumpxml", "g")
+        lodge("detach-interface", "g", "network", "--mac", mac)
+        assert mac not in lodge("dumpxml", "g")
+        with open(path, "w") as out:
+            out.write("<rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-dice'/></rng>")
+        lodge("attach-device", "g", path)
+        lodge("detach-device-alias", "g", "ua-dice")
+        lodge("attach-device", "g", path)
+        lodge("detach-device", "g", path)
+        assert "<rng" not in lodge("dumpxml", "g")
+        lodge("start", "g")
+        assert "of a running guest are not changed" in lodge("attach-device", "g", path, "--persistent", status=1)
+        lodge("attach-device", "g", path, "--config")
+        assert "<rng" in lodge("dumpxml", "g", "--inactive") and "<rng" not in lodge("dumpxml", "g")
+
+
 def test_more_of_the_host():
     with lodged(LODGED) as daemon:
         lodge = Both(daemon)
