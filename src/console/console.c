@@ -412,7 +412,8 @@ static void *console_thread(void *arg)
 		if (fds[2].revents || (c->gathering && !fds[0].revents))
 			write_output(c);
 		if (idle_pty) /* poll() reports the hang-up at once for as long as it lasts */
-			poll(fds, 1, IDLE_MS);
+			poll(fds, 1,
+			     c->log && console_log_waits(c->log) ? CONSOLE_LOG_DELAY_MS : IDLE_MS);
 	}
 }
 

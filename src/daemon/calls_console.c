@@ -24,7 +24,7 @@
 #define KEPT_SHOWN  16384 /* of what was printed before, when a client comes */
 #define TYPED_MAX   65536
 #define QUEUE_MAX   65536 /* of what waits in a terminal; the kernel holds less */
-#define LOG_WAIT_MS 50    /* lodge-vmm writes its log later than that only when the disk is slow */
+#define LOG_WAIT_MS 200   /* lodge-vmm writes its log later than that only when the host is slow */
 
 struct console {
 	struct guest *guest; /* referenced */
