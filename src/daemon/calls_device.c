@@ -116,12 +116,12 @@ static bool attach(xmlNode *devices, xmlNode *given, GError **error)
 	const struct key *key = key_of(given);
 	g_autofree char *name = name_of(given);
 
-	if (key)
-		xml_for_each(device, devices, key->device) if (
-			is_meant(given,
-				 device)) return daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
-							       "the definition has %s already",
-							       name);
+	xml_for_each(device, key ? devices : NULL, (const char *)given->name)
+	{
+		if (is_meant(given, device))
+			return daemon_refuse(error, VIR_ERR_OPERATION_FAILED,
+					     "the definition has %s already", name);
+	}
 	xmlAddChild(devices, copy_into(devices, given));
 	return true;
 }
@@ -184,6 +184,7 @@ static struct domain *changed(const struct guest *guest, device_change *change, 
 		return NULL;
 	if (change(xml_ensure(xmlDocGetRootElement(copy->doc), "devices"), given, error))
 		return define_again(copy, error);
+	g_prefix_error(error, "domain '%s': ", guest->name);
 	domain_free(copy);
 	return NULL;
 }
@@ -216,8 +217,9 @@ static struct guest *guest_to_change(struct rpc_call *call, const struct rpc_dom
 	if (!live)
 		return guest;
 	rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
-		      "devices of a running guest are not changed in this version; with --config "
-		      "alone its definition is, for the next start");
+		      "devices of domain '%s' are not changed while it runs in this version; with "
+		      "--config alone its definition is, for the next start",
+		      guest->name);
 	return NULL;
 }
 

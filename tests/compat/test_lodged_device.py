@@ -48,7 +48,7 @@ def test_disks():
         assert target_names(daemon) == ["vda", "vdb"]
         first, second = devices(daemon, "disk")
         assert "<address type='pci'" in first and f"{daemon.root}/two" in second
-        assert "has disk vda already" in daemon.virsh("attach-disk", "g", f"{daemon.root}/two", "vda", "--config", status=1)
+        assert "domain 'g': the definition has disk vda already" in daemon.virsh("attach-disk", "g", f"{daemon.root}/two", "vda", "--config", status=1)
         # another file for it, on the same place of its bus
         changed = re.sub(r"\s*<address.*?/>", "", second.replace(f"{daemon.root}/two", f"{daemon.root}/three"))
         daemon.virsh("update-device", "g", write(daemon, "disk.xml", changed), "--config")
@@ -64,10 +64,10 @@ def test_disks():
         path = write(daemon, "disk.xml", devices(daemon, "disk")[0])
         for words in (["detach-device", "g", path], ["detach-device", "g", path, "--live", "--config"],
                       ["update-device", "g", path, "--live"], ["attach-device", "g", path, "--live"]):
-            assert "of a running guest are not changed in this version; with --config alone" in daemon.virsh(*words, status=1), words
+            assert "devices of domain 'g' are not changed while it runs in this version; with --config alone" in daemon.virsh(*words, status=1), words
         daemon.virsh("detach-disk", "g", "vdb", "--config")
         assert target_names(daemon) == [] and "dev='vdb'" in daemon.virsh("dumpxml", "g")
-        assert "of a running guest" in daemon.virsh("detach-disk", "g", "vdb", status=1)
+        assert "are not changed while it runs" in daemon.virsh("detach-disk", "g", "vdb", status=1)
 
 
 def test_interfaces():
