@@ -268,19 +268,21 @@ static bool sync_loose(const struct store *store, GError **error)
 	return good;
 }
 
-/* From here on the journal need not know anything. */
+/* After it the journal need not know anything. */
 static void settle(struct store *store)
 {
+	const guint count = g_hash_table_size(store->loose);
 	GError *error = NULL;
 
 	if (store->stuck)
 		return;
-	log_debug("store", "%u files last, and the journal is emptied",
-		  g_hash_table_size(store->loose));
-	if (sync_loose(store, &error) && journal_empty(store->journal, &error))
-		g_hash_table_remove_all(store->loose);
-	else
+	log_debug("store", "%u files are made to last", count);
+	if (!sync_loose(store, &error) || !journal_empty(store->journal, &error)) {
 		get_stuck(store, error);
+		return;
+	}
+	g_hash_table_remove_all(store->loose);
+	log_debug("store", "%u files last, and the journal is empty", count);
 }
 
 /* --- one job --- */

@@ -236,13 +236,13 @@ def lose_files(daemon):
 
 
 def kill_before_files_last(daemon, change):
-    """What CHANGE gives, called again without what is defined until the kill comes before its files last."""
+    """What CHANGE gives, called again without what is defined until the kill comes before its files are made to last."""
     while True:
         before = len(daemon.text())
         with daemon.client() as client:
             result = change(client)
         daemon.end(signal.SIGKILL)
-        if "files last" not in daemon.text()[before:]:
+        if "files are made to last" not in daemon.text()[before:]:
             return result
         daemon.start()
         with daemon.client() as client:
@@ -282,7 +282,7 @@ def test_the_journal_is_emptied_when_all_is_quiet():
     with lodged(LODGED) as daemon:
         with daemon.client() as client:
             define(client, "g")
-        until("its file lasts by itself", lambda: "store: 1 files last" in daemon.text())
+        until("its file lasts by itself", lambda: "store: 1 files last, and the journal is empty" in daemon.text())
         daemon.end(signal.SIGKILL)
         lose_files(daemon)
         daemon.start()
