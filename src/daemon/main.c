@@ -262,6 +262,14 @@ static gboolean on_power_down(gpointer opaque)
 	return G_SOURCE_CONTINUE;
 }
 
+/* They are acted upon when the loop runs. */
+static void obey_signals(struct daemon *daemon)
+{
+	g_unix_signal_add(SIGTERM, on_signal, daemon);
+	g_unix_signal_add(SIGINT, on_signal, daemon);
+	g_unix_signal_add(SIGUSR1, on_power_down, daemon);
+}
+
 /* Every client and every guest takes descriptors. */
 static void raise_limits(void)
 {
@@ -315,6 +323,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->formats = formats_new();
 	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
+	obey_signals(daemon); /* who sees the socket may send one */
 	if (!sockets_listen(daemon, error) || !remote_listen(daemon, &options->remote, error))
 		return false;
 	guests_autostart(daemon->guests);
@@ -351,9 +360,6 @@ static int run(const struct options *options)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (start(&daemon, options, &error)) {
-		g_unix_signal_add(SIGTERM, on_signal, &daemon);
-		g_unix_signal_add(SIGINT, on_signal, &daemon);
-		g_unix_signal_add(SIGUSR1, on_power_down, &daemon);
 		log_info("lodged", "version " LODGE_VERSION " serves %s", daemon.places.socket);
 		activation_notify(daemon.activation, "READY=1\nSTATUS=Serving clients");
 		g_main_loop_run(daemon.loop);
