@@ -33,6 +33,7 @@ from runvm import CODE_BYTES, Vm, die_with_parent  # noqa: E402
 
 APPEND = "console=ttyS0 lodge.end=poweroff"
 INIT = b"lodge-guest: init reached"
+DEBIAN_APPEND = "console=ttyS0 quiet root=/dev/vda"
 PATIENCE = 600
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -69,12 +70,13 @@ def unpacked_kernel(path, directory):
 class Qemu:
     """QEMU with the parts of Vm's interface that a measurement needs."""
 
-    def __init__(self, program, kernel, initrd):
+    def __init__(self, program, kernel, initrd, append=APPEND, disk=None):
         self.output = b""
+        drive = ["-drive", f"file={disk},format=raw,if=virtio"] if disk else []
         self.process = subprocess.Popen(
             [program, "-accel", "tcg", "-cpu", "max", "-M", "q35", "-m", "512", "-nodefaults",
              "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel",
-             kernel, "-initrd", initrd, "-append", APPEND],
+             kernel, "-initrd", initrd, "-append", append, *drive],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent)
 
@@ -102,6 +104,24 @@ def measure(vm):
         if status or at_init is None:
             raise RuntimeError("the guest did not boot:\n" + vm.output.decode(errors="replace"))
         return at_init, usage.ru_utime + usage.ru_stime
+    finally:
+        vm.close()
+
+
+def debian_disk(directory):
+    """A copy, as its guest writes to it."""
+    disk = os.path.join(directory, "disk.img")
+    subprocess.run(["cp", "--sparse=always", guest_file("debian"), disk], check=True)
+    return disk
+
+
+def measure_login(vm):
+    """CPU seconds to the login prompt of a Debian guest, which is then killed."""
+    try:
+        while b"login: " not in vm.output:
+            if not vm.read(PATIENCE):
+                raise RuntimeError("no login prompt:\n" + vm.output.decode(errors="replace"))
+        return cpu_seconds(vm.process.pid)
     finally:
         vm.close()
 
@@ -223,12 +243,10 @@ def bench_start(options, directory):
 
 def bench_idle(options, directory):
     kernel, initrd = guest_file("kernel", "cloud"), guest_file("initrd", "cloud")
-    disk = os.path.join(directory, "disk.img")
-    subprocess.run(["cp", "--sparse=always", guest_file("debian"), disk], check=True)
+    disk = debian_disk(directory)
     rows = []
     for vcpus in (1, 2):
-        with Vm(options.vmm, kernel, initrd, "console=ttyS0 quiet root=/dev/vda", disks=[disk],
-                vcpus=vcpus) as vm:
+        with Vm(options.vmm, kernel, initrd, DEBIAN_APPEND, disks=[disk], vcpus=vcpus) as vm:
             if not vm.wait_for(b"login: ", PATIENCE):
                 raise RuntimeError("no login prompt")
             time.sleep(20)  # until start-up has calmed down

@@ -11,6 +11,8 @@ row is run on one engine after the other. The seconds are CPU time of the whole 
 is the median of the ratios of all runs; a group's is the geometric mean of its rows'. --against
 measures a second build beside the first. --scale changes the amount of work of each row.
 
+With all rows, or with --login, a Debian disk is booted to its login prompt too, a fresh copy each time.
+
 The warm boot takes its translations from those of two boots before, checked (what the launcher
 does with --saved-code; its own work is not counted), with the kernel at another address each time.
 It is measured with all rows, or with --warm.
@@ -30,8 +32,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 from engines import Lodge, Native, Qemu, RowFailed, initramfs  # noqa: E402
-from boot import check_code, table  # noqa: E402
+from boot import DEBIAN_APPEND, check_code, debian_disk, measure_login, table  # noqa: E402
+from boot import Qemu as BootingQemu  # noqa: E402
 from guest import guest_file, tap  # noqa: E402
+from runvm import Vm  # noqa: E402
 
 Row = collections.namedtuple("Row", "index name group cpus")
 TITLES = {"native": "native", "lodge": "Lodge", "against": "other", "tcg": "TCG"}
@@ -61,7 +65,8 @@ class Results:
     def __init__(self, rows):
         self.rows = rows
         self.measured = collections.defaultdict(dict)  # (row name, engine) -> run -> Result
-        self.boots = collections.defaultdict(dict)     # engine -> run -> CPU seconds
+        self.boots = collections.defaultdict(dict)     # engine -> run -> CPU seconds to process 1
+        self.logins = collections.defaultdict(dict)    # the same to the login prompt
         self.failed, self.skipped = {}, {}             # (row name, engine) -> why
 
     def runs(self, name, one, other):
@@ -80,8 +85,9 @@ class Results:
                   if groups is None or row.group in groups]
         return geometric_mean([ratio for ratio in ratios if ratio])
 
-    def boot_ratio(self, one, other):
-        ones, others = self.boots[one], self.boots[other]
+    @staticmethod
+    def boot_ratio(boots, one, other):
+        ones, others = boots[one], boots[other]
         ratios = [ones[run] / others[run] for run in ones if run in others]
         return statistics.median(ratios) if ratios else None
 
@@ -144,6 +150,17 @@ def measure_warm(results, options, kernel, initrd, code, run):
               code=shutil.copy(code, code + "-used"), code_checked=True))
 
 
+def measure_logins(results, options, kernel, qemu, directory, run):
+    initrd = guest_file("initrd", "cloud")
+    disk = debian_disk(directory)
+    results.logins["lodge"][run] = measure_login(
+        Vm(options.vmm, kernel, initrd, DEBIAN_APPEND, disks=[disk]))
+    if qemu and "tcg" in options.engines:
+        disk = debian_disk(directory)
+        results.logins["tcg"][run] = measure_login(
+            BootingQemu(qemu, kernel, initrd, DEBIAN_APPEND, disk))
+
+
 def shown(value):
     return "-" if value is None else f"{value:.2f}"
 
@@ -159,11 +176,14 @@ def report(results, names, pairs):
                          [shown(results.ratio(row, a, b)) for a, b in pairs])
     if "lodge" in names:
         lines.append(["boot", "to process 1", "-"] +
-                     [shown(results.boot_ratio(a, b)) for a, b in pairs])
+                     [shown(results.boot_ratio(results.boots, a, b)) for a, b in pairs])
     if results.boots["warm"]:
         lines.append(["boot", "to process 1, warm", "-"] +
-                     [shown(results.boot_ratio(a, "warm") if b == "lodge" else None)
+                     [shown(results.boot_ratio(results.boots, a, "warm") if b == "lodge" else None)
                       for a, b in pairs])
+    if results.logins:
+        lines.append(["boot", "to login", "-"] +
+                     [shown(results.boot_ratio(results.logins, a, b)) for a, b in pairs])
     table(heading, lines)
     print("Geometric means:\n")
     table(["group"] + heading[3:], [
@@ -190,9 +210,10 @@ def report_gates(results):
 
     for what, groups, a, b, direction, bound in GATES:
         gate(f"{what}: {TITLES[a]}/{TITLES[b]}", results.group_ratio(groups, a, b), direction, bound)
-    gate("boot to process 1: TCG/Lodge", results.boot_ratio("tcg", "lodge"), "at least", BOOT_GATE)
-    gate("boot to process 1, warm: TCG/Lodge", results.boot_ratio("tcg", "warm"), "at least",
-         WARM_GATE)
+    gate("boot to process 1: TCG/Lodge", results.boot_ratio(results.boots, "tcg", "lodge"),
+         "at least", BOOT_GATE)
+    gate("boot to process 1, warm: TCG/Lodge", results.boot_ratio(results.boots, "tcg", "warm"),
+         "at least", WARM_GATE)
     if results.speedup("lodge") and results.speedup("native"):
         gate("speed-up by a second thread, of native's",
              results.speedup("lodge") / results.speedup("native"), "at least", SCALING_GATE)
@@ -235,6 +256,7 @@ def main():
     parser.add_argument("--patience", type=float, default=120, help="seconds for one row")
     parser.add_argument("--json", help="write every single measurement to this file")
     parser.add_argument("--warm", action="store_true", help="boot from saved translations too")
+    parser.add_argument("--login", action="store_true", help="boot a Debian disk to its login prompt too")
     options = parser.parse_args()
     rows = choose_rows(options)
     qemu, busybox = shutil.which("qemu-system-x86_64"), shutil.which("busybox")
@@ -264,11 +286,14 @@ def main():
             return [made[name] for name in made if name in options.engines or name == "against"]
 
         names = [engine.name for engine in engines(1)]
-        warm = "lodge" in names and (options.warm or not (options.rows or options.groups))
+        whole = not (options.rows or options.groups)
+        warm = "lodge" in names and (options.warm or whole)
         code = translated(options, kernel, initrd.name, directory) if warm else None
         for run in range(options.runs):
             if warm:
                 measure_warm(results, options, kernel, initrd.name, code, run)
+            if "lodge" in names and (options.login or whole):
+                measure_logins(results, options, kernel, qemu, directory, run)
             for cpus in (1, 2):
                 some = [row for row in rows if row.cpus == cpus]
                 if some:
@@ -285,7 +310,7 @@ def main():
             json.dump({"rows": [{"name": row.name, "group": row.group, "runs": {
                 name: {run: result._asdict() for run, result in
                        results.measured[row.name, name].items()} for name in names}}
-                for row in rows], "boots": results.boots,
+                for row in rows], "boots": results.boots, "logins": results.logins,
                 "failed": [[*key, why] for key, why in results.failed.items()]}, out, indent=1)
     sys.exit(1 if results.failed else 0)
 
