@@ -107,6 +107,8 @@
 	/* CPUID.7.1:EAX */                                                    \
 	F(AVX_VNNI,     "avx_vnni",     7, 1, EAX,  4, HOST, AVX2)             \
 	F(AVX512BF16,   "avx512_bf16",  7, 1, EAX,  5, HOST, AVX512F)          \
+	/* CPUID.7.2:EDX */                                                    \
+	F(BHI_CTRL,     "bhi_ctrl",     7, 2, EDX,  4, INTEL, SPEC_CTRL)       \
 	/* CPUID.D.1:EAX. XSAVEC and XSAVES are not offered (rule 8 of the XSAVE family). */ \
 	F(XSAVEOPT,     "xsaveopt",     0xd, 1, EAX, 0, HOST, XSAVE)           \
 	F(XGETBV1,      "xgetbv1",      0xd, 1, EAX, 2, HOST, XSAVE)           \

@@ -388,6 +388,12 @@ bool msr_read(struct cpu *cpu, u32 index, u64 *value)
 }
 
 /* Writing the TSC moves the offset, and TSC_ADJUST with it (SDM vol. 3 section 18.17.3). */
+/* IBRS, STIBP, SSBD and BHI_DIS_S (Intel SDM volume 4, table 2-2): kept, without effect. */
+static u64 spec_ctrl_bits(const struct cpu_vm *vm)
+{
+	return 7 | (vm_has(vm, FEAT_BHI_CTRL) ? BIT(10) : 0);
+}
+
 static void tsc_write(struct cpu *cpu, u64 value)
 {
 	s64 delta = value - cpu_tsc(cpu);
@@ -448,7 +454,7 @@ bool msr_write(struct cpu *cpu, u32 index, u64 value)
 		return true;
 	case MSR_BIOS_SIGN_ID: return true; /* part of the microcode query */
 	case MSR_SPEC_CTRL:
-		if (!vm_has(cpu->vm, FEAT_SPEC_CTRL) || value & ~7ull)
+		if (!vm_has(cpu->vm, FEAT_SPEC_CTRL) || value & ~spec_ctrl_bits(cpu->vm))
 			return false;
 		cpu->msr.spec_ctrl = value;
 		return true;
