@@ -272,7 +272,7 @@ struct cpu {
 	u32 jc_key;           /* jump_entry.ctx that matches now: epoch << 16 | ctx */
 	u32 exit_request;     /* any thread: nonzero makes translated code leave at its next poll */
 	u32 saved_flags;      /* arithmetic flags in LAHF form in bits 8..15, OF in bit 0 */
-	u32 loop_left;        /* how often a loop goes round without a check (lower_carry.c) */
+	u32 loop_end;         /* how long a loop goes round without a check (lower_carry.c) */
 	u64 fs_base, gs_base; /* == sys.seg[].base; kept here for translated code */
 	u64 code_base;        /* executable address of the code cache */
 	u32 ctx;              /* current CTX_*, kept up to date by cpu_update_ctx() */

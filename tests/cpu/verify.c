@@ -492,6 +492,7 @@ static void carried_pointers(void)
 	static const u8 code[] = { 0x8b, 0x02, 0x01, 0x07, 0x48, 0x83, 0xc2, 0x08, 0x48,
 				   0x83, 0xef, 0x04, 0xf6, 0xc2, 0x80, 0x74, 0xef };
 	static const char none[] = "guest operand outside what was checked";
+	const size_t end = OFF(loop_end);
 	struct block *b = make_block(code, sizeof(code));
 	const char *why = NULL;
 	bool good = block_verify(m.vm->code, b, NULL, &why);
@@ -511,18 +512,35 @@ static void carried_pointers(void)
 	       "guest operand off a register that is no checked pointer",
 	       (e_lea(e, 1, P0, P0, REG_NONE, 1, 8), e_lea(e, 1, P1, P1, REG_NONE, 1, -4)),
 	       (e8(e, 0x67), e_lea(e, 1, P0, P0, REG_NONE, 1, 8)));
-	CHANGE(b, "turns are not counted down", outside, e_sub_state32(e, OFF(loop_left), 1),
-	       e_sub_state32(e, OFF(loop_left), 0));
-	CHANGE(b, "turns are counted up", outside, e_sub_state32(e, OFF(loop_left), 1),
-	       e_sub_state32(e, OFF(loop_left), -1));
-	CHANGE(b, "something else is counted down", outside, e_sub_state32(e, OFF(loop_left), 1),
-	       e_sub_state32(e, OFF(exit_request), 1));
+	CHANGE(b, "another pointer is looked at", none, e_op_state(e, 0x3b, 0, P0, end),
+	       e_op_state(e, 0x3b, 0, P1, end));
+	CHANGE(b, "more of a pointer is looked at than there is of its end", outside,
+	       e_op_state(e, 0x3b, 0, P0, end), e_op_state(e, 0x3b, 1, P0, end));
+	CHANGE(b, "a pointer is compared with something else", none,
+	       e_op_state(e, 0x3b, 0, P0, end), e_op_state(e, 0x3b, 0, P0, OFF(saved_flags)));
+	CHANGE(b, "no pointer is looked at", none, e_op_state(e, 0x3b, 0, P0, end), (void)e);
 	CHANGE(b, "the way out is taken while turns are left", none,
-	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x82", 2)),
-	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x83", 2)));
+	       (e_op_state(e, 0x3b, 0, P0, end), bytes(e, "\x0f\x84", 2)),
+	       (e_op_state(e, 0x3b, 0, P0, end), bytes(e, "\x0f\x85", 2)));
 	CHANGE(b, "the way out is taken when it is too late", none,
-	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x82", 2)),
-	       (e_sub_state32(e, OFF(loop_left), 1), bytes(e, "\x0f\x88", 2)));
+	       (e_op_state(e, 0x3b, 0, P0, end), bytes(e, "\x0f\x84", 2)),
+	       (e_op_state(e, 0x3b, 0, P0, end), bytes(e, "\x0f\x87", 2)));
+	CHANGE(b, "the end is more than as many steps away", none, e_imul32(e, T2, T2, 8),
+	       e_imul32(e, T2, T2, 9));
+	CHANGE(b, "the end lies where the pointer comes from", none, e_imul32(e, T2, T2, 8),
+	       e_imul32(e, T2, T2, -8));
+	CHANGE(b, "the end is a number of turns", none, e_imul32(e, T2, T2, 8), (void)e);
+	CHANGE(b, "the end is another number of turns", none, e_imul32(e, T2, T2, 8),
+	       e_imul32(e, T2, T0, 8));
+	CHANGE(b, "the end is another pointer's", none, e_lea(e, 0, T2, T2, P0, 1, 0),
+	       e_lea(e, 0, T2, T2, P1, 1, 0));
+	CHANGE(b, "the end is twice as far away", none, e_lea(e, 0, T2, T2, P0, 1, 0),
+	       e_lea(e, 0, T2, P0, T2, 2, 0));
+	CHANGE(b, "the pointer does not move that is looked at",
+	       "guest operand off a register that is no checked pointer",
+	       e_lea(e, 1, P0, P0, REG_NONE, 1, 8), (void)e);
+	CHANGE(b, "turns are compared and then taken as they are", none, e_cmova(e, T2, T0),
+	       bytes(e, "\x77\x00\x66\x90", 4));
 	CHANGE(b, "of the pointer's page more is taken", none,
 	       e_arith_imm(e, 0, 4, T2, PAGE_SIZE - 1),
 	       e_arith_imm(e, 0, 4, T2, 2 * PAGE_SIZE - 1));
@@ -537,11 +555,25 @@ static void carried_pointers(void)
 	CHANGE(b, "the larger number of turns", none, e_cmova(e, T2, T0),
 	       bytes(e, "\x4c\x0f\x46\xf3", 4));
 	CHANGE(b, "the turns of one pointer for both", none, e_cmova(e, T2, T0), (void)e);
-	CHANGE(b, "a number that nobody counted", none, e_store32(e, T2, OFF(loop_left)),
-	       e_store32(e, RSI, OFF(loop_left)));
-	CHANGE(b, "a constant number of turns", none,
-	       (e_cmova(e, T2, T0), e_store32(e, T2, OFF(loop_left))),
-	       e_store_imm32(e, OFF(loop_left), 7));
+	CHANGE(b, "an end that nobody knows", none, e_store32(e, T2, end), e_store32(e, RSI, end));
+	CHANGE(b, "a constant end", none, (e_lea(e, 0, T2, T2, P0, 1, 0), e_store32(e, T2, end)),
+	       e_store_imm32(e, end, 7));
+}
+
+static void counted_turns(void)
+{
+	/* a loop: add %eax, (%rdx); sub $1, %ecx; jnz. No pointer moves. */
+	struct block *b = make_block((const u8 *)"\x01\x02\x83\xe9\x01\x75\xf9", 7);
+	const char *why = NULL;
+	bool good = block_verify(m.vm->code, b, NULL, &why);
+
+	result(good, "a loop that counts", why);
+	CHANGE(b, "turns are not counted down", outside, e_sub_state32(e, OFF(loop_end), 1),
+	       e_sub_state32(e, OFF(loop_end), 0));
+	CHANGE(b, "turns are counted up", outside, e_sub_state32(e, OFF(loop_end), 1),
+	       e_sub_state32(e, OFF(loop_end), -1));
+	CHANGE(b, "something else is counted down", outside, e_sub_state32(e, OFF(loop_end), 1),
+	       e_sub_state32(e, OFF(exit_request), 1));
 }
 
 /* The verifier remembers instructions, a few thousand, where a hash of their bytes says. So of so
@@ -586,6 +618,7 @@ int main(void)
 	index_mask();
 	stack_page();
 	carried_pointers();
+	counted_turns();
 	printf("1..%u\n", count);
 	machine_free(&m);
 	return failed != 0;

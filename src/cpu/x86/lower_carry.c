@@ -11,16 +11,20 @@
  *      entry:  checks, body
  *              jcc count
  *      out:    jmp to the next block
- *      count:  loop_left = turns until the first of the pages ends
- *      next:   sub loop_left, 1
- *              jb  again
+ *      count:  loop_end = pointer + turns until the first of the pages ends * its step
+ *      next:   cmp pointer, loop_end
+ *              je  again
  *              pointers += their steps
  *              body
  *              jcc next
  *              jmp to the next block
  *      again:  poll; jmp entry
  *
- * The count stands in for the poll too: it is never more than a page has bytes. The pointers are
+ * Which turn is the last is read off one of the pointers that move, by the lower half of its
+ * address: to count in memory would have each turn wait for the one before. Where none moves,
+ * loop_end is counted down all the same.
+ *
+ * It stands in for the poll too: there are never more turns than a page has bytes. The pointers are
  * good for that long for the same reason that they are good in the rest of a block: nothing takes a
  * translation back between two polls.
  */
@@ -195,27 +199,46 @@ static void emit_turns(struct code_buf *b, unsigned reg, const struct group *g, 
 	e_shift(b, 1, 5, reg, log2_above(step > 0 ? step : -step));
 }
 
-static void emit_count(struct lower *x)
+/* loop_end, off the first pointer that moves. */
+static void emit_end(struct lower *x)
 {
+	struct carry *c = &x->carry;
 	struct code_buf *b = x->b;
-	bool any = false;
 
-	for (unsigned k = 0; k < x->carry.count; k++) {
-		s64 step = x->carry.pointers[k].step;
+	for (unsigned k = 0; k < c->count; k++) {
+		s64 step = c->pointers[k].step;
 
 		if (!step)
 			continue;
-		emit_turns(b, any ? T0 : T2, &x->groups[k], step);
-		if (any) {
+		emit_turns(b, c->moves ? T0 : T2, &x->groups[k], step);
+		if (c->moves) {
 			e_cmp(b, T2, T0);
 			e_cmova(b, T2, T0);
+		} else {
+			c->moves = true;
+			c->leader = k;
 		}
-		any = true;
 	}
-	if (any)
-		e_store32(b, T2, OFF(loop_left));
-	else
-		e_store_imm32(b, OFF(loop_left), CARRY_TURNS);
+	if (!c->moves) {
+		e_store_imm32(b, OFF(loop_end), CARRY_TURNS);
+		return;
+	}
+	e_imul32(b, T2, T2, c->pointers[c->leader].step);
+	e_lea(b, 0, T2, T2, x->groups[c->leader].reg, 1, 0);
+	e_store32(b, T2, OFF(loop_end));
+}
+
+/* Returns the rel32 of the jump that is taken when no turn is left. */
+static u8 *emit_last_turn(struct lower *x)
+{
+	struct code_buf *b = x->b;
+
+	if (!x->carry.moves) {
+		e_sub_state32(b, OFF(loop_end), 1);
+		return e_jcc(b, 2, false);
+	}
+	e_op_state(b, 0x3b, 0, x->groups[x->carry.leader].reg, OFF(loop_end)); /* cmp */
+	return e_jcc(b, 4, false);
 }
 
 /* The pointers go on by a turn; for the groups everything stays where it was from the first
@@ -249,10 +272,9 @@ void carry_copy(struct lower *x)
 	x->map_shift = x->l->block->maps;
 	x->form = FLAGS_DEAD;
 	x->ended = false;
-	emit_count(x);
+	emit_end(x);
 	x->carry.next = b->p;
-	e_sub_state32(b, OFF(loop_left), 1);
-	again = e_jcc(b, 2, false);
+	again = emit_last_turn(x);
 	emit_steps(x);
 	lower_insns(x);
 	x->l->block->maps += x->i;

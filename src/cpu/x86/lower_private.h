@@ -74,8 +74,10 @@ struct carry {
 		s64 shift; /* what this turn has added so far */
 	} pointers[GROUPS];
 	unsigned last; /* index of the branch back */
-	u8 *enter;     /* rel32 of the checked copy's jump to the other one */
-	u8 *next;      /* the other one's next turn; NULL: not begun */
+	bool moves;    /* one of the pointers, of which @leader is the first */
+	unsigned leader;
+	u8 *enter; /* rel32 of the checked copy's jump to the other one */
+	u8 *next;  /* the other one's next turn; NULL: not begun */
 };
 
 struct lower {

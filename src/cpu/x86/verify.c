@@ -93,10 +93,13 @@ static bool forget_values(struct verify *v)
 	return true;
 }
 
-static bool counts_down(const struct verify *v)
+/* cpu->loop_end is looked at: once a turn, where it begins. */
+static bool begins_turn(const struct verify *v)
 {
-	return v->zi.mnemonic == ZYDIS_MNEMONIC_SUB &&
-	       state_operand(v, 0, offsetof(struct cpu, loop_left));
+	return (v->zi.mnemonic == ZYDIS_MNEMONIC_SUB &&
+		state_operand(v, 0, offsetof(struct cpu, loop_end))) ||
+	       (v->zi.mnemonic == ZYDIS_MNEMONIC_CMP &&
+		state_operand(v, 1, offsetof(struct cpu, loop_end)));
 }
 
 /* ---- the block ------------------------------------------------------------------------------- */
@@ -171,7 +174,7 @@ static void verify_all(struct verify *v, const ZydisDecoder *decoder)
 		v->flows = true;
 		if (v->print && varies(v, 0, v->zi.length) && !forget_values(v))
 			break;
-		if (counts_down(v) && !facts_begin_turns(v))
+		if (begins_turn(v) && !facts_begin_turns(v))
 			break;
 		if (!access_check(v) || (flow_is_branch(&v->zi) && !flow_branch(v)))
 			break;

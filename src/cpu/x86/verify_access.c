@@ -24,6 +24,7 @@ static const struct field written[] = { FIELD(gpr),
 					FIELD(seg[SEG_FS].base),
 					FIELD(seg[SEG_GS].base) };
 static const struct field readable[] = { { offsetof(struct cpu, jc_key), 8 }, /* exit_request too */
+					 FIELD(loop_end),
 					 FIELD(fs_base),
 					 FIELD(gs_base),
 					 FIELD(rip),
@@ -79,10 +80,10 @@ static bool changes_a_flag(const struct verify *v, s64 at)
 	}
 }
 
-/* cpu->loop_left is stored to and counted down by one. */
+/* cpu->loop_end is stored to and counted down by one. */
 static bool counts_turns(const struct verify *v, s64 at)
 {
-	return at == offsetof(struct cpu, loop_left) && v->ops[0].size == 32 &&
+	return at == offsetof(struct cpu, loop_end) && v->ops[0].size == 32 &&
 	       (v->zi.mnemonic == ZYDIS_MNEMONIC_MOV ||
 		(v->zi.mnemonic == ZYDIS_MNEMONIC_SUB && is_immediate(v, 1) &&
 		 v->ops[1].imm.value.u == 1));

@@ -33,6 +33,20 @@ static int carried(int reg)
 	return reg == P0 ? 0 : reg == P1 ? 1 : -1;
 }
 
+/* lea end, [bytes + pointer] */
+static struct knowledge learn_end(const struct verify *v, const struct knowledge *old)
+{
+	const ZydisDecodedOperand *o = v->ops;
+	int leader = carried(number(o[1].mem.index));
+	struct knowledge k = { ANYTHING };
+
+	if (o[0].size == 32 && v->zi.address_width == 64 && old->fact == TURNS_BYTES &&
+	    number(o[1].mem.base) >= 0 && &v->now.reg[number(o[1].mem.base)] == old &&
+	    leader >= 0 && old->of >> leader & 1 && o[1].mem.scale == 1 && !o[1].mem.disp.value)
+		k = (struct knowledge){ TURNS_END, 0, leader, old->hi, old->of };
+	return k;
+}
+
 /* What the steps of counting turns make of a register. */
 static struct knowledge learn_turns(const struct verify *v, const struct knowledge *old)
 {
@@ -78,26 +92,51 @@ static struct knowledge learn_turns(const struct verify *v, const struct knowled
 		k.fact = TURNS;
 		k.of |= v->now.reg[from].of;
 		break;
+	case ZYDIS_MNEMONIC_IMUL:
+		if (o[0].size != 32 || old->fact != TURNS || from < 0 || &v->now.reg[from] != old ||
+		    !is_immediate(v, 2))
+			break;
+		k.fact = TURNS_BYTES;
+		k.hi = o[2].imm.value.s;
+		break;
+	case ZYDIS_MNEMONIC_LEA: return learn_end(v, old);
 	default: break;
 	}
 	return k;
 }
 
-/* Counting down, or what the instruction has stored as the count. */
+/* Counting down, or what the instruction has stored as the end. */
 static void learn_count(struct verify *v)
 {
 	struct turns *t = &v->now.turns;
+	const struct knowledge *k;
 	int from;
 
 	v->straight = v->at + v->zi.length;
-	t->down = v->zi.mnemonic == ZYDIS_MNEMONIC_SUB;
-	t->may = 0;
-	if (t->down)
-		return;
-	t->mask = 0;
+	t->mask = t->may = 0;
 	from = v->ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? number(v->ops[1].reg.value) : -1;
-	if (from >= 0 && v->now.reg[from].fact == TURNS)
-		t->mask = v->now.reg[from].of;
+	k = from >= 0 && v->zi.mnemonic == ZYDIS_MNEMONIC_MOV ? &v->now.reg[from] : NULL;
+	if (!k || k->fact != TURNS_END)
+		return;
+	t->mask = k->of;
+	t->leader = k->lo;
+	t->step = k->hi;
+}
+
+/* cmp leader, loop_end; a je follows, or it counts for nothing. */
+static bool compares_end(const struct verify *v, int reg)
+{
+	const struct turns *t = &v->now.turns;
+
+	return v->zi.mnemonic == ZYDIS_MNEMONIC_CMP && t->mask && carried(reg) == t->leader &&
+	       v->ops[0].size == 32 && state_operand(v, 1, offsetof(struct cpu, loop_end));
+}
+
+/* Pointer @p is not what it was when turns were counted. */
+static void drop_turns(struct turns *t, int p)
+{
+	t->mask &= p == t->leader ? 0 : ~(1 << p);
+	t->may &= t->mask;
 }
 
 /* Turns were counted for where pointer @p was: what is left of that in registers counts no more. */
@@ -105,7 +144,7 @@ static void forget_turns(struct verify *v, int p)
 {
 	for (unsigned i = 0; i < 16; i++) {
 		struct knowledge *k = &v->now.reg[i];
-		bool counted = k->fact == TURNS || k->fact == TURNS_COMPARED;
+		bool counted = k->fact >= TURNS;
 
 		if (k->fact >= LOW_BITS && (counted ? k->of >> p & 1 : k->of == p))
 			k->fact = ANYTHING;
@@ -125,11 +164,14 @@ static bool moves_by_a_turn(struct verify *v, int reg)
 	    v->ops[0].size != 64 || v->zi.address_width != 64 || number(from->mem.base) != reg ||
 	    from->mem.index != ZYDIS_REGISTER_NONE || k->fact != POINTER || k->lo)
 		return false;
+	if (p == t->leader && step != t->step)
+		return false;
 	if (t->limit[p] < 0
 		    ? step > 0 || -step > 1 << t->shift[p]
 		    : step < 0 || step > 1 << t->shift[p] || t->limit[p] != (s32)PAGE_SIZE - k->hi)
 		return false;
 	t->may &= ~(1 << p);
+	t->moved |= 1 << p;
 	forget_turns(v, p);
 	v->straight = v->at + v->zi.length;
 	return true;
@@ -248,8 +290,7 @@ static void forget(struct verify *v, int reg)
 	if (p >= 0) {
 		v->straight = v->at + v->zi.length;
 		forget_turns(v, p);
-		v->now.turns.mask &= ~(1 << p);
-		v->now.turns.may &= ~(1 << p);
+		drop_turns(&v->now.turns, p);
 	}
 	/* an entry is one thing: tag and host address by the same index */
 	for (unsigned i = 0; reg == T1 && i < 16; i++)
@@ -294,8 +335,7 @@ static void note_shift(struct verify *v, const struct knowledge *old)
 {
 	struct turns *t = &v->now.turns;
 
-	t->mask &= ~(1 << old->of);
-	t->may &= ~(1 << old->of);
+	drop_turns(t, old->of);
 	forget_turns(v, old->of); /* this one is new, and noted after this */
 	t->shift[old->of] = v->ops[1].imm.value.u;
 	t->limit[old->of] = old->fact == BYTES_LEFT ? old->hi : -1;
@@ -320,8 +360,8 @@ void facts_update(struct verify *v)
 	if (v->zi.mnemonic == ZYDIS_MNEMONIC_CMP && reg >= 0 && v->ops[0].size == 64 &&
 	    compared(v, reg))
 		return;
-	v->now.turns.down = 0;
-	if (state_operand(v, 0, offsetof(struct cpu, loop_left)))
+	v->now.turns.compared = compares_end(v, reg);
+	if (state_operand(v, 0, offsetof(struct cpu, loop_end)))
 		learn_count(v);
 	if (reg >= 0 && moves_by_a_turn(v, reg))
 		return;
@@ -369,16 +409,18 @@ void facts_update(struct verify *v)
 void facts_branch(struct verify *v, struct facts *taken)
 {
 	*taken = v->now;
-	if (v->now.turns.down) { /* below zero: nothing is left that would count */
-		v->now.turns.may = v->zi.mnemonic == ZYDIS_MNEMONIC_JB ? v->now.turns.mask : 0;
+	if (v->now.turns.compared) { /* there: nothing is left that would count */
+		v->now.turns.may = v->zi.mnemonic == ZYDIS_MNEMONIC_JZ ? v->now.turns.mask : 0;
 		taken->turns.mask = 0;
 	}
-	v->now.turns.down = taken->turns.down = 0;
+	v->now.turns.compared = taken->turns.compared = 0;
 	for (unsigned i = 0; i < 16; i++) {
 		struct knowledge *k = &v->now.reg[i];
 
 		if (is_compared(k)) {
-			k->fact = v->zi.mnemonic == ZYDIS_MNEMONIC_JNBE ? k->fact + 1 : ANYTHING;
+			k->fact = v->zi.mnemonic == ZYDIS_MNEMONIC_JNBE && k->fact != TURNS_COMPARED
+					  ? k->fact + 1
+					  : ANYTHING;
 			taken->reg[i].fact = ANYTHING;
 		}
 	}
@@ -387,7 +429,8 @@ void facts_branch(struct verify *v, struct facts *taken)
 static bool same_turns(const struct turns *a, const struct turns *b)
 {
 	return a->shift[0] == b->shift[0] && a->shift[1] == b->shift[1] &&
-	       a->limit[0] == b->limit[0] && a->limit[1] == b->limit[1];
+	       a->limit[0] == b->limit[0] && a->limit[1] == b->limit[1] && a->leader == b->leader &&
+	       a->step == b->step;
 }
 
 /* What holds at a label holds at every jump to it. */
@@ -397,7 +440,8 @@ void facts_meet(struct facts *a, const struct facts *b)
 
 	a->turns.mask = turns ? a->turns.mask & b->turns.mask : 0;
 	a->turns.may &= a->turns.mask & b->turns.may;
-	a->turns.down = 0;
+	a->turns.moved &= b->turns.moved;
+	a->turns.compared = 0;
 	a->exit_code = a->exit_code == b->exit_code ? a->exit_code : 0;
 	a->stack_limit = a->stack_limit == b->stack_limit ? a->stack_limit : 0;
 	for (unsigned i = 0; i < 16; i++) {
@@ -433,23 +477,28 @@ bool facts_begin_turns(struct verify *v)
 			f->reg[reg] = v->now.reg[reg];
 	}
 	f->turns = v->now.turns;
-	f->turns.mask &= ~v->not_carried;
-	f->turns.may = f->turns.down = 0;
+	for (unsigned p = 0; p < 2; p++)
+		if (v->not_carried >> p & 1)
+			drop_turns(&f->turns, p);
+	f->turns.may = f->turns.moved = f->turns.compared = 0;
 	v->now = *f;
 	return true;
 }
 
-/* A jump back to there: what was expected must hold. */
+/* A jump back to there: what was expected must hold. A leader that has not moved would never come
+ * to its end. */
 bool facts_end_turns(struct verify *v, const struct facts *facts)
 {
 	const struct facts *f = &v->head.facts;
+	bool led = facts->turns.moved >> f->turns.leader & 1;
 
 	for (unsigned p = 0; p < 2; p++) {
 		const struct knowledge *want = &f->reg[p ? P1 : P0];
 		const struct knowledge *have = &facts->reg[p ? P1 : P0];
 		bool kept = have->fact == POINTER && have->lo <= want->lo && have->hi >= want->hi &&
 			    have->write >= want->write;
-		bool counted = facts->turns.mask >> p & 1 && same_turns(&f->turns, &facts->turns);
+		bool counted =
+			led && facts->turns.mask >> p & 1 && same_turns(&f->turns, &facts->turns);
 
 		if ((want->fact == POINTER && !kept) || (f->turns.mask >> p & 1 && !counted))
 			v->not_carried |= 1 << p;

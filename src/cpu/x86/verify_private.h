@@ -48,20 +48,27 @@ enum fact {
 	BYTES_LEFT,     /* ... plus @hi */
 	TURNS,          /* at most what struct turns says of the pointers of the mask @of */
 	TURNS_COMPARED, /* ... compared with another such number */
+	TURNS_BYTES,    /* TURNS times @hi, then */
+	TURNS_END,      /* ... plus the address of carried pointer @lo; of both the lower halves */
 };
 struct knowledge {
 	u8 fact, write;
 	s32 lo, hi;
 	u8 of;
 };
-/* What cpu->loop_left is worth to P0 and P1: that often they may move by up to 1 << @shift bytes,
- * up until their offset in the page is @limit, or, where that is -1, down until it is 0. */
+/* What cpu->loop_end is worth to P0 and P1: until the pointer @leader, which moves by @step each
+ * turn, is there, both may move once a turn by up to 1 << @shift bytes, up until their offset in
+ * the page is
+ * @limit, or, where that is -1, down until it is 0. */
 struct turns {
 	u8 shift[2];
 	s32 limit[2];
-	u8 mask; /* of the pointers for which cpu->loop_left was stored */
-	u8 may;  /* of those that may move now: it has been counted down */
-	u8 down; /* it was counted down by the instruction before this one */
+	u8 leader;
+	s32 step;
+	u8 mask;     /* of the pointers for which cpu->loop_end was stored */
+	u8 may;      /* of those that may move now: it is not their last turn */
+	u8 moved;    /* of those that have moved in this turn */
+	u8 compared; /* the leader with loop_end, by the instruction before this one */
 };
 struct facts {
 	struct knowledge reg[16];
