@@ -134,6 +134,19 @@ static bool has_fs_gs(const struct insn *i)
 	return false;
 }
 
+/* Processors differ in when it faults, or in what it has done by then; docs/cpu.md tells what Lodge
+ * does. */
+static bool faults_otherwise(const struct insn *i)
+{
+	if (i->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ) /* has switched to MMX state, or not */
+		return true;
+	if (!__builtin_cpu_is("intel") || !i->mem.access)
+		return false;
+	return i->fpu == FPU_X87 || (i->kind == KIND_GATHER && i->encoding != ENCODING_EVEX) ||
+	       (i->mnemonic == ZYDIS_MNEMONIC_MOVSXD && i->opsize == 2) ||
+	       i->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+}
+
 static bool wanted(const struct insn *i)
 {
 	if (!i->allowed ||
@@ -156,9 +169,7 @@ static bool wanted(const struct insn *i)
 	case KIND_CLFLUSH: break;
 	default: return false;
 	}
-	/* a faulting MASKMOVQ has already switched to MMX state on some processors and not on
-	 * others */
-	if (generator.faults && i->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ)
+	if (generator.faults && faults_otherwise(i))
 		return false;
 	if (i->mnemonic == ZYDIS_MNEMONIC_RDRAND || i->mnemonic == ZYDIS_MNEMONIC_RDSEED)
 		return false;

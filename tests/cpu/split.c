@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Loads and stores that cross into another page or write to one with code, and that soft_mem_slow()
- * makes itself, where the differential tester does not come: over code, even the block's own, into
- * a device, and that it does make them.
+ * makes itself, where the differential tester does not come, or seldom: over code, even the block's
+ * own, into a device, one element for the lanes of a mask; and that it does make them.
  */
 #include "machine.h"
 
@@ -219,6 +219,55 @@ static void test_string(void)
 	machine_free(&m);
 }
 
+/* One element for all lanes, of which the mask wants some: the first or not. */
+static void test_broadcast(void)
+{
+	static const struct form {
+		u8 code[6], size;
+		unsigned lanes;
+	} forms[] = {
+		{ { 0x62, 0xf2, 0x7d, 0x29, 0x58, 0x0e }, 4, 8 }, /* vpbroadcastd ymm1{k1}, [rsi] */
+		{ { 0x62, 0xf2, 0x7d, 0x29, 0x19, 0x0e }, 8, 4 }, /* vbroadcastf32x2 ymm1{k1} */
+		{ { 0x62, 0xf1, 0xff, 0x09, 0x12, 0x0e }, 8, 2 }, /* vmovddup xmm1{k1}, [rsi] */
+	};
+	/* vpxor ymm1, ymm1, ymm1; kmovw k1, eax; ...; vmovdqu [rdi], ymm1 */
+	u8 code[] = { 0xc5, 0xf5, 0xef, 0xc9, 0xc5, 0xf8, 0x92, 0xc8, 0,   0,
+		      0,    0,    0,    0,    0xc5, 0xfe, 0x7f, 0x0f, 0xcc };
+
+	if (!__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq")) {
+		g_test_skip("this processor has no AVX-512");
+		return;
+	}
+	machine_init(&m, false);
+	for (unsigned i = 0; i < ARRAY_LEN(forms) * 16; i++) {
+		const struct form *f = &forms[i / 16];
+		unsigned lane = i % f->lanes, parts = f->size == 8 && f->lanes == 4 ? 2 : 1;
+		struct x86_state s = m.state, again;
+		u8 want[32] = { 0 };
+
+		memcpy(m.data[0] + PAGE_SIZE - 3, "\x11\x22\x33", 3);
+		memcpy(m.data[1], "\x44\x55\x66\x77\x88", 5);
+		memcpy(want + lane * f->size, "\x11\x22\x33\x44\x55\x66\x77\x88", f->size);
+		memcpy(code + 8, f->code, sizeof(f->code));
+		memcpy(m.code, code, sizeof(code));
+		cpu_vm_memory_written(m.vm, machine_gpa(&m, m.code), PAGE_SIZE);
+		s.xcr0 = m.vm->xcr0_mask;
+		s.rip = CODE_GVA;
+		s.gpr[RSP] = IST_TOP - 2048;
+		s.gpr[RAX] = ((1 << parts) - 1) << lane * parts;
+		s.gpr[RSI] = DATA_GVA + PAGE_SIZE - 3;
+		s.gpr[RDI] = DATA_GVA + 2 * PAGE_SIZE;
+		again = s;
+		g_assert_cmpint(machine_run(&m, &s), ==, -1);
+		g_assert_cmpmem(m.data[2], sizeof(want), want, sizeof(want));
+
+		*m.data_pte[1] &= ~1ull; /* a lane that wants it faults */
+		g_assert_cmpint(machine_run(&m, &again), ==, VEC_PF);
+		*m.data_pte[1] |= 1;
+	}
+	machine_free(&m);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -228,5 +277,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/split/beside", test_beside);
 	g_test_add_func("/split/device", test_device);
 	g_test_add_func("/split/string", test_string);
+	g_test_add_func("/split/broadcast", test_broadcast);
 	return g_test_run();
 }

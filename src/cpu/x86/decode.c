@@ -338,9 +338,9 @@ static void decode_prefixes(enum insn_mode mode, struct insn *insn)
  * EVEX. */
 static u8 required_alignment(const ZydisDecodedInstruction *zi, unsigned size)
 {
-	/* the SHA extensions find the page fault first */
+	/* AMD's processors take the SHA extensions' operands as they come */
 	if (zi->meta.isa_set == ZYDIS_ISA_SET_SHA)
-		return 0;
+		return __builtin_cpu_is("intel") && size == 16 ? 16 : 0;
 	switch (zi->mnemonic) {
 	case ZYDIS_MNEMONIC_CMPXCHG16B:
 	case ZYDIS_MNEMONIC_CVTPD2PI:
@@ -446,6 +446,8 @@ static bool suppresses_faults(const ZydisDecodedInstruction *zi)
 static void decode_mask(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops,
 			struct insn *insn)
 {
+	bool result = false; /* is a vector: its lanes count, whatever it is made of */
+
 	if (!insn->mem.present || !insn->mem.access)
 		return;
 	switch (zi->mnemonic) {
@@ -479,13 +481,15 @@ static void decode_mask(const ZydisDecodedInstruction *zi, const ZydisDecodedOpe
 		if (ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY && size && insn->mem.size % size == 0)
 			insn->element = size;
 		else if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-			 ops[i].element_count > insn->lanes &&
+			 ops[i].element_count > insn->lanes && !result &&
 			 ZydisRegisterGetClass(ops[i].reg.value) != ZYDIS_REGCLASS_MASK)
 			insn->lanes = ops[i].element_count;
+		result |= i == 0 && insn->lanes > 1;
 	}
-	/* a scalar has lane 0 only; a broadcast (EVEX.b) feeds them all */
+	/* a scalar has lane 0 only; what is broadcast feeds them all */
 	if (insn->element == insn->mem.size && insn->encoding == ENCODING_EVEX &&
-	    !(insn->bytes[insn->opcode_offset + 3] & 0x10))
+	    zi->avx.broadcast.mode == ZYDIS_BROADCAST_MODE_INVALID &&
+	    zi->mnemonic != ZYDIS_MNEMONIC_VMOVDDUP)
 		insn->lanes = 1;
 	/* the mask counts lanes of the result; memory that does not match it is all or nothing */
 	if (!insn->element ||

@@ -157,8 +157,6 @@ static bool rm_takes_memory(const struct insn *insn)
 		case 0x89:
 		case 0x8a:
 		case 0x8b:
-		case 0xc0:
-		case 0xc1:
 		case 0xc6:
 		case 0xc7:
 		case 0xd0:
@@ -168,6 +166,9 @@ static bool rm_takes_memory(const struct insn *insn)
 		case 0xf6:
 		case 0xf7:
 		case 0xfe: return true;
+		/* what ROL and ROR by an immediate make of OF may be another thing in memory */
+		case 0xc0:
+		case 0xc1: return ((insn->modrm >> 3) & 7) > 1;
 		case 0xff: return ((insn->modrm >> 3) & 7) <= 1;
 		}
 		return false;
