@@ -11,8 +11,8 @@ static const struct {
 	const char *names;
 } absent[] = {
 	{ "changing a guest's devices while it runs",
-	  "change-media update-memory-device domif-setlink setvcpu guestvcpus blockresize "
-	  "iothreadadd iothreadset iothreaddel" },
+	  "update-memory-device setvcpu guestvcpus blockresize iothreadadd iothreadset "
+	  "iothreaddel" },
 	{ "connections that last from one command to the next (lodge start --fd-group NAME=N)",
 	  "dom-fd-associate" },
 	{ "work on disks of guests that run",

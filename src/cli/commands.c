@@ -23,6 +23,7 @@ static const struct {
 	{ NULL, commands_pins },
 	{ NULL, commands_devices },
 	{ NULL, commands_plug },
+	{ NULL, commands_amend },
 	{ NULL, commands_details },
 	{ "What guests have done", commands_statistics },
 	{ "Networks", commands_networks },

@@ -72,6 +72,8 @@ static bool names_argument(const char *word, const char *option, size_t length)
 		{ "ACTION", "--action" }, { "UUID", "--secret" },
 		{ "URI", "--uri" },       { "TEXT", "--new-desc" },
 		{ "JSON", "--cmd" },      { "ARCHITECTURE", "--arch" },
+		{ "DRIVE", "--path" },    { "MEDIUM", "--source" },
+		{ "STATE", "--state" },
 	};
 	g_autofree char *name = g_strndup(option, length);
 

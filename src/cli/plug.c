@@ -3,7 +3,7 @@
  * Devices of guests, one by one: added, changed, taken away. The XML is the user's, or is made here
  * from a few words, as virsh does.
  */
-#include "cli/daemon.h"
+#include "cli/plug.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 typedef int device_change(struct lodge_domain *domain, const char *what, unsigned flags);
 
 /* --persistent: of the definition, and of the guest that runs, if it does. */
-static unsigned affect_flags(const struct invocation *invocation, struct lodge_domain *domain)
+unsigned plug_flags(const struct invocation *invocation, struct lodge_domain *domain)
 {
 	unsigned flags = (invocation_has(invocation, "--live") ? LODGE_AFFECT_LIVE : 0) |
 			 (invocation_has(invocation, "--config") ? LODGE_AFFECT_DEFINITION : 0);
@@ -38,7 +38,7 @@ static int change(const struct invocation *invocation, const char *what, device_
 	}
 	c = daemon_connect(invocation, 0);
 	domain = daemon_domain(c, invocation);
-	good = domain && !change(domain, what, affect_flags(invocation, domain));
+	good = domain && !change(domain, what, plug_flags(invocation, domain));
 	lodge_domain_free(domain);
 	return daemon_end(c, good);
 }
@@ -83,18 +83,18 @@ static void add_attribute(GString *xml, const char *name, const char *value)
 		g_string_append_printf(xml, " %s='%s'", name, escaped);
 }
 
-static bool is_block(const char *path)
+bool plug_is_block(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && S_ISBLK(st.st_mode);
+	return path && !stat(path, &st) && S_ISBLK(st.st_mode);
 }
 
 static int attach_disk(const struct invocation *invocation)
 {
 	const char *source = argument(invocation, 1),
 		   *mode = invocation_value(invocation, "--mode");
-	bool block = is_block(source);
+	bool block = plug_is_block(source);
 	GString *xml = g_string_new(NULL);
 	int status;
 
@@ -177,16 +177,6 @@ static int detach_interface(const struct invocation *invocation)
 
 /* --- the commands --- */
 
-#define PRINT_OPTION                                                              \
-	{                                                                         \
-		"--print-xml", VALUE_NONE, NULL, "print the XML, and that is all" \
-	}
-#define WHERE_OPTIONS                                                                           \
-	{ "--current", VALUE_NONE, NULL, "of what runs, else of its definition; the default" }, \
-		{ "--live", VALUE_NONE, NULL, "of the guest that runs" },                       \
-		{ "--config", VALUE_NONE, NULL, "of its definition: for the next start" },      \
-		{ "--persistent", VALUE_NONE, NULL, "of both, as far as it runs" }, CONNECT_OPTION
-
 static const struct command_option where_options[] = { WHERE_OPTIONS, {} };
 static const struct command_option disk_options[] = {
 	{ "--targetbus", VALUE_WORD, "virtio|sata|scsi|usb|ide", "the disk's bus" },
@@ -194,22 +184,19 @@ static const struct command_option disk_options[] = {
 	{ "--cache", VALUE_WORD, "default|none|writethrough|writeback|directsync|unsafe",
 	  "how the host's page cache is used" },
 	{ "--serial", VALUE_TEXT, "TEXT", "its serial number" },
-	PRINT_OPTION,
-	WHERE_OPTIONS,
+	PLUG_OPTIONS,
 	{},
 };
 static const struct command_option card_options[] = {
 	{ "--mac", VALUE_TEXT, "ADDRESS", "its address (without it, one is made)" },
 	{ "--model", VALUE_TEXT, "MODEL", "what it looks like: virtio" },
 	{ "--target", VALUE_TEXT, "NAME", "the host's side of it" },
-	PRINT_OPTION,
-	WHERE_OPTIONS,
+	PLUG_OPTIONS,
 	{},
 };
 static const struct command_option mac_options[] = {
 	{ "--mac", VALUE_TEXT, "ADDRESS", "which, where there are several" },
-	PRINT_OPTION,
-	WHERE_OPTIONS,
+	PLUG_OPTIONS,
 	{},
 };
 

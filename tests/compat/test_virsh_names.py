@@ -358,6 +358,70 @@ def test_devices_of_definitions():
         assert "<rng" in lodge("dumpxml", "g", "--inactive") and "<rng" not in lodge("dumpxml", "g")
 
 
+DRIVE = "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='sda' bus='sata'/><readonly/></disk>"
+
+
+def test_media():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        disk = f"{daemon.root}/g.img"
+        lodge("define", "-", text=guest_xml("g", IMAGE, DISK.format(disk) + DRIVE))
+        medium = lambda: re.findall(r"<source (?:file|dev)='([^']*)'/>\s*<target dev='sda'", lodge("dumpxml", "g"))
+        one, two = (f"{daemon.root}/{name}.iso" for name in ("one", "two"))
+        assert medium() == []
+        assert lodge("change-media", "g", "sda", one, "--insert") == ""
+        assert medium() == [one]
+        for words, why in (((two, "--insert"), "drive 'sda' of guest 'g' is not empty: say --update, or --eject first"),
+                           ((), "drive 'sda' of guest 'g' gets nothing: name a medium, or say --eject")):
+            assert lodge("change-media", "g", "sda", *words, status=1) == f"lodge: {why}\n"
+            assert "media" in lodge.virsh("change-media", "g", "sda", *words, status=1)
+        printed = lodge("change-media", "g", "sda", two, "--print-xml")
+        theirs = lodge.virsh("change-media", "g", "sda", two, "--print-xml")
+        assert f"<source file='{two}'/>" in printed and f'"{two}"' in theirs.replace("'", '"') and medium() == [one]
+        lodge("change-media", "--domain", "g", "--path", "sda", "--source", two, "--config", "--force")
+        assert medium() == [two]
+        lodge("change-media", "g", two, "--eject")
+        assert medium() == [] and "bus='sata'" in lodge("dumpxml", "g")
+        assert lodge("change-media", "g", "sda", "--eject", status=1) == "lodge: drive 'sda' of guest 'g' is empty\n"
+        assert "doesn't have media" in lodge.virsh("change-media", "g", "sda", "--eject", status=1)
+        lodge("change-media", "g", "sda", "/dev/null", "--block")
+        assert medium() == ["/dev/null"] and "<disk type='block' device='cdrom'>" in lodge("dumpxml", "g")
+        lodge("change-media", "g", "sda", one)
+        assert medium() == [one] and "type='block'" not in lodge("dumpxml", "g")
+        lodge("change-media", "g", "sda", "--update")  # with nothing, as virsh's
+        assert medium() == []
+        lodge.virsh("change-media", "g", "sda", one)
+        assert medium() == [one]
+        lodge.virsh("change-media", "g", "sda", "--update")
+        assert medium() == []
+        for name in ("vda", "sdb", disk):
+            assert lodge("change-media", "g", name, one, status=1) == f"lodge: guest 'g' has no CD or floppy drive '{name}'\n"
+        for words in (("--eject", one), ("--eject", "--update"), ("--insert", "--update", one)):
+            assert "it is --eject, or --insert MEDIUM, or --update MEDIUM" in lodge("change-media", "g", "sda", *words, status=2)
+        assert "'h'" in lodge("change-media", "h", "sda", one, status=1)
+        assert "not running" in lodge("change-media", "g", "sda", one, "--live", status=1)
+        assert medium() == [], lodge("dumpxml", "g")
+
+
+def test_links():
+    with lodged(LODGED) as daemon:
+        lodge, mac = Both(daemon), "52:54:00:00:00:07"
+        lodge.guest()
+        lodge("domif-setlink", "g", mac.upper(), "down", "--config")
+        link = lambda *words: (lodge("domif-getlink", "g", mac, *words), lodge.virsh("domif-getlink", "g", mac, *words))
+        assert link("--config") == (f"{mac} down",) * 2
+        lodge("domif-setlink", "--domain", "g", "--interface", mac, "--state", "up")
+        assert link() == (f"{mac} up",) * 2
+        printed = lodge("domif-setlink", "g", mac, "down", "--print-xml")
+        theirs = lodge.virsh("domif-setlink", "g", mac, "down", "--print-xml")
+        assert "<link state='down'/>" in printed and '<link state="down"/>' in theirs.replace("'", '"')
+        assert link() == (f"{mac} up",) * 2
+        assert lodge("domif-setlink", "g", mac, "sideways", status=2) == \
+            "lodge domif-setlink: 'sideways' is neither up nor down\n"
+        assert lodge("domif-setlink", "g", "eth9", "down", status=1) == "lodge: guest 'g' has no network card 'eth9'\n"
+        assert "not running" in lodge("domif-setlink", "g", mac, "down", "--live", status=1)
+
+
 def test_more_of_the_host():
     with lodged(LODGED) as daemon:
         lodge = Both(daemon)
