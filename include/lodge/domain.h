@@ -290,9 +290,11 @@ int lodge_domain_set_lifecycle(struct lodge_domain *domain, enum lodge_lifecycle
 
 /*
  * Devices, as elements of <devices>. In this version the definition alone can be changed:
- * LODGE_AFFECT_DEFINITION, or 0 for a guest that does not run. A <disk> goes by its <target dev=>,
- * an <interface> by its <mac address=>; of another device to detach, @xml says as much as it takes
- * to know it. LODGE_ERR_DEVICE_MISSING: there is none. Only disks and interfaces are updated.
+ * LODGE_AFFECT_DEFINITION, or 0 for a guest that does not run; of one that runs, only the <link> of
+ * an <interface>, whose @xml is then as lodge_domain_xml() has it but for that. A <disk> goes by
+ * its <target dev=>, an <interface> by its <mac address=>; of another device to detach, @xml says
+ * as much as it takes to know it. LODGE_ERR_DEVICE_MISSING: there is none. Only disks and
+ * interfaces are updated.
  */
 int lodge_domain_attach_device(struct lodge_domain *domain, const char *xml, unsigned flags);
 int lodge_domain_detach_device(struct lodge_domain *domain, const char *xml, unsigned flags);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Devices of definitions: added, changed and taken away one by one. Running guests keep theirs
- * until they are started again: nothing is plugged into them in this version.
+ * until they are started again: nothing is plugged into them in this version, except that a network
+ * card's <link> goes up and down:
+ *
+ *   XML of a card that differs in its <link> alone --> monitor --> the live domain and its record
+ *                                                              --> the definition, if it is asked
+ * for
  */
 #include "daemon/calls.h"
+#include "daemon/store.h"
 #include "domain/elements.h"
 #include "domain/xml.h"
 
@@ -203,23 +209,40 @@ static void change_definition(struct rpc_call *call, struct guest *guest, device
 		fail_call(call, error);
 }
 
+static bool refuse_live(const struct guest *guest, GError **error)
+{
+	return daemon_refuse(
+		error, VIR_ERR_OPERATION_UNSUPPORTED,
+		"devices of domain '%s' are not changed while it runs in this version; with "
+		"--config alone its definition is, for the next start",
+		guest->name);
+}
+
+/* The guest that is meant, and which of its domains; NULL: the call is answered. */
+static struct guest *guest_affected(struct rpc_call *call, const struct rpc_domain *dom, u32 flags,
+				    u32 known, bool *live, bool *config)
+{
+	struct guest *guest = call_guest(call, dom);
+
+	if (!guest ||
+	    !call_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | known) ||
+	    !call_affects(call, guest, flags, live, config))
+		return NULL;
+	return guest;
+}
+
 /* The guest whose definition is to be changed, or NULL, and the call is answered. */
 static struct guest *guest_to_change(struct rpc_call *call, const struct rpc_domain *dom, u32 flags,
 				     u32 known)
 {
-	struct guest *guest = call_guest(call, dom);
 	bool live, config;
+	struct guest *guest = guest_affected(call, dom, flags, known, &live, &config);
+	GError *error = NULL;
 
-	if (!guest ||
-	    !call_flags(call, flags, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG | known) ||
-	    !call_affects(call, guest, flags, &live, &config))
-		return NULL;
-	if (!live)
+	if (!guest || !live)
 		return guest;
-	rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
-		      "devices of domain '%s' are not changed while it runs in this version; with "
-		      "--config alone its definition is, for the next start",
-		      guest->name);
+	refuse_live(guest, &error);
+	fail_call(call, error);
 	return NULL;
 }
 
@@ -252,6 +275,161 @@ static void change_device(struct rpc_call *call, const struct rpc_domain *dom, c
 	xmlFreeDoc(doc);
 }
 
+/* --- the link of a card of a running guest --- */
+
+/* A copy of @device without its <link>, and without what running devices have and XML for them,
+ * @given, need not say. */
+static xmlNode *comparable(const xmlNode *device, const xmlNode *given)
+{
+	static const char *const optional[] = { "alias", "address", "target" };
+	xmlNode *copy = xmlCopyNode((xmlNode *)device, 1), *link = xml_child(copy, "link");
+
+	if (link)
+		xml_remove(link);
+	for (unsigned i = 0; i < G_N_ELEMENTS(optional); i++) {
+		xmlNode *child = xml_child(copy, optional[i]);
+
+		if (child && !xml_child(given, optional[i]))
+			xml_remove(child);
+	}
+	return copy;
+}
+
+static bool same_but_link(const xmlNode *device, const xmlNode *given)
+{
+	xmlNode *a = comparable(device, given), *b = comparable(given, given);
+	bool same = agrees(a, b) && agrees(b, a);
+
+	xmlFreeNode(a);
+	xmlFreeNode(b);
+	return same;
+}
+
+/* The card that is @given but for its link, or NULL. */
+static xmlNode *find_card(const struct domain *live, const xmlNode *given)
+{
+	xmlNode *devices = xml_child(xmlDocGetRootElement(live->doc), "devices");
+
+	if (strcmp((const char *)given->name, "interface") || !key_of(given))
+		return NULL;
+	xml_for_each(card, devices, "interface")
+	{
+		if (is_meant(given, card) && xml_child(card, "alias") && same_but_link(card, given))
+			return card;
+	}
+	return NULL;
+}
+
+static void copy_link(xmlNode *card, const xmlNode *given)
+{
+	xmlNode *old = xml_child(card, "link"), *link = xml_child(given, "link");
+
+	if (old)
+		xml_remove(old);
+	if (link)
+		xmlAddChild(card, xmlDocCopyNode(link, card->doc, 1));
+}
+
+/* A copy of what runs, with the link as it is given; NULL with @error set: there is none. */
+static struct domain *relinked(const struct guest *guest, const xmlNode *given, GError **error)
+{
+	struct domain *copy = define_copy(guest->live, error);
+	xmlNode *card = copy ? find_card(copy, given) : NULL;
+
+	if (!copy)
+		return NULL;
+	if (card) {
+		copy_link(card, given);
+		return define_live_again(copy, error);
+	}
+	refuse_live(guest, error);
+	domain_free(copy);
+	return NULL;
+}
+
+/* A change of a link, until the call is answered. */
+struct relink {
+	struct rpc_call *call;
+	xmlDoc *given;
+	bool config; /* of the definition, too */
+};
+
+static void end_relink(struct relink *relink)
+{
+	xmlFreeDoc(relink->given);
+	g_free(relink);
+}
+
+/* What else was changed of the live domain meanwhile stays. */
+static bool note_link(struct guest *guest, const struct relink *relink, GError **error)
+{
+	g_autofree char *path = NULL;
+	struct domain *live;
+
+	if (!guest->live)
+		return daemon_refuse(error, VIR_ERR_OPERATION_FAILED, "domain '%s' has ended",
+				     guest->name);
+	live = relinked(guest, xmlDocGetRootElement(relink->given), error);
+	if (!live)
+		return false;
+	path = running_path(guest);
+	domain_free(guest->live);
+	guest->live = live;
+	store_write(guest->daemon->store, path, running_text(guest->id, live), NULL, NULL);
+	return true;
+}
+
+static void on_linked(struct guest *guest, const GError *error, void *opaque)
+{
+	struct relink *relink = opaque;
+	GError *ours = error ? g_error_copy(error) : NULL;
+
+	if (ours || !note_link(guest, relink, &ours))
+		fail_call(relink->call, ours);
+	else if (relink->config)
+		change_definition(relink->call, guest, update, xmlDocGetRootElement(relink->given));
+	else
+		call_done(guest, NULL, relink->call);
+	end_relink(relink);
+}
+
+/* All that can be wrong with both domains is known before the guest is told. */
+static bool try_relink(struct guest *guest, struct relink *relink, GError **error)
+{
+	xmlNode *given = xmlDocGetRootElement(relink->given), *card = find_card(guest->live, given);
+	g_autofree char *alias = NULL;
+	struct domain *live, *config = NULL;
+
+	if (!card)
+		return refuse_live(guest, error);
+	live = relinked(guest, given, error);
+	if (!live || (relink->config && !(config = changed(guest, update, given, error)))) {
+		domain_free(live);
+		return false;
+	}
+	domain_free(live);
+	domain_free(config);
+	alias = g_strdup(xml_attr(xml_child(card, "alias"), "name"));
+	return guest_set_link(guest, alias, !xml_attr_is(xml_child(given, "link"), "state", "down"),
+			      on_linked, relink, error);
+}
+
+static void relink(struct rpc_call *call, struct guest *guest, const char *xml, bool config)
+{
+	struct relink *relink = g_new0(struct relink, 1);
+	GError *error = NULL;
+
+	relink->call = call;
+	relink->config = config;
+	relink->given = xml_read(xml, strlen(xml), "the device", &error);
+	if (relink->given && try_relink(guest, relink, &error))
+		return;
+	fail_call(call, error);
+	end_relink(relink);
+}
+
+/* --- their handlers --- */
+
 /* Without flags it is the running guest that is meant. */
 static void attach_plain(struct rpc_call *call, const struct rpc_domain_attach_device_args *args)
 {
@@ -275,12 +453,19 @@ static void detach_flags(struct rpc_call *call,
 	change_device(call, &args->dom, args->xml, args->flags, 0, detach);
 }
 
+/* Nothing resists force: there is no lock of a drive's door. */
 static void update_flags(struct rpc_call *call,
 			 const struct rpc_domain_update_device_flags_args *args)
 {
-	/* nothing resists: there is no lock of a drive's door to be forced */
-	change_device(call, &args->dom, args->xml, args->flags, VIR_DOMAIN_DEVICE_MODIFY_FORCE,
-		      update);
+	bool live, config;
+	struct guest *guest = guest_affected(call, &args->dom, args->flags,
+					     VIR_DOMAIN_DEVICE_MODIFY_FORCE, &live, &config);
+
+	if (guest && live)
+		relink(call, guest, args->xml, config);
+	else if (guest)
+		change_device(call, &args->dom, args->xml, args->flags,
+			      VIR_DOMAIN_DEVICE_MODIFY_FORCE, update);
 }
 
 static void detach_by_alias(struct rpc_call *call,

@@ -225,11 +225,18 @@ struct domain *define_copy(const struct domain *domain, GError **error)
 	return domain_parse(xml, strlen(xml), domain->file, NULL, error);
 }
 
-struct domain *define_again(struct domain *changed, GError **error)
+struct domain *define_live_again(struct domain *changed, GError **error)
 {
 	struct domain *again = define_copy(changed, error);
 
 	domain_free(changed);
+	return again;
+}
+
+struct domain *define_again(struct domain *changed, GError **error)
+{
+	struct domain *again = define_live_again(changed, error);
+
 	if (again && domain_complete(again, error))
 		return again;
 	domain_free(again);

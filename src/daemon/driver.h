@@ -61,6 +61,9 @@ struct driver {
 	 * pressed where nobody says: 0. */
 	void (*press)(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms,
 		      guest_done *done, void *opaque);
+	/* Plugs the card of its live domain that has this alias in, or unplugs it. */
+	void (*set_link)(struct guest *guest, const char *alias, bool up, guest_done *done,
+			 void *opaque);
 	/* Has a client's own command run by its monitor. */
 	void (*pass)(struct guest *guest, const struct json_t *command, guest_passed *done,
 		     void *opaque);

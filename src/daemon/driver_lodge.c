@@ -431,6 +431,14 @@ static void press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_
 		json_pack("{s:o, s:I}", "keys", codes, "hold-time", (json_int_t)hold_ms), &asked);
 }
 
+static void set_link(struct guest *guest, const char *alias, bool up, guest_done *done,
+		     void *opaque)
+{
+	const struct asked asked = { guest, NULL, done, opaque };
+
+	execute(guest, "set_link", json_pack("{s:s, s:b}", "name", alias, "up", up), &asked);
+}
+
 /* --- the balloon: a guest gives back memory when it likes to --- */
 
 #define BALLOON_LOOK_MS 200
@@ -1029,6 +1037,7 @@ const struct driver driver_lodge = {
 	.command = command,
 	.balloon = balloon,
 	.press = press,
+	.set_link = set_link,
 	.pass = pass,
 	.process = process,
 	.statistics = statistics,

@@ -191,6 +191,15 @@ bool guest_press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_m
 	return true;
 }
 
+bool guest_set_link(struct guest *guest, const char *alias, bool up, guest_done *done, void *opaque,
+		    GError **error)
+{
+	if (!need_started(guest, error))
+		return false;
+	guest->driver->set_link(guest, alias, up, done, opaque);
+	return true;
+}
+
 bool guest_set_memory(struct guest *guest, u64 kib, guest_done *done, void *opaque, GError **error)
 {
 	if (!need_started(guest, error))

@@ -99,6 +99,8 @@ void define_give_up(struct guest *guest);
  * NULL with @error set if it is none any more. The caller, or define_guest(), frees it. */
 struct domain *define_copy(const struct domain *domain, GError **error);
 struct domain *define_again(struct domain *changed, GError **error);
+/* The same of a copy of what runs: what its devices are called stays. */
+struct domain *define_live_again(struct domain *changed, GError **error);
 /* In whose name a part of its definition is changed by @by: whoever of both may less. */
 const struct launch_authority *define_whose(const struct guest *guest,
 					    const struct launch_authority *by);
@@ -138,6 +140,8 @@ bool guest_command(struct guest *guest, enum guest_command command, guest_done *
 		   GError **error);
 bool guest_press(struct guest *guest, const u8 *keys, unsigned count, u32 hold_ms, guest_done *done,
 		 void *opaque, GError **error);
+bool guest_set_link(struct guest *guest, const char *alias, bool up, guest_done *done, void *opaque,
+		    GError **error);
 
 /* What drivers tell. */
 void guest_started(struct guest *guest, bool paused);

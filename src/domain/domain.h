@@ -74,6 +74,7 @@ struct domain_interface {
 	char *target;        /* what a running one is called, or NULL */
 	GPtrArray *forwards; /* struct domain_forward */
 	unsigned boot_order;
+	bool link_down; /* it is there, but not plugged in */
 	struct domain_address address;
 	unsigned line;
 };

@@ -396,7 +396,7 @@ static const struct element elements[] = {
 	{ "devices/interface/bandwidth", KIND_TREE,   USE_HINT },
 	{ "devices/interface/vlan",      KIND_TREE,   USE_NEEDED, NULL, "use <interface type='user'> without it" },
 	{ "devices/interface/link",      KIND_PARENT, USE_FULL },
-	{ "devices/interface/link@state", KIND_WORD,  USE_FULL,   "up ~down" },
+	{ "devices/interface/link@state", KIND_WORD,  USE_FULL,   "up down" },
 	{ "devices/interface/mtu",       KIND_PARENT, USE_FULL },
 	{ "devices/interface/mtu@size",  KIND_NUMBER, USE_HINT,   "68 65535" },
 	{ "devices/interface/coalesce",  KIND_TREE,   USE_HINT },

@@ -270,6 +270,7 @@ static struct domain_interface *read_interface(const xmlNode *node)
 	interface->forwards = g_ptr_array_new_with_free_func(forward_free);
 	read_forwards(interface->forwards, node);
 	interface->boot_order = attr_number(xml_child(node, "boot"), "order", 0);
+	interface->link_down = xml_attr_is(xml_child(node, "link"), "state", "down");
 	interface->address = domain_pci_address(node);
 	interface->line = xmlGetLineNo((xmlNode *)node);
 	return interface;

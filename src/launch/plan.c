@@ -217,6 +217,8 @@ static void add_net(struct lists *lists, const struct opened_net *opened, unsign
 					"socket", "fd", opened->number));
 	json_object_set_new(device, "backend", json_string(id));
 	json_object_set_new(device, "mac", json_string(interface->mac));
+	if (interface->link_down)
+		json_object_set_new(device, "link", json_false());
 	json_array_append_new(lists->devices, device);
 	g_free(id);
 }

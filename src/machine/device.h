@@ -71,6 +71,8 @@ struct device_type {
 		struct device *dev); /* optional: checks loaded state; -EINVAL: impossible */
 	/* optional, any thread: the terminal behind a console has this size */
 	void (*resize)(struct device *dev, u16 columns, u16 rows);
+	/* optional, any thread: a network card is plugged in, or unplugged */
+	void (*set_link)(struct device *dev, bool up);
 	void (*destroy)(struct device *dev); /* optional; also after a failed realize */
 };
 

@@ -193,6 +193,23 @@ static json_t *run_console_resize(struct monitor *m, struct client *c, json_t *a
 	return json_object();
 }
 
+/* The name is a device's id; QEMU's may be that of what it is plugged into, too. */
+static json_t *run_set_link(struct monitor *m, struct client *c, json_t *args, const char **why)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	json_t *up = json_object_get(args, "up");
+	struct device *dev = name ? vm_find_device(m->vm, name) : NULL;
+
+	*why = !dev || !dev->type->set_link ? "'name' must be the id of a network card"
+	       : !json_is_boolean(up)       ? "'up' must be true or false"
+	       : vm_starving(m->vm)         ? "the guest waits for memory; continue it first"
+					    : NULL;
+	if (*why)
+		return NULL;
+	dev->type->set_link(dev, json_is_true(up));
+	return json_object();
+}
+
 /* Keys have Linux's numbers. */
 static json_t *run_send_key(struct monitor *m, struct client *c, json_t *args, const char **why)
 {
@@ -270,6 +287,7 @@ static const struct monitor_command commands[] = {
 	{ "query-version", false, run_version },
 	{ "quit", false, run_quit },
 	{ "send-key", false, run_send_key },
+	{ "set_link", false, run_set_link },
 	{ "stop", false, run_stop },
 	{ "system_powerdown", false, run_powerdown },
 	{ "system_reboot", false, run_reboot },

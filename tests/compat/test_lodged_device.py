@@ -3,6 +3,7 @@
 
     test_lodged_device.py LODGED BUTTON-IMAGE
 """
+import json
 import re
 import signal
 import sys
@@ -83,6 +84,76 @@ def test_interfaces():
             "attach-interface", "g", "network", "default", "--mac", MAC.upper(), "--config", status=1)
         daemon.virsh("detach-interface", "g", "network", "--mac", MAC, "--config")
         assert devices(daemon, "interface") == []
+
+
+def card_xml(mac, more=""):
+    return f"<interface type='user'><mac address='{mac}'/><model type='virtio'/>{more}</interface>"
+
+
+def ask(daemon, command, **arguments):
+    """The guest's monitor itself."""
+    text = daemon.virsh("qemu-monitor-command", "g", json.dumps({"execute": command, "arguments": arguments}))
+    answer = json.loads(text)
+    return answer["error"]["desc"] if "error" in answer else answer["return"]
+
+
+def test_links():
+    """The card of a running guest is plugged in and unplugged; nothing else of it changes."""
+    with lodged(LODGED) as daemon:
+        other = "52:54:00:00:00:0b"
+        define(daemon, card_xml(MAC) + card_xml(other))
+        links = lambda: [daemon.virsh("domif-getlink", "g", *words) for words in ((MAC,), (MAC, "--config"), (other,))]
+        told = lambda: [word == "down" for word in re.findall(r"\S+ (up|down)", " ".join(links()))]
+        assert told() == [False, False, False]
+        daemon.virsh("start", "g")
+        before = daemon.virsh("dumpxml", "g")
+        assert "success" in daemon.virsh("domif-setlink", "g", MAC, "down")
+        assert told() == [True, False, False], links()
+        assert re.sub(r"\s*<link state='down'/>", "", daemon.virsh("dumpxml", "g")) == before
+        # it is kept as long as the guest runs, whoever looks after it
+        daemon.restart(signal.SIGKILL)
+        assert told() == [True, False, False], links()
+        daemon.virsh("domif-setlink", "g", "net1", "down")
+        daemon.virsh("domif-setlink", "g", MAC, "up")
+        assert told() == [False, False, True], links()
+        daemon.virsh("domif-setlink", "g", MAC, "down", "--config")
+        assert told() == [False, True, True], links()
+        # both at once; without <link> it is up
+        card = re.findall("<interface .*?</interface>", daemon.virsh("dumpxml", "g"), re.S)[1]
+        plain = write(daemon, "plain.xml", re.sub(r"\s*<link .*?/>", "", card))
+        daemon.virsh("update-device", "g", plain, "--live", "--config")
+        assert told() == [False, True, False], links()
+        assert "<alias" not in " ".join(devices(daemon, "interface")) and "net1" not in " ".join(devices(daemon, "interface"))
+        # what a running card has by itself need not be said
+        daemon.virsh("update-device", "g", write(daemon, "short.xml", card_xml(other, "<link state='down'/>")), "--live")
+        assert told() == [False, True, True], links()
+        assert "<alias name='net1'/>" in daemon.virsh("dumpxml", "g")
+
+
+def test_links_start_as_they_are_defined():
+    with lodged(LODGED) as daemon, daemon.client() as client:
+        define(daemon, card_xml(MAC, "<link state='down'/>"))
+        assert "left out" not in daemon.virsh("start", "g") and "left out" not in daemon.virsh("dominfo", "g")
+        live = daemon.virsh("dumpxml", "g")
+        assert "<link state='down'/>" in live
+        card = re.search("<interface .*?</interface>", live, re.S).group()
+        dom = client.call("domain_lookup_by_name", name="g")["dom"]
+        for xml, code in ((card.replace("'virtio'", "'virtio-transitional'"), LATER),
+                          (card.replace("'net0'", "'net1'"), LATER),
+                          (card.replace("</interface>", "<mtu size='1400'/></interface>"), LATER),
+                          (card.replace("'down'", "'sideways'"), XML_ERROR),
+                          (card.replace(MAC, "52:54:00:00:00:0c"), LATER),
+                          (card.replace("<mac", "<nomac"), LATER),
+                          ("<interface", XML_ERROR)):
+            refused(code, client.call, "domain_update_device_flags", dom=dom, xml=xml, flags=1)
+            assert daemon.virsh("dumpxml", "g") == live, xml
+        assert ask(daemon, "set_link", name="net0", up=True) == {}
+        for arguments, why in (({"name": "net9", "up": True}, "'name' must be the id of a network card"),
+                               ({"up": True}, "'name' must be the id of a network card"),
+                               ({"name": "serial0", "up": True}, "'name' must be the id of a network card"),
+                               ({"name": "net0"}, "'up' must be true or false"),
+                               ({"name": "net0", "up": 1}, "'up' must be true or false")):
+            assert ask(daemon, "set_link", **arguments) == why, arguments
 
 
 def test_others():

@@ -420,6 +420,21 @@ def test_links():
             "lodge domif-setlink: 'sideways' is neither up nor down\n"
         assert lodge("domif-setlink", "g", "eth9", "down", status=1) == "lodge: guest 'g' has no network card 'eth9'\n"
         assert "not running" in lodge("domif-setlink", "g", mac, "down", "--live", status=1)
+        lodge("start", "g")
+        lodge("domif-setlink", "g", "net0", "down")
+        assert link() == (f"{mac} down",) * 2 and link("--config") == (f"{mac} up",) * 2
+        lodge("domif-setlink", "g", mac, "down", "--persistent")
+        assert link() == link("--config") == (f"{mac} down",) * 2
+        lodge("domif-setlink", "g", mac, "up", "--live")
+        assert link() == (f"{mac} up",) * 2 and link("--config") == (f"{mac} down",) * 2
+        lodge("destroy", "g")
+        xml, env = lodge("dumpxml", "g"), {**lodge.env, "XDG_RUNTIME_DIR": daemon.root, "XDG_STATE_HOME": daemon.root}
+        for given, said in ((xml, {"link": False}), (xml.replace("<link state='down'/>", ""), {})):
+            done = subprocess.run([LODGE, "run", "--dry-run", "--engine", "soft", "-"], capture_output=True, text=True, env=env,
+                                  input=given)
+            assert done.returncode == 0, done
+            card, = [device for device in json.loads(done.stdout)["devices"] if device["type"] == "virtio-net"]
+            assert {key: card[key] for key in card if key == "link"} == said, card
 
 
 def test_more_of_the_host():

@@ -266,7 +266,7 @@ class Qmp:
         self.greeting = json.loads(self.file.readline())
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         self.socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
         while True:
             message = json.loads(self.file.readline())

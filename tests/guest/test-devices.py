@@ -262,6 +262,29 @@ def test_watchdogs_bite():
         assert vm.wait(PATIENCE) == 5
 
 
+def carrier(vm, card, wanted):
+    """Waits until the guest's kernel has been told."""
+    command(vm, f"until [ $(cat /sys/class/net/{card}/carrier) = {wanted} ]; do :; done", f"{card}-{wanted}")
+
+
+def test_links():
+    """Cards as the plan has them, and as the monitor changes them while the kernel looks."""
+    cards = [{"type": "virtio-net", "id": f"net{i}", "bus": 0, "slot": 28 + i, "function": 0,
+              "mac": f"52:54:00:12:34:{i:02x}", "link": link} for i, link in enumerate((True, False))]
+    with Boot(options, "devices-links", guest_file("kernel", "cloud"), initrd=guest_file("initrd", "cloud"),
+              devices=cards, append=CONSOLE + PLAIN_SHELL) as vm:
+        qmp = vm.qmp()
+        at_shell(vm)
+        vm.send(b"ip link set eth0 up; ip link set eth1 up\n")
+        for first, second in (1, 0), (0, 0), (0, 1), (1, 1):
+            for card, up in ("net0", first), ("net1", second):
+                assert qmp.command("set_link", name=card, up=bool(up)) == {"return": {}}
+            carrier(vm, "eth0", first)
+            carrier(vm, "eth1", second)
+        qmp.command("quit")
+        assert vm.wait(PATIENCE) == 5
+
+
 def all_keys():
     """The numbers of those that the keyboard has."""
     with open("/usr/include/linux/input-event-codes.h") as header:

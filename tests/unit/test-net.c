@@ -6,6 +6,7 @@
 #include "machine/layout.h"
 #include "machine/pci.h"
 #include "net/net.h"
+#include "state/state.h"
 #include "testvm.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ static void setup_queue(struct card *c, unsigned queue)
 	mmio_write(c->vm, c->bar + 0x1c, 2, 1);
 }
 
-static void card_init(struct card *c, u64 features)
+static void card_init_link(struct card *c, u64 features, bool link)
 {
 	struct device *dev;
 	int fds[2];
@@ -59,6 +60,8 @@ static void card_init(struct card *c, u64 features)
 	device_set_number(dev, "slot", 3, NULL);
 	device_set_string(dev, "mac", "52:54:00:12:34:56", NULL);
 	device_set_backend(dev, "backend", OPTION_NET, c->net, NULL);
+	if (!link)
+		device_set_bool(dev, "link", false, NULL);
 	test_device_realize(dev);
 	dev->type->resume(dev);
 	c->v = container_of(dev, struct virtio, pci.dev);
@@ -76,6 +79,11 @@ static void card_init(struct card *c, u64 features)
 	setup_queue(c, TX);
 	mmio_write(c->vm, c->bar + 0x14, 1, 15);
 	g_assert_cmphex(mmio_read(c->vm, c->bar + 0x14, 1), ==, 15);
+}
+
+static void card_init(struct card *c, u64 features)
+{
+	card_init_link(c, features, true);
 }
 
 static void card_free(struct card *c)
@@ -331,6 +339,104 @@ static void test_first_start(void)
 	card_free(&c);
 }
 
+static void set_link(struct card *c, bool up)
+{
+	c->v->pci.dev.type->set_link(&c->v->pci.dev, up);
+}
+
+static unsigned link_status(struct card *c)
+{
+	return mmio_read(c->vm, c->bar + 0x2006, 2);
+}
+
+static void wait_taken(struct card *c, u64 frames)
+{
+	for (int i = 0; __atomic_load_n(&c->net->statistics->rx_frames, __ATOMIC_RELAXED) != frames;
+	     i++) {
+		g_assert_cmpint(i, <, 20000);
+		g_usleep(500);
+	}
+}
+
+/* Unplugged, frames are taken from both sides and reach neither; the driver is told of it. */
+static void test_link(void)
+{
+	struct card c;
+	u8 frame[100] = { 0 }, got[200];
+	u8 generation;
+
+	card_init(&c, F_MRG_RXBUF);
+	g_assert_cmphex(link_status(&c), ==, 1);
+	offer(&c, RX, 0, DATA + 4096, 2048);
+	notify(&c, RX);
+	generation = mmio_read(c.vm, c.bar + 0x15, 1);
+	set_link(&c, false);
+	g_assert_cmphex(link_status(&c), ==, 0);
+	g_assert_cmpuint(mmio_read(c.vm, c.bar + 0x15, 1), ==, (u8)(generation + 1));
+	set_link(&c, false); /* nothing new */
+	g_assert_cmpuint(mmio_read(c.vm, c.bar + 0x15, 1), ==, (u8)(generation + 1));
+	transmit(&c, frame, sizeof(frame));
+	wait_used(&c, TX);
+	g_assert_cmpint(recv(c.peer, got, sizeof(got), MSG_DONTWAIT), ==, -1);
+	g_assert_cmpint(send(c.peer, frame, sizeof(frame), 0), ==, sizeof(frame));
+	wait_taken(&c, 1);
+	g_assert_cmpuint(used_index(&c, RX), ==, 0);
+	mmio_write(c.vm, c.bar + 0x2006, 2, 1); /* a driver plugs nothing in */
+	g_assert_cmphex(link_status(&c), ==, 0);
+	c.v->pci.dev.type->reset(&c.v->pci.dev);
+	g_assert_cmphex(c.v->config[6], ==, 0);
+	card_free(&c);
+	card_init(&c, F_MRG_RXBUF);
+	set_link(&c, false);
+	set_link(&c, true);
+	transmit(&c, frame, sizeof(frame));
+	g_assert_cmpint(recv(c.peer, got, sizeof(got), 0), ==, sizeof(frame));
+	wait_used(&c, TX);
+	offer(&c, RX, 0, DATA + 4096, 2048);
+	notify(&c, RX);
+	g_assert_cmpint(send(c.peer, frame, sizeof(frame), 0), ==, sizeof(frame));
+	g_assert_cmpuint(wait_used(&c, RX), ==, sizeof(frame));
+	card_free(&c);
+}
+
+/* A frame that waits for a buffer while the card is unplugged does not wait on. */
+static void test_link_of_waiting_frame(void)
+{
+	struct card c;
+	u8 frame[100] = { 0 };
+
+	card_init(&c, F_MRG_RXBUF);
+	g_assert_cmpint(send(c.peer, frame, sizeof(frame), 0), ==, sizeof(frame));
+	g_usleep(20000);
+	set_link(&c, false);
+	wait_taken(&c, 1);
+	card_free(&c);
+}
+
+/* The plan says how it begins, a saved state how it goes on. */
+static void test_link_is_kept(void)
+{
+	struct card down, up;
+	GByteArray *saved = g_byte_array_new();
+	const struct device_type *type;
+	GError *error = NULL;
+
+	card_init_link(&down, F_MRG_RXBUF, false);
+	g_assert_cmphex(link_status(&down), ==, 0);
+	card_init(&up, F_MRG_RXBUF);
+	type = up.v->pci.dev.type;
+	state_save_fields(type->state, (u8 *)down.v, saved);
+	type->reset(&up.v->pci.dev);
+	g_assert_cmpint(state_load_fields(type->state, (u8 *)up.v, saved->data, saved->len, &error),
+			==, 0);
+	g_assert_no_error(error);
+	g_assert_cmpint(type->post_load(&up.v->pci.dev), ==, 0);
+	g_assert_cmphex(link_status(&up), ==, 0);
+	g_byte_array_unref(saved);
+	card_free(&down);
+	card_free(&up);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -342,5 +448,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/net/peer-gone", test_peer_gone);
 	g_test_add_func("/net/pause", test_pause);
 	g_test_add_func("/net/first-start", test_first_start);
+	g_test_add_func("/net/link", test_link);
+	g_test_add_func("/net/link-of-waiting-frame", test_link_of_waiting_frame);
+	g_test_add_func("/net/link-is-kept", test_link_is_kept);
 	return g_test_run();
 }

@@ -8,6 +8,9 @@
  *             interrupt for each batch; no buffers: the backend waits for the driver's notification
  *
  * Checksum and segmentation offload are the backend's: frames carry virtio's header (net.h).
+ *
+ * Whether the card is plugged in is known by its configuration alone, which is part of its state.
+ * While it is not, frames of both directions are taken and dropped.
  */
 #include "net/net.h"
 #include "device/virtio/virtio.h"
@@ -38,10 +41,14 @@ struct __attribute__((packed)) net_config_space {
 	u16 status; /* bit 0: the link is up */
 };
 
+#define STATUS_OFFSET offsetof(struct net_config_space, status)
+#define LINK_UP       BIT(0)
+
 struct virtio_net {
 	struct virtio v;
 	struct net *net;
 	u8 mac[6];
+	bool link;       /* the plan's: how it begins */
 	bool rx_pending; /* under the receive queue's lock: pushed without an interrupt so far */
 	/* Of the queue whose lock is held. */
 	struct virtq_chain rx_first, rx_chain, tx_chain, ctrl_chain;
@@ -52,6 +59,12 @@ static struct virtio_net *net_of(struct virtio *v)
 	return container_of(v, struct virtio_net, v);
 }
 
+/* Any thread. */
+static bool link_is_up(const struct virtio_net *n)
+{
+	return __atomic_load_n(&n->v.config[STATUS_OFFSET], __ATOMIC_RELAXED) & LINK_UP;
+}
+
 /* Transmit. */
 
 /* False: no room now. What is no frame counts as sent. */
@@ -59,7 +72,8 @@ static bool transmit_chain(struct virtio_net *n)
 {
 	const struct virtq_chain *c = &n->tx_chain;
 
-	if (c->out_bytes < NET_FRAME_MIN || c->out_bytes > NET_FRAME_MAX || !n->net)
+	if (c->out_bytes < NET_FRAME_MIN || c->out_bytes > NET_FRAME_MAX || !n->net ||
+	    !link_is_up(n))
 		return true;
 	return net_send(n->net, c->iov, c->out_count);
 }
@@ -160,8 +174,9 @@ static bool net_receive(void *opaque, const u8 *frame, size_t bytes)
 	struct virtq *q = &n->v.queues[Q_RX];
 	bool taken, broken;
 
-	if (!__atomic_load_n(&n->v.running, __ATOMIC_ACQUIRE) || !pci_bus_master(&n->v.pci))
-		return true; /* no driver: nobody is listening */
+	if (!__atomic_load_n(&n->v.running, __ATOMIC_ACQUIRE) || !pci_bus_master(&n->v.pci) ||
+	    !link_is_up(n))
+		return true; /* nobody is listening */
 	pthread_mutex_lock(&q->lock);
 	taken = !q->size || q->broken || receive_locked(n, q, frame, bytes);
 	broken = q->broken;
@@ -258,10 +273,26 @@ static void net_resume_device(struct device *dev)
 	virtio_resume(dev);
 }
 
+/* What waits for buffers or for room is dropped, too, when its side is woken the next time; for the
+ * frame that has come already, that is now. */
+static void net_set_link(struct device *dev, bool up)
+{
+	struct virtio_net *n = container_of(dev, struct virtio_net, v.pci.dev);
+
+	pthread_mutex_lock(&n->v.lock);
+	if (link_is_up(n) != up) {
+		__atomic_store_n(&n->v.config[STATUS_OFFSET], up ? LINK_UP : 0, __ATOMIC_RELAXED);
+		virtio_config_changed(&n->v, true);
+	}
+	pthread_mutex_unlock(&n->v.lock);
+	if (n->net)
+		net_resume(n->net);
+}
+
 static int net_realize(struct device *dev, GError **error)
 {
 	struct virtio_net *n = container_of(dev, struct virtio_net, v.pci.dev);
-	struct net_config_space c = { .status = 1 };
+	struct net_config_space c = { .status = n->link ? LINK_UP : 0 };
 
 	memcpy(c.mac, n->mac, sizeof(c.mac));
 	memcpy(n->v.config, &c, sizeof(c));
@@ -293,6 +324,11 @@ static const struct device_option net_options[] = {
 	  .offset = offsetof(struct virtio_net, mac),
 	  .required = true,
 	  .help = "MAC address" },
+	{ .name = "link",
+	  .kind = OPTION_BOOL,
+	  .offset = offsetof(struct virtio_net, link),
+	  .init = true,
+	  .help = "whether it is plugged in" },
 	{ .name = NULL },
 };
 
@@ -307,6 +343,7 @@ const struct device_type device_virtio_net = {
 	.reset = virtio_reset,
 	.quiesce = net_quiesce,
 	.resume = net_resume_device,
+	.set_link = net_set_link,
 	.post_load = virtio_post_load,
 	.destroy = net_destroy,
 };
