@@ -307,16 +307,18 @@ static bool set_param(xmlNode *root, const struct wish *wish, const struct rpc_t
 	return true;
 }
 
-/* A copy of @domain with it; NULL with @error set. */
-static struct domain *with_wish(const struct domain *domain, const struct wish *wish,
+/* A copy of the definition, or of what runs, with it; NULL with @error set. */
+static struct domain *with_wish(const struct guest *guest, bool live, const struct wish *wish,
 				GError **error)
 {
-	struct domain *copy = define_copy(domain, error);
+	struct domain *copy = define_copy(live ? guest->live : guest->config, error);
 
 	for (u32 i = 0; copy && i < wish->count; i++)
 		if (!set_param(xmlDocGetRootElement(copy->doc), wish, &wish->params[i], error))
 			g_clear_pointer(&copy, domain_free);
-	return copy ? define_again(copy, error) : NULL;
+	if (!copy)
+		return NULL;
+	return live ? define_live_again(copy, error) : define_again(copy, error);
 }
 
 static void keep_config(struct guest *guest, struct wish *wish)
@@ -336,7 +338,7 @@ static void keep_config(struct guest *guest, struct wish *wish)
 static bool note_live(struct guest *guest, const struct wish *wish, GError **error)
 {
 	g_autofree char *path = running_path(guest);
-	struct domain *changed = with_wish(guest->live, wish, error);
+	struct domain *changed = with_wish(guest, true, wish, error);
 
 	if (!changed)
 		return false;
@@ -371,7 +373,7 @@ static bool apply_live(struct guest *guest, struct wish *wish, GError **error)
 		return daemon_refuse(error, VIR_ERR_RESOURCE_BUSY,
 				     "the limits of domain '%s' are just being changed; try again",
 				     guest->name);
-	changed = with_wish(guest->live, wish, error);
+	changed = with_wish(guest, true, wish, error);
 	if (!changed)
 		return false;
 	guest->limiting = true;
@@ -386,7 +388,7 @@ static bool try_change(struct guest *guest, struct wish *wish, bool live, bool c
 	for (u32 i = 0; i < wish->count; i++)
 		if (!check_param(wish->family, &wish->params[i], error))
 			return false;
-	if (config && !(wish->config = with_wish(guest->config, wish, error)))
+	if (config && !(wish->config = with_wish(guest, false, wish, error)))
 		return false;
 	if (live)
 		return apply_live(guest, wish, error);

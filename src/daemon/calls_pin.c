@@ -60,11 +60,12 @@ static xmlNode *find_vcpupin(const xmlNode *tune, int vcpu)
 	return NULL;
 }
 
-/* A copy of @domain with the change; NULL with @error set. */
-static struct domain *with_pin(const struct domain *domain, const struct pin *pin, GError **error)
+/* A copy of the definition, or of what runs, with the change; NULL with @error set. */
+static struct domain *with_pin(const struct guest *guest, bool live, const struct pin *pin,
+			       GError **error)
 {
 	g_autofree char *text = number_set_format(&pin->cpus);
-	struct domain *copy = define_copy(domain, error);
+	struct domain *copy = define_copy(live ? guest->live : guest->config, error);
 	xmlNode *tune, *node;
 
 	if (!copy)
@@ -79,7 +80,7 @@ static struct domain *with_pin(const struct domain *domain, const struct pin *pi
 		xml_set(node, "vcpu", "%d", pin->vcpu);
 	}
 	xml_set(node, "cpuset", "%s", text);
-	return define_again(copy, error);
+	return live ? define_live_again(copy, error) : define_again(copy, error);
 }
 
 /* --- changing --- */
@@ -87,7 +88,7 @@ static struct domain *with_pin(const struct domain *domain, const struct pin *pi
 /* Now, with a note of it; false with @error set. */
 static bool pin_live(struct guest *guest, const struct pin *pin, GError **error)
 {
-	struct domain *changed = with_pin(guest->live, pin, error);
+	struct domain *changed = with_pin(guest, true, pin, error);
 	g_autofree char *path = running_path(guest);
 
 	if (!changed)
@@ -122,7 +123,7 @@ static void change(struct rpc_call *call, const struct rpc_domain *dom, struct p
 			      "domain '%s' has no processor %d", guest->name, pin->vcpu);
 		return;
 	}
-	if (config && !(changed = with_pin(guest->config, pin, &error))) {
+	if (config && !(changed = with_pin(guest, false, pin, &error))) {
 		fail_call(call, error);
 		return;
 	}

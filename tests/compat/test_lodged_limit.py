@@ -162,7 +162,10 @@ def test_running():
         define(daemon)
         daemon.virsh("start", "g")
         until("it is in its group", lambda: read(f"{group}/cgroup.procs") == str(daemon.pid("g")))
+        names = lambda: re.findall("<alias name='.*?'/>", daemon.virsh("dumpxml", "g"))
+        before = names()
         told = fields(daemon.virsh("schedinfo", "g", "--live", "global_quota=150000", "vcpu_quota=40000", "cpu_shares=7"))
+        assert before and names() == before, (before, names())
         assert told["global_quota"] == "150000" and told["vcpu_period"] == "100000" and told["cpu_shares"] == "7", told
         assert read(f"{group}/cpu.max") == "150000 100000" and read(f"{group}/vcpu1/cpu.max") == "40000 100000"
         assert read(f"{group}/cpu.weight") == "7"

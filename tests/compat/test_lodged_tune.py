@@ -232,6 +232,7 @@ def test_pins():
         for xml, pinned in ((daemon.virsh("dumpxml", "g"), {"1": first, "2": last}),
                             (daemon.virsh("dumpxml", "g", "--inactive"), {"1": last, "2": last})):
             assert dict(re.findall(r"<vcpupin vcpu='(\d)' cpuset='(\d+)'/>", xml)) == pinned, xml
+        assert "<alias name='serial0'/>" in daemon.virsh("dumpxml", "g")
         daemon.restart(signal.SIGKILL)
         assert f"<emulatorpin cpuset='{first}'/>" in daemon.virsh("dumpxml", "g")
         assert "has no processor 4" in daemon.virsh("vcpupin", "g", "4", first, "--live", status=1)
