@@ -127,6 +127,33 @@ char *lodge_device_xml(struct lodge_connection *connection, const char *name, un
 /* "" for one that has none. */
 char *lodge_device_parent(struct lodge_connection *connection, const char *name);
 
+enum lodge_interfaces_flags {
+	LODGE_INTERFACES_INACTIVE = 1 << 0, /* neither of these two: both */
+	LODGE_INTERFACES_ACTIVE = 1 << 1,
+};
+
+struct lodge_interface {
+	char name[64], mac[64];
+};
+
+enum lodge_interface_xml_flags {
+	LODGE_INTERFACE_XML_INACTIVE = 1 << 0, /* as it is set up, whatever it is now */
+};
+
+/* The host's network cards, as its kernel calls them: an array of *@count; free() it. @flags: of
+ * enum lodge_interfaces_flags. */
+struct lodge_interface *lodge_interface_list(struct lodge_connection *connection, unsigned *count,
+					     unsigned flags);
+/* By its name and by its address: 0, or -1 with LODGE_ERR_NO_INTERFACE where there is none. */
+int lodge_interface_find_name(struct lodge_connection *connection, const char *name,
+			      struct lodge_interface *interface);
+int lodge_interface_find_mac(struct lodge_connection *connection, const char *mac,
+			     struct lodge_interface *interface);
+/* 1 when it is up, 0 when not, -1 with the error set. */
+int lodge_interface_is_active(struct lodge_connection *connection, const char *name);
+/* @flags: of enum lodge_interface_xml_flags. */
+char *lodge_interface_xml(struct lodge_connection *connection, const char *name, unsigned flags);
+
 /* --- events ---
  *
  * They are delivered by lodge_connection_dispatch(), so from the caller's own main loop, which

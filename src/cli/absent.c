@@ -37,10 +37,9 @@ static const struct {
 	{ "launch security", "domlaunchsecinfo domsetlaunchsecstate nodesevinfo" },
 	{ "performance counters of guests", "perf" },
 	{ "I/O threads of guests", "iothreadpin" },
-	{ "interfaces of the host",
-	  "iface-begin iface-bridge iface-commit iface-define iface-destroy iface-dumpxml "
-	  "iface-edit iface-list iface-mac iface-name iface-rollback iface-start iface-unbridge "
-	  "iface-undefine" },
+	{ "setting up interfaces of the host",
+	  "iface-begin iface-bridge iface-commit iface-define iface-destroy iface-edit "
+	  "iface-rollback iface-start iface-unbridge iface-undefine" },
 	{ "network filters",
 	  "nwfilter-define nwfilter-dumpxml nwfilter-edit nwfilter-list nwfilter-undefine "
 	  "nwfilter-binding-create nwfilter-binding-delete nwfilter-binding-dumpxml "

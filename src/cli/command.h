@@ -67,8 +67,8 @@ extern const struct command commands_create[], commands_guests[], commands_life[
 	commands_secrets[], commands_statistics[], commands_tune[], commands_logs[],
 	commands_report[], commands_delete[], commands_import[], commands_doctor[], commands_host[],
 	commands_limits[], commands_pins[], commands_details[], commands_processors[],
-	commands_nodes[], commands_node_devices[], commands_events[], commands_plug[],
-	commands_amend[];
+	commands_nodes[], commands_node_devices[], commands_interfaces[], commands_events[],
+	commands_plug[], commands_amend[];
 
 /* --- commands.c --- */
 /* The command at @index in the order of the help, or NULL after the last. */

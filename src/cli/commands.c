@@ -39,6 +39,7 @@ static const struct {
 	{ NULL, commands_processors },
 	{ NULL, commands_nodes },
 	{ NULL, commands_node_devices },
+	{ NULL, commands_interfaces },
 	{ NULL, commands_doctor },
 	{ NULL, commands_report },
 };

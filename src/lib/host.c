@@ -203,3 +203,89 @@ LODGE_PUBLIC char *lodge_device_parent(struct lodge_connection *connection, cons
 	asked(&a, good, __func__);
 	return parent;
 }
+
+/* --- network cards --- */
+
+static void put_interface(struct lodge_interface *to, const struct rpc_interface *from)
+{
+	g_strlcpy(to->name, from->name, sizeof(to->name));
+	g_strlcpy(to->mac, from->mac, sizeof(to->mac));
+}
+
+LODGE_PUBLIC struct lodge_interface *lodge_interface_list(struct lodge_connection *connection,
+							  unsigned *count, unsigned flags)
+{
+	struct rpc_connect_list_all_interfaces_args args = { 1, flags };
+	struct rpc_connect_list_all_interfaces_ret ret;
+	struct lodge_interface *list = NULL;
+	struct asking a = {};
+	bool good = rpc_ask_connect_list_all_interfaces(connection->caller, &args, &a.arena, &ret,
+							&a.failure);
+
+	if (good) {
+		*count = ret.ifaces.count;
+		list = calloc(*count + 1, sizeof(*list));
+	}
+	for (unsigned i = 0; list && i < *count; i++)
+		put_interface(&list[i], &ret.ifaces.items[i]);
+	asked(&a, good, __func__);
+	return list;
+}
+
+LODGE_PUBLIC int lodge_interface_find_name(struct lodge_connection *connection, const char *name,
+					   struct lodge_interface *interface)
+{
+	struct rpc_interface_lookup_by_name_args args = { (char *)name };
+	struct rpc_interface_lookup_by_name_ret ret;
+	struct asking a = {};
+	bool good = rpc_ask_interface_lookup_by_name(connection->caller, &args, &a.arena, &ret,
+						     &a.failure);
+
+	if (good)
+		put_interface(interface, &ret.iface);
+	return asked(&a, good, __func__);
+}
+
+LODGE_PUBLIC int lodge_interface_find_mac(struct lodge_connection *connection, const char *mac,
+					  struct lodge_interface *interface)
+{
+	struct rpc_interface_lookup_by_mac_string_args args = { (char *)mac };
+	struct rpc_interface_lookup_by_mac_string_ret ret;
+	struct asking a = {};
+	bool good = rpc_ask_interface_lookup_by_mac_string(connection->caller, &args, &a.arena,
+							   &ret, &a.failure);
+
+	if (good)
+		put_interface(interface, &ret.iface);
+	return asked(&a, good, __func__);
+}
+
+/* The protocol names one by both, lodged knows it by the first. */
+static struct rpc_interface wire(const char *name)
+{
+	return (struct rpc_interface){ .name = (char *)name, .mac = (char *)"" };
+}
+
+LODGE_PUBLIC int lodge_interface_is_active(struct lodge_connection *connection, const char *name)
+{
+	struct rpc_interface_is_active_args args = { wire(name) };
+	struct rpc_interface_is_active_ret ret;
+	struct asking a = {};
+	bool good =
+		rpc_ask_interface_is_active(connection->caller, &args, &a.arena, &ret, &a.failure);
+
+	return asked(&a, good, __func__) ? -1 : !!ret.active;
+}
+
+LODGE_PUBLIC char *lodge_interface_xml(struct lodge_connection *connection, const char *name,
+				       unsigned flags)
+{
+	struct rpc_interface_get_xml_desc_args args = { wire(name), flags };
+	struct rpc_interface_get_xml_desc_ret ret;
+	struct asking a = {};
+
+	return asked_string(&a,
+			    rpc_ask_interface_get_xml_desc(connection->caller, &args, &a.arena,
+							   &ret, &a.failure),
+			    &ret.xml, __func__);
+}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import tap
+from fake_daemon import fake_daemon
 from lodged import WAIT, guest_xml, lodged, rows, until
 
 LODGED, IMAGE, LODGE = sys.argv[1:]
@@ -452,6 +453,57 @@ def test_more_of_the_host():
                             for text in (lodge(command, *words), lodge.virsh(command, *words)))
             assert ours == theirs, (words, ours ^ theirs)
         assert "no kind 'wheels'" in lodge("nodedev-list", "--cap", "wheels", status=2)
+
+
+CARDS = {"eth5": ("52:54:00:00:05:05", 1), "wan": ("52:54:00:00:05:06", 0)}
+
+
+def cards_of_a_host():
+    """A host's answers, whose first card is up and whose second is down; by their flags, as libvirt has them."""
+    def told(name):
+        return {"name": name, "mac": CARDS[name][0]}
+
+    def listed(args):
+        found = [told(name) for name, (_, up) in CARDS.items() if not args["flags"] or args["flags"] == 1 + up]
+        return {"ifaces": found, "ret": len(found)}
+
+    return {"connect_list_all_interfaces": listed,
+            "interface_is_active": lambda args: {"active": CARDS[args["iface"]["name"]][1]},
+            "interface_lookup_by_name": lambda args: {"iface": told(args["name"])},
+            "interface_lookup_by_mac_string": lambda args: {"iface": told(
+                next(name for name, (mac, _) in CARDS.items() if mac == args["mac"]))},
+            "interface_get_xml_desc": lambda args: {"xml": f"<interface name='{args['iface']['name']}' flags='{args['flags']}'/>\n"}}
+
+
+def test_cards_of_a_host():
+    with fake_daemon(cards_of_a_host()) as daemon:
+        env = dict(os.environ, LODGE_URI=daemon.path, LC_ALL="C")
+        lodge = lambda *words: subprocess.run([LODGE, *words], capture_output=True, text=True, timeout=WAIT, env=env, check=True).stdout
+        for words, names in ((), ("eth5",)), (("--inactive",), ("wan",)), (("--all",), ("eth5", "wan")):
+            said = json.loads(lodge("iface-list", "--json", *words))
+            assert said == [{"name": name, "state": "active" if CARDS[name][1] else "inactive", "mac": CARDS[name][0]}
+                            for name in names], said
+        assert lodge("iface-list", "--all").split("\n")[-2].split() == ["wan", "inactive", CARDS["wan"][0]]
+        assert lodge("iface-mac", "wan") == CARDS["wan"][0] + "\n" and lodge("iface-name", CARDS["wan"][0]) == "wan\n"
+        for words, shown in ((("wan",), "name='wan' flags='0'"), ((CARDS["eth5"][0], "--inactive"), "name='eth5' flags='1'")):
+            assert shown in lodge("iface-dumpxml", *words)
+        assert lodge("iface-dumpxml", "wan", "--xpath", "/interface/@name").strip() == 'name="wan"'
+
+
+def test_cards_of_this_host():
+    with lodged(LODGED) as daemon:
+        lodge = Both(daemon)
+        for words in (), ("--inactive",), ("--all",):
+            ours = [[card["name"], card["state"], card["mac"]] for card in lodge.json("iface-list", *words)]
+            assert ours == [row for row in rows(lodge.virsh("iface-list", *words) + "\n\n") if row], ours
+        for card in lodge.json("iface-list", "--all"):
+            name, mac = card["name"], card["mac"]
+            assert lodge("iface-mac", name) == mac and lodge("iface-name", mac.upper()) == name
+            assert lodge("iface-dumpxml", name).strip() == lodge("iface-dumpxml", mac).strip() == lodge.virsh("iface-dumpxml", name)
+        for command, word in (("iface-mac", "lo"), ("iface-name", "52:54:00:99:99:99"), ("iface-dumpxml", "lo"),
+                              ("iface-dumpxml", "52:54:00:99:99:99")):
+            assert lodge(command, word, status=1).startswith("lodge: Interface not found: couldn't find interface with"), command
+        assert "which lacks setting up interfaces of the host" in lodge("iface-define", "x.xml", status=2)
 
 
 def test_by_uuid():
