@@ -123,6 +123,11 @@ static bool find_source(struct creation *c, GError **error)
 		return c->from;
 	}
 	c->from = from;
+	if (access(from, F_OK) && !strchr(from, '/'))
+		return cli_fail(error,
+				"--from: there is no file '%s' here, and the only system that is "
+				"made by its name is " DEBIAN_NAME,
+				from);
 	return image_probe(from, &c->kind, error);
 }
 
@@ -166,24 +171,28 @@ static bool fail_asked(GError **error)
 			last->hint ? last->hint : "");
 }
 
-/* Where the pool that is made at the first call keeps its files: where other tools have it. */
-static char *pool_path(struct lodge_connection *connection)
+/* Where the pool that is made at the first call keeps its files: where other tools have it, but for
+ * a daemon with a root of its own, which shares no folder with others. */
+static char *pool_path(const struct creation *c)
 {
-	char *uri = lodge_connection_uri(connection, 0);
+	g_autofree char *root = daemon_root(value(c, "--connect"));
+	char *uri = lodge_connection_uri(c->connection, 0);
 	bool session = uri && g_str_has_suffix(uri, "/session");
 
 	free(uri);
+	if (root)
+		return g_build_filename(root, "images", NULL);
 	return session ? g_build_filename(g_get_user_data_dir(), "libvirt", "images", NULL)
 		       : g_strdup(SYSTEM_POOL);
 }
 
-static struct lodge_pool *make_pool(struct lodge_connection *connection)
+static struct lodge_pool *make_pool(const struct creation *c)
 {
-	g_autofree char *path = pool_path(connection);
+	g_autofree char *path = pool_path(c);
 	g_autofree char *xml = g_markup_printf_escaped(
 		"<pool type='dir'><name>" POOL "</name><target><path>%s</path></target></pool>",
 		path);
-	struct lodge_pool *pool = lodge_pool_define(connection, xml, 0);
+	struct lodge_pool *pool = lodge_pool_define(c->connection, xml, 0);
 
 	if (pool && (lodge_pool_build(pool, 0) || lodge_pool_set_autostart(pool, 1, 0))) {
 		lodge_pool_undefine(pool, 0);
@@ -200,7 +209,7 @@ static bool open_pool(struct creation *c, GError **error)
 
 	c->pool = lodge_pool_by_name(c->connection, name ? name : POOL, 0);
 	if (!c->pool && !name && lodge_last_error()->code == LODGE_ERR_NO_STORAGE_POOL)
-		c->pool = make_pool(c->connection);
+		c->pool = make_pool(c);
 	active = c->pool ? lodge_pool_is_active(c->pool) : -1;
 	return active > 0 || (!active && !lodge_pool_start(c->pool, 0)) || fail_asked(error);
 }
@@ -377,6 +386,8 @@ static bool check_name(struct creation *c, GError **error)
 {
 	struct lodge_domain *there;
 
+	if (strchr(c->name, '/'))
+		return cli_fail(error, "'%s' is no name of a guest: it has a '/'", c->name);
 	c->connection = lodge_connection_open(value(c, "--connect"), 0);
 	if (!c->connection)
 		return fail_asked(error);
@@ -559,6 +570,13 @@ static int create(const struct invocation *invocation)
 			continue;
 		fprintf(stderr, "lodge create: %s needs --from\n", ours[i]);
 		return EXIT_USAGE;
+	}
+	if (strcmp(argument(invocation, 0), "-") && access(argument(invocation, 0), F_OK)) {
+		fprintf(stderr,
+			"lodge create: there is no file '%s'; a guest of that name is made with "
+			"--from " DEBIAN_NAME ", an image, an ISO or a kernel\n",
+			argument(invocation, 0));
+		return 1;
 	}
 	return definitions_create(invocation);
 }

@@ -78,6 +78,17 @@ const char *daemon_file_name(const char *path)
 	return strcmp(path, "-") ? path : "standard input";
 }
 
+char *daemon_root(const char *uri)
+{
+	char *socket = lodge_connection_socket(uri, 0);
+	g_autofree char *name = socket ? g_path_get_basename(socket) : NULL;
+	g_autofree char *run = socket ? g_path_get_dirname(socket) : NULL;
+	bool rooted = socket && g_str_has_prefix(name, "lodged-sock");
+
+	free(socket);
+	return rooted ? g_path_get_dirname(run) : NULL;
+}
+
 const char *daemon_state_name(int state)
 {
 	static const char *const names[] = { "no state",    "running",  "idle",    "paused",

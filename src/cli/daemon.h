@@ -47,6 +47,9 @@ const char *argument(const struct invocation *invocation, unsigned index);
 char *daemon_read_file(const char *path);
 /* How messages call that file. */
 const char *daemon_file_name(const char *path);
+/* The folder that the daemon at @uri (NULL: the usual one) was given with --root, as its socket
+ * says; NULL: it has none, or is elsewhere. Free with g_free(). */
+char *daemon_root(const char *uri);
 /* "running"; of a number that is none, "no state". */
 const char *daemon_state_name(int state);
 

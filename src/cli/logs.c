@@ -29,20 +29,16 @@ char *logs_own_folder(void)
 
 char *logs_folder(const char *uri)
 {
+	g_autofree char *root = daemon_root(uri);
 	char *socket = lodge_connection_socket(uri, 0);
-	g_autofree char *name = socket ? g_path_get_basename(socket) : NULL;
-	g_autofree char *run = socket ? g_path_get_dirname(socket) : NULL;
 	char *folder = NULL;
 
-	if (socket && g_str_has_prefix(name, "lodged-sock")) {
-		g_autofree char *root = g_path_get_dirname(run);
-
+	if (root)
 		folder = g_build_filename(root, "log", NULL);
-	} else if (socket && g_str_has_prefix(socket, "/run/libvirt/")) {
+	else if (socket && g_str_has_prefix(socket, "/run/libvirt/"))
 		folder = g_strdup(SYSTEM_LOG);
-	} else if (socket && g_str_has_prefix(socket, g_get_user_runtime_dir())) {
+	else if (socket && g_str_has_prefix(socket, g_get_user_runtime_dir()))
 		folder = g_build_filename(g_get_user_state_dir(), "lodge", "session", NULL);
-	}
 	free(socket);
 	return folder;
 }

@@ -103,6 +103,15 @@ def test_a_kernel():
         assert lodge.xml("k").find("devices/interface") is None and daemon.virsh("domstate", "k") == "shut off"
 
 
+def test_the_pool_of_a_root_is_below_it():
+    with lodged(LODGED) as daemon:
+        lodge = Lodge(daemon)
+        daemon.virsh("pool-undefine", "default")
+        made = lodge.create("k", "--from", IMAGE, "--no-start")
+        assert made["kernel"] == f"{daemon.root}/images/k-vmlinuz", made
+        assert "default" in daemon.virsh("pool-list", "--name", "--autostart")
+
+
 def test_next_steps():
     with lodged(LODGED) as daemon:
         lodge = Lodge(daemon)
@@ -273,6 +282,9 @@ def test_wrong_usage():
         lodge = Lodge(daemon)
         assert lodge("create", "g", "--disk", "1G", status=2) == "lodge create: --disk needs --from\n"
         assert "--no-start" in lodge("create", "g", "--from", IMAGE, "--paused", status=2)
+        assert "there is no file 'g'" in lodge("create", "g", status=1)
+        lodge.refused("made by its name is debian-12", "--from", "debian-99")
+        assert "it has a '/'" in lodge("create", "a/b", "--from", IMAGE, status=1)
 
 
 tap.main(globals())
