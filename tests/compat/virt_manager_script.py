@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a person does in virt-manager, through what it tells assistive programs, on a screen and a bus of their own; run by
-test_virt_manager.py with the system's Python: virt_manager_script.py URI GUEST SCREENSHOTS.
+test_virt_manager.py with the system's Python: virt_manager_script.py URI GUEST SCREENSHOTS STEP...
 
 Each step prints a line when it is done, and leaves a picture.
 """
@@ -14,7 +14,7 @@ import gi
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, GLib  # noqa: E402
 
-URI, GUEST, PICTURES = sys.argv[1:]
+URI, GUEST, PICTURES, *STEPS = sys.argv[1:]
 PATIENCE = 90
 warnings.simplefilter("ignore")  # of names of functions that newer versions have others for
 count = 0
@@ -117,26 +117,44 @@ def terminal():
     return find("terminal", "")
 
 
+def connected():
+    click(wait("the guest is listed", lambda: state("Shutoff")))
+
+
+def running():
+    press(wait("a button that starts", lambda: find("push button", "Run")))
+    wait("the guest runs", lambda: state("Running"))
+
+
+def found():
+    """It runs already."""
+    click(wait("the guest is listed, and runs", lambda: state("Running")))
+
+
+def opened():
+    press(find("push button", "Open"))
+    wait("its window", lambda: find("frame", f"{GUEST} on "))
+
+
+def console():
+    screen = wait("the console, which a guest without a screen has there", terminal)
+    click(screen)
+    subprocess.run(["xdotool", "type", "h"], check=True)
+    wait("the guest's answer", lambda: "here" in text_of(terminal() or screen))
+
+
+def off():
+    press(wait("a button that stops", lambda: find("push button", "Shut Down")))
+    wait("the guest is off", lambda: state("Shutoff"))
+
+
 def main():
     program = subprocess.Popen(["virt-manager", "--no-fork", "--connect", URI])
     try:
         wait("its window", lambda: find("frame", "Virtual Machine Manager"))
-        click(wait("the guest is listed", lambda: state("Shutoff")))
-        done("connected")
-        press(wait("a button that starts", lambda: find("push button", "Run")))
-        wait("the guest runs", lambda: state("Running"))
-        done("running")
-        press(find("push button", "Open"))
-        wait("its window", lambda: find("frame", f"{GUEST} on "))
-        done("opened")
-        screen = wait("the console, which a guest without a screen has there", terminal)
-        click(screen)
-        subprocess.run(["xdotool", "type", "h"], check=True)
-        wait("the guest's answer", lambda: "here" in text_of(terminal() or screen))
-        done("console")
-        press(wait("a button that stops", lambda: find("push button", "Shut Down")))
-        wait("the guest is off", lambda: state("Shutoff"))
-        done("off")
+        for step in STEPS:
+            {"connected": connected, "running": running, "found": found, "opened": opened, "console": console, "off": off}[step]()
+            done(step)
     finally:
         program.terminate()
         program.wait(30)
