@@ -48,6 +48,11 @@ capabilities
 domcapabilities
 sysinfo
 cpu-models x86_64
+cpu-compare {root}/broken.xml
+hypervisor-cpu-compare {root}/broken.xml
+cpu-baseline {root}/broken.xml
+freepages
+nwfilter-list
 list --all
 list --all --name
 dominfo g
@@ -105,6 +110,76 @@ domrename h g
 setmaxmem g 64M --config
 setmem g 64M --config
 setvcpus g 2 --config
+schedinfo g
+memtune g
+blkiotune g
+blkdeviotune g vda
+domiftune g 52:54:00:00:00:07
+vcpupin g
+vcpupin g 0 0 --config
+vcpupin g
+emulatorpin g
+emulatorpin g 0 --config
+emulatorpin g
+iothreadinfo g
+guestvcpus g
+perf g
+cpu-stats g
+attach-disk g {root}/other.img vdb --config
+attach-disk g {root}/other.img vdb --config
+domblklist g
+detach-disk g vdb --config
+detach-disk g vdb --config
+attach-interface g network lan --mac 52:54:00:00:00:08 --model virtio --config
+domiflist g
+detach-interface g network --mac 52:54:00:00:00:08 --config
+detach-interface g network --mac 52:54:00:00:00:08 --config
+attach-device g {root}/device.xml --config
+detach-device g {root}/device.xml --config
+detach-device g {root}/device.xml --config
+update-device g {root}/device.xml --config
+detach-device-alias g nothing --config
+send-key g KEY_A
+inject-nmi g
+send-process-signal g 1 9
+qemu-monitor-command g {{"execute":"query-status"}}
+save g {root}/saved
+save-image-dumpxml {root}/nowhere
+save-image-define {root}/nowhere {root}/guest.xml
+restore {root}/nowhere
+managedsave-remove g
+managedsave-dumpxml g
+dump g {root}/core
+screenshot g {root}/shot
+blockcommit g vda
+blockpull g vda
+blockcopy g vda {root}/copy
+blockresize g vda 1M
+domfsfreeze g
+domfstrim g
+dompmsuspend g mem
+set-user-password g root x
+get-user-sshkeys g root
+domdirtyrate-calc g
+domlaunchsecinfo g
+vncdisplay g
+migrate-getspeed g
+migrate-setspeed g 5
+migrate-getmaxdowntime g
+migrate-setmaxdowntime g 5
+backup-begin g
+backup-dumpxml g
+checkpoint-create g
+checkpoint-create-as g c
+checkpoint-info g nothing
+checkpoint-dumpxml g nothing
+checkpoint-parent g nothing
+checkpoint-delete g nothing
+snapshot-create g {root}/broken.xml
+snapshot-dumpxml g nothing
+snapshot-parent g nothing
+snapshot-revert g nothing
+snapshot-delete g nothing
 suspend g
 shutdown g
 destroy g
@@ -133,6 +208,17 @@ domblkerror g
 domifstat g vnet9
 domiflist g
 domif-getlink g 52:54:00:00:00:07
+send-key g KEY_A
+send-key g KEY_NOTHING
+inject-nmi g
+vcpupin g
+emulatorpin g
+vncdisplay g
+screenshot g {root}/shot
+domfstrim g
+-r list --all
+-r dominfo nobody
+-r destroy g
 dommemstat g
 domstats g --state
 domstats --list-active --state
@@ -194,6 +280,10 @@ net-uuid lan
 net-name 11111111-9dad-11d1-80b4-00c04fd430c8
 net-autostart lan
 net-list --all
+net-update lan add dns-host {root}/host.xml --config
+net-update lan add dns-host {root}/host.xml --config
+net-update lan delete dns-host {root}/host.xml --config
+net-create {root}/broken.xml
 net-autostart lan --disable
 net-destroy lan
 net-dhcp-leases lan
@@ -232,6 +322,8 @@ vol-resize v.img 2M --pool p
 vol-resize v.img 1M --pool p
 vol-resize v.img 1M --pool p --shrink
 vol-clone v.img x.img --pool p
+vol-create-from p {root}/copy.xml v.img
+vol-create-from p {root}/copy.xml v.img
 vol-upload v.img {root}/button --pool p
 vol-download v.img {root}/download --pool p
 vol-wipe v.img --pool p
@@ -271,7 +363,10 @@ secret-event --list
 
 def prepare(daemon):
     """The same files below each root."""
-    files = {"guest.xml": GUEST.format(root=daemon.root), "broken.xml": "<domain>", "secret.xml": SECRET, "volume.xml": VOLUME,
+    files = {"copy.xml": VOLUME.replace("v.img", "y.img"),
+             "host.xml": "<host ip='192.168.7.7'><hostname>web</hostname></host>",
+             "device.xml": "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>", "other.img": "other",
+             "guest.xml": GUEST.format(root=daemon.root), "broken.xml": "<domain>", "secret.xml": SECRET, "volume.xml": VOLUME,
              "network.xml": "<network><name>lan</name><uuid>11111111-9dad-11d1-80b4-00c04fd430c8</uuid></network>"}
     for name, text in files.items():
         with open(f"{daemon.root}/{name}", "w") as out:
