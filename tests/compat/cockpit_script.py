@@ -178,7 +178,7 @@ def delete(browser):
     browser.click(f"#vm-{GUEST}-system-action-kebab button")
     browser.click_text("Delete")
     browser.click(".pf-c-modal-box button.pf-m-danger")
-    until("it is not listed", lambda: "Virtual machines" in browser.text() and GUEST not in browser.text("#virtual-machines-listing"))
+    browser.wait("#virtual-machines-listing", "No VM is running or defined")
     browser.done("deleted")
 
 
