@@ -165,7 +165,8 @@ static int allow_prctl(scmp_filter_ctx filter, int option)
 }
 
 /* Memory that is not executable; names of threads; discards on block devices; our own abort; and
- * fstat by its newer name, which Landlock keeps from paths. */
+ * fstat by its newer name. That takes a path too, which neither seccomp can look at nor Landlock
+ * keeps from it: see the known gaps in docs/threat-model.md. */
 static int add_conditional(scmp_filter_ctx filter)
 {
 	int err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,

@@ -20,8 +20,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static int other_socket; /* was there before */
 
 /* Each returns true when the attempt succeeded. */
 
@@ -85,9 +89,37 @@ static bool can_signal_others(void)
 	return kill(getppid(), 0) == 0;
 }
 
+static bool can_signal_threads(void)
+{
+	return syscall(SYS_tgkill, getppid(), getppid(), 0) == 0;
+}
+
+static bool can_signal_by_file(void)
+{
+	return syscall(SYS_pidfd_open, getppid(), 0) >= 0;
+}
+
 static bool can_trace(void)
 {
 	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
+}
+
+/* Memory of a neighbour, who has this variable where we have it. */
+static bool can_look_into_others(void)
+{
+	static int there = 1;
+	int here = 0;
+	struct iovec to = { &here, sizeof(here) }, from = { &there, sizeof(there) };
+
+	return process_vm_readv(getppid(), &to, 1, &from, 1, 0) == sizeof(here) && here;
+}
+
+static bool can_connect(void)
+{
+	const struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
+
+	return connect(other_socket, (const struct sockaddr *)&to, sizeof(to)) == 0 ||
+	       (errno != EPERM && errno != EACCES);
 }
 
 static bool can_unshare(void)
@@ -116,7 +148,11 @@ static const struct {
 	{ "make-code", can_make_code },
 	{ "into-code", can_turn_into_code },
 	{ "signal", can_signal_others },
+	{ "signal-threads", can_signal_threads },
+	{ "signal-by-file", can_signal_by_file },
 	{ "trace", can_trace },
+	{ "look-into-others", can_look_into_others },
+	{ "connect", can_connect },
 	{ "unshare", can_unshare },
 	{ "ring", can_make_ring },
 };
@@ -230,6 +266,7 @@ static void test_landlock(void)
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	other_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	for (unsigned i = 0; i < ARRAY_LEN(attempts); i++) {
 		char *path = g_strdup_printf("/sandbox/%s", attempts[i].name);
 
