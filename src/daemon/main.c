@@ -68,6 +68,27 @@ static const char description[] =
 	"  --system    /var/lib/lodge, /run/lodge, /var/log/lodge and libvirt's system socket\n"
 	"  --session   the user's directories and libvirt's session socket\n";
 
+/* @value, unless NULL, must be one of @words. */
+static bool check_word(const char *option, const char *value, const char *const *words,
+		       GError **error)
+{
+	g_autofree char *all = NULL;
+
+	if (!value || g_strv_contains(words, value))
+		return true;
+	all = g_strjoinv(", ", (char **)words);
+	return daemon_refuse(error, 0, "%s is one of %s, not '%s'", option, all, value);
+}
+
+static bool check_engine(const struct options *options, GError **error)
+{
+	static const char *const engines[] = { "auto", "kvm", "soft", NULL };
+	static const char *const absent[] = { "soft", "refuse", NULL };
+
+	return check_word("--engine", options->engine, engines, error) &&
+	       check_word("--kvm-absent", options->kvm_absent, absent, error);
+}
+
 static bool parse_options(struct options *options, int argc, char **argv, GError **error)
 {
 	const GOptionEntry entries[] = {
@@ -135,6 +156,8 @@ static bool parse_options(struct options *options, int argc, char **argv, GError
 	else if (!!options->root + options->system + options->session != 1)
 		g_set_error(error, DAEMON_ERROR, 0,
 			    "give one of --root DIR, --system and --session; see lodged --help");
+	else
+		check_engine(options, error);
 	return !*error;
 }
 

@@ -57,7 +57,11 @@ static int open_folder(const char *folder, GError **error)
 				      .resolve = RESOLVE_NO_MAGICLINKS };
 	int fd = syscall(SYS_openat2, AT_FDCWD, folder, &how, sizeof(how));
 
-	if (fd < 0)
+	if (fd < 0 && errno == ENOENT)
+		g_set_error(error, DAEMON_ERROR, VIR_ERR_SYSTEM_ERROR,
+			    "cannot open the folder %s: %s; virsh pool-build makes a pool's",
+			    folder, g_strerror(ENOENT));
+	else if (fd < 0)
 		fail(error, VIR_ERR_SYSTEM_ERROR, "open the folder", folder, NULL);
 	return fd;
 }

@@ -712,6 +712,9 @@ def test_places_that_cannot_be():
 
 def test_usage_and_manual():
     assert run().returncode == 2 and run("--root", "/tmp/x", "--session").returncode == 2
+    for option, known in (("--engine", "auto, kvm, soft"), ("--kvm-absent", "soft, refuse")):
+        done = run("--root", "/tmp/x", option, "warp")
+        assert done.returncode == 2 and done.stderr == f"lodged: {option} is one of {known}, not 'warp'\n", done
     assert re.fullmatch(r"lodged \d+\.\d+\.\d+\n", run("--version").stdout)
     options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", run("--help").stdout, re.M)) - {"--help"}
     assert {"--root", "--system", "--session"} <= options

@@ -57,7 +57,7 @@ def test_life_of_a_pool():
         path = f"{daemon.root}/deep/p"
         daemon.virsh("pool-define-as", "p", "dir", "--target", path)
         assert rows(daemon.virsh("pool-list", "--all")) == [["p", "inactive", "no"]]
-        assert "No such file" in daemon.virsh("pool-start", "p", status=1)
+        assert "No such file or directory; virsh pool-build makes" in daemon.virsh("pool-start", "p", status=1)
         daemon.virsh("pool-build", "p")
         assert os.path.isdir(path) and stat.S_IMODE(os.stat(path).st_mode) == 0o755
         daemon.virsh("pool-start", "p")
