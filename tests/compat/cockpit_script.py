@@ -183,7 +183,7 @@ def delete(browser):
 
 
 def main():
-    environment = dict(os.environ, TMPDIR=os.path.dirname(PICTURES))
+    environment = dict(os.environ, TMPDIR=os.environ["HOME"])
     with open(f"{PICTURES}/chromedriver.log", "w") as log, \
             subprocess.Popen(["chromedriver", f"--port={PORT}"], stdout=log, stderr=log, env=environment) as driver:
         try:

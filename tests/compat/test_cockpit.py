@@ -4,8 +4,7 @@ the group logs in, sees a guest, its console, its network, the storage pool, sta
 
     test_cockpit.py TREE BUTTON-IMAGE LOGS
 
-LODGE_PICTURES names a folder where pictures of each step are kept for people to look at; when the test fails they are in
-LOGS/cockpit.
+Pictures of each step are kept for people to look at: in LOGS/cockpit, or in the folder that LODGE_PICTURES names.
 """
 import glob
 import os
@@ -65,12 +64,12 @@ def test_machines():
         if not shutil.which(tool):
             raise tap.Skip(f"there is no {tool}: sh tools/deps.sh slow")
     with box(prepare, debian_root()) as host:
-        pictures = os.environ.get("LODGE_PICTURES") or f"{host.root}/pictures"
+        pictures = os.environ.get("LODGE_PICTURES") or f"{LOGS}/cockpit"
         os.makedirs(pictures, exist_ok=True)
+        for old in glob.glob(f"{pictures}/*.png"):
+            os.unlink(old)
         install(host)
         steps, done = use(host, pictures)
-        if steps != STEPS or done.returncode:
-            shutil.copytree(pictures, f"{LOGS}/cockpit", dirs_exist_ok=True)
         assert steps == STEPS and not done.returncode, (done.stdout, done.stderr, host.journal()[-4000:])
         assert host.run("virsh", "list", "--all", "--name") == ""
 

@@ -2,9 +2,9 @@
 """virt-manager, unmodified, on a screen of its own: it connects, shows, starts and stops a guest, and has its serial
 console; and a guest that all clients have in turn.
 
-    test_virt_manager.py LODGED BUTTON-IMAGE LODGE
+    test_virt_manager.py LODGED BUTTON-IMAGE LODGE LOGS
 
-LODGE_PICTURES names a folder where pictures of each step are kept for people to look at.
+Pictures of each step are kept for people to look at: in LOGS/virt-manager, or in the folder that LODGE_PICTURES names.
 """
 import json
 import os
@@ -16,7 +16,7 @@ import sys
 import tap
 from lodged import WAIT, guest_xml, lodged, until
 
-LODGED, IMAGE, LODGE = sys.argv[1:]
+LODGED, IMAGE, LODGE, LOGS = sys.argv[1:]
 STEPS = ["connected", "running", "opened", "console", "off"]
 PYTHON = "/usr/bin/python3"  # which has the modules of Debian's packages
 
@@ -29,10 +29,11 @@ def need(*programs):
         raise tap.Skip("there is no gir1.2-atspi-2.0: sh tools/deps.sh slow")
 
 
-def virt_manager(daemon, *steps):
-    """A person takes these steps there, with the guest g; the pictures' folder."""
+def virt_manager(daemon, name, *steps):
+    """A person takes these steps there, with the guest g; a folder of that name has the pictures."""
     need("virt-manager", "Xvfb", "xdotool", "xwd", "xwdtopnm", "dbus-run-session")
-    home, pictures = f"{daemon.root}/home", os.environ.get("LODGE_PICTURES") or f"{daemon.root}/pictures"
+    home, pictures = f"{daemon.root}/home", f"{os.environ.get('LODGE_PICTURES') or f'{LOGS}/virt-manager'}/{name}"
+    shutil.rmtree(pictures, ignore_errors=True)
     for folder in home, f"{home}/run", pictures:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     env = {"PATH": os.environ["PATH"], "HOME": home, "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": f"{home}/run",
@@ -57,7 +58,7 @@ def virt_manager(daemon, *steps):
 def test_a_guest_in_virt_manager():
     with lodged(LODGED) as daemon:
         daemon.virsh("define", write(daemon, "g"))
-        pictures = virt_manager(daemon, *STEPS)
+        pictures = virt_manager(daemon, "alone", *STEPS)
         assert daemon.virsh("domstate", "g") == "shut off"
         assert len([name for name in os.listdir(pictures) if name.endswith(".png")]) >= len(STEPS)
 
@@ -127,7 +128,7 @@ def test_one_guest_of_all_clients():
             daemon.virsh("destroy", "g")
             run(LODGE, "start", "g")
             say("running")
-            virt_manager(daemon, "found", "opened", "off")
+            virt_manager(daemon, "shared", "found", "opened", "off")
             say("shut off")
             daemon.virsh("undefine", "g")
             assert daemon.virsh("list", "--all", "--name") == run(LODGE, "list", "--all", "--name") == ""
