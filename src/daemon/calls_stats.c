@@ -368,13 +368,13 @@ static void memory_stats(struct rpc_call *call, const struct rpc_domain_memory_s
 
 static void get_vcpus(struct rpc_call *call, const struct rpc_domain_get_vcpus_args *args)
 {
-	const struct guest *guest = call_guest(call, &args->dom);
 	struct rpc_domain_get_vcpus_ret ret = { 0 };
 	struct guest_statistics usage;
 	size_t map_bytes = MAX(args->maplen, 0);
+	const struct guest *guest;
 	u32 count;
 
-	if (!guest || !read_usage(call, guest, &usage))
+	if (!(guest = call_guest(call, &args->dom)) || !read_usage(call, guest, &usage))
 		return;
 	count = MIN((u32)MAX(args->maxinfo, 0), guest->live->vcpus_current);
 	ret.info.items = rpc_arena_array(rpc_call_arena(call), count, sizeof(*ret.info.items));
