@@ -413,9 +413,11 @@ int main(int argc, char **argv)
 	}
 	g_free(options.root);
 	g_free(options.engine);
+	g_free(options.kvm_absent);
 	g_free(options.vmm);
 	g_free(options.log);
 	g_free(options.group);
+	g_free(options.trust);
 	g_free(options.cgroup);
 	g_free(options.remote.tls);
 	g_free(options.remote.tcp);
