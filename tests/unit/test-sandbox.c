@@ -34,6 +34,14 @@ static bool can_read_file(void)
 	return open("/proc/self/exe", O_RDONLY | O_CLOEXEC) >= 0;
 }
 
+/* Its size and times; the flag is what fstat() of the C library has. */
+static bool can_look_at_path(void)
+{
+	struct stat st;
+
+	return fstatat(AT_FDCWD, "/etc/passwd", &st, AT_EMPTY_PATH) == 0;
+}
+
 static bool can_create_file(void)
 {
 	return open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) >= 0;
@@ -139,6 +147,7 @@ static const struct {
 	bool (*try)(void);
 } attempts[] = {
 	{ "read-file", can_read_file },
+	{ "look-at-path", can_look_at_path },
 	{ "create-file", can_create_file },
 	{ "remove", can_remove },
 	{ "socket", can_socket },
