@@ -22,6 +22,11 @@ def until(what, condition, patience=WAIT):
         time.sleep(0.01)
 
 
+def is_sanitized(program):
+    """Then it keeps what was freed for a while, so that its size says nothing."""
+    return "san" in subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+
+
 def guest_xml(name, kernel, extra="", memory=16):
     return (f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory}</memory>"
             f"<os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel></os>"

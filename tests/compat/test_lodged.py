@@ -17,7 +17,7 @@ import time
 
 import rpc
 import tap
-from lodged import WAIT, Lodged, guest_xml, lodged, until
+from lodged import WAIT, Lodged, guest_xml, is_sanitized, lodged, until
 from rpc import refused
 
 LODGED, IMAGE = sys.argv[1:]
@@ -647,7 +647,7 @@ def test_hostile_bytes():
         assert good.call("domain_lookup_by_name", name="g")["dom"]["name"] == "g"
         with open(f"/proc/{daemon.process.pid}/status") as status:
             rss = int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
-        assert rss < 64 << 10, f"{rss} KiB"
+        assert rss < 64 << 10 or is_sanitized(LODGED), f"{rss} KiB"
         for client in [good, greedy] + idle:
             client.socket.close()
         daemon.virsh("list")

@@ -19,7 +19,7 @@ import uuid
 
 import rpc
 import tap
-from lodged import Lodged, guest_xml, lodged, until
+from lodged import Lodged, guest_xml, is_sanitized, lodged, until
 
 LODGED, IMAGE, KILLS = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CLIENTS = 8
@@ -467,7 +467,7 @@ def mixed_calls(daemon, count):
 
 
 def test_ten_thousand_calls():
-    if "san" in subprocess.run(["ldd", LODGED], capture_output=True, text=True).stdout:
+    if is_sanitized(LODGED):
         raise tap.Skip("a sanitizer keeps what was freed")
     with lodged(LODGED) as daemon:
         mixed_calls(daemon, 2000)
@@ -492,7 +492,7 @@ def test_a_thousand_guests_are_small():
         daemon.restart()
         again = resident_kib(daemon.process.pid)
         print(f"# resident: {before} KiB, with a thousand guests {made} KiB, started again with them {again} KiB")
-        if "san" not in subprocess.run(["ldd", LODGED], capture_output=True, text=True).stdout:
+        if not is_sanitized(LODGED):
             assert max(made, again) < 30 * 1024, (before, made, again)
         with daemon.client() as client:
             assert len(names(client, 0)) == 1000
