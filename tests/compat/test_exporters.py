@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Programs that watch libvirt's guests, unmodified, against lodged: the Prometheus exporter, which is written in Go,
-and collectd's virt plugin. What a guest has published is what they tell.
+and collectd's virt plugin. What a guest has published is what they tell. (virt-top, which shows the same, is no package of
+Debian 12's.)
 
     test_exporters.py LODGED BUTTON-IMAGE
 """
