@@ -387,13 +387,13 @@ bool msr_read(struct cpu *cpu, u32 index, u64 *value)
 	}
 }
 
-/* Writing the TSC moves the offset, and TSC_ADJUST with it (SDM vol. 3 section 18.17.3). */
 /* IBRS, STIBP, SSBD and BHI_DIS_S (Intel SDM volume 4, table 2-2): kept, without effect. */
 static u64 spec_ctrl_bits(const struct cpu_vm *vm)
 {
 	return 7 | (vm_has(vm, FEAT_BHI_CTRL) ? BIT(10) : 0);
 }
 
+/* Writing the TSC moves the offset, and TSC_ADJUST with it (SDM vol. 3 section 18.17.3). */
 static void tsc_write(struct cpu *cpu, u64 value)
 {
 	s64 delta = value - cpu_tsc(cpu);
