@@ -342,6 +342,29 @@ typedef void lodge_domain_event_fn(struct lodge_domain *domain, enum lodge_domai
 int lodge_domain_watch(struct lodge_connection *connection, struct lodge_domain *domain,
 		       lodge_domain_event_fn *fn, void *opaque, unsigned flags);
 
+/* What else happens to guests; libvirt's numbers. */
+enum lodge_domain_event {
+	LODGE_EVENT_REBOOT = 1,
+	LODGE_EVENT_WATCHDOG = 3,        /* @type: what it does, VIR_DOMAIN_EVENT_WATCHDOG_* */
+	LODGE_EVENT_IO_ERROR = 4,        /* of disk @device with image @path; @type: what is done */
+	LODGE_EVENT_IO_ERROR_REASON = 6, /* the same with @text, "enospc" or nothing */
+	LODGE_EVENT_BALLOON_CHANGE = 13, /* @kib: what it has now */
+	LODGE_EVENT_METADATA_CHANGE = 23, /* @type: VIR_DOMAIN_METADATA_*; @text: the namespace */
+};
+struct lodge_event_details {
+	int type;
+	uint64_t kib;
+	const char *path, *device, *text; /* NULL where the event has none */
+};
+
+/* @domain and @details are good until the callback returns. */
+typedef void lodge_domain_other_event_fn(struct lodge_domain *domain, enum lodge_domain_event event,
+					 const struct lodge_event_details *details, void *opaque);
+/* As lodge_domain_watch(), for one of these. */
+int lodge_domain_watch_other(struct lodge_connection *connection, struct lodge_domain *domain,
+			     enum lodge_domain_event event, lodge_domain_other_event_fn *fn,
+			     void *opaque, unsigned flags);
+
 enum lodge_monitor_watch_flags {
 	LODGE_MONITOR_WATCH_REGEX = 1 << 0, /* @event is a regular expression */
 	LODGE_MONITOR_WATCH_NO_CASE = 1 << 1,

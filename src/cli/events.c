@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Commands that wait for what happens: to guests, networks, storage pools, secrets, devices. */
 #include "cli/daemon.h"
-#include "cli/table.h"
 
 #include <jansson.h>
 #include <poll.h>
@@ -28,6 +27,20 @@ static const struct source {
 	{ "nodedev-event", "device", of_devices },
 };
 
+/* What else happens to guests, by virsh's names. */
+static const struct other {
+	const char *name;
+	enum lodge_domain_event event;
+} others[] = {
+	{ "reboot", LODGE_EVENT_REBOOT },
+	{ "watchdog", LODGE_EVENT_WATCHDOG },
+	{ "io-error", LODGE_EVENT_IO_ERROR },
+	{ "io-error-reason", LODGE_EVENT_IO_ERROR_REASON },
+	{ "balloon-change", LODGE_EVENT_BALLOON_CHANGE },
+	{ "metadata-change", LODGE_EVENT_METADATA_CHANGE },
+};
+#define OTHERS "lifecycle|reboot|watchdog|io-error|io-error-reason|balloon-change|metadata-change"
+
 struct listening {
 	const struct source *source;
 	const char *only; /* the name or UUID of what is looked at; NULL: all */
@@ -43,9 +56,18 @@ static void count_event(struct listening *listening)
 		listening->done = true;
 }
 
+/* Takes over @object. */
+static void print_line(json_t *object)
+{
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+
+	printf("%s\n", text ? text : "{}");
+	free(text);
+	json_decref(object);
+}
+
 static void print_event(struct listening *listening, const char *name, int event, int detail)
 {
-	static const char *const keys[] = { "name", "event", "detail", NULL };
 	unsigned known = g_strv_length((char **)listening->source->names);
 	const char *happened =
 		event >= 0 && (unsigned)event < known ? listening->source->names[event] : "unknown";
@@ -55,13 +77,8 @@ static void print_event(struct listening *listening, const char *name, int event
 	if (listening->done)
 		return;
 	if (listening->json) {
-		struct table *table = table_new(keys, keys);
-
-		table_add_text(table, name);
-		table_add_text(table, happened);
-		table_add_number(table, detail);
-		table_print_fields(table, true);
-		table_free(table);
+		print_line(json_pack("{s:s, s:s, s:i}", "name", name, "event", happened, "detail",
+				     detail));
 	} else {
 		printf("%s%s '%s': %s\n", listening->stamped ? when : "", listening->source->what,
 		       name, happened);
@@ -73,6 +90,78 @@ static void on_guest(struct lodge_domain *domain, enum lodge_domain_event_kind k
 		     void *opaque)
 {
 	print_event(opaque, lodge_domain_name(domain), kind, detail);
+}
+
+static const char *name_in(const char *const *names, unsigned count, int number)
+{
+	return number >= 0 && (unsigned)number < count ? names[number] : "unknown";
+}
+
+/* What it says beside its name, for json_object(); what it has not is not in it. */
+static json_t *details_of(enum lodge_domain_event event, const struct lodge_event_details *details)
+{
+	static const char *const watchdog[] = { "none",     "pause", "reset",     "poweroff",
+						"shutdown", "debug", "inject-nmi" };
+	static const char *const io[] = { "none", "pause", "report" };
+	static const char *const metadata[] = { "description", "title", "element" };
+
+	switch (event) {
+	case LODGE_EVENT_WATCHDOG:
+		return json_pack("{s:s}", "action",
+				 name_in(watchdog, G_N_ELEMENTS(watchdog), details->type));
+	case LODGE_EVENT_IO_ERROR:
+	case LODGE_EVENT_IO_ERROR_REASON:
+		return json_pack("{s:s, s:s, s:s, s:s*}", "device", details->device, "path",
+				 details->path, "action",
+				 name_in(io, G_N_ELEMENTS(io), details->type), "reason",
+				 details->text);
+	case LODGE_EVENT_BALLOON_CHANGE: return json_pack("{s:I}", "kib", (json_int_t)details->kib);
+	case LODGE_EVENT_METADATA_CHANGE:
+		return json_pack("{s:s, s:s*}", "type",
+				 name_in(metadata, G_N_ELEMENTS(metadata), details->type), "uri",
+				 details->text);
+	default: return json_object();
+	}
+}
+
+static void print_details(const json_t *details)
+{
+	const char *key, *before = ": ";
+	json_t *value;
+
+	json_object_foreach ((json_t *)details, key, value) {
+		char *text = json_is_string(value) ? strdup(json_string_value(value))
+						   : json_dumps(value, JSON_ENCODE_ANY);
+
+		printf("%s%s %s", before, key, text);
+		before = ", ";
+		free(text);
+	}
+	putchar('\n');
+}
+
+static void on_other(struct lodge_domain *domain, enum lodge_domain_event event,
+		     const struct lodge_event_details *details, void *opaque)
+{
+	struct listening *listening = opaque;
+	const struct other *other = others;
+	g_autoptr(GDateTime) now = g_date_time_new_now_local();
+	g_autofree char *when = g_date_time_format(now, "%F %T: ");
+	json_t *said = details_of(event, details);
+
+	while (other->event != event)
+		other++;
+	if (!listening->done && listening->json) {
+		print_line(json_pack("{s:s, s:s, s:O}", "name", lodge_domain_name(domain), "event",
+				     other->name, "details", said));
+		count_event(listening);
+	} else if (!listening->done) {
+		printf("%sguest '%s': %s", listening->stamped ? when : "",
+		       lodge_domain_name(domain), other->name);
+		print_details(said);
+		count_event(listening);
+	}
+	json_decref(said);
 }
 
 static void on_object(const char *name, int event, int detail, void *opaque)
@@ -99,14 +188,10 @@ static void print_monitor_json(const char *guest, const char *event, int64_t sec
 			       unsigned microseconds, const char *details)
 {
 	json_t *value = details ? json_loads(details, JSON_DECODE_ANY, NULL) : NULL;
-	json_t *object = json_pack("{s:s, s:s, s:I, s:i, s:o}", "name", guest, "event", event,
-				   "seconds", (json_int_t)seconds, "microseconds",
-				   (int)microseconds, "details", value ? value : json_null());
-	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
-	printf("%s\n", text ? text : "{}");
-	free(text);
-	json_decref(object);
+	print_line(json_pack("{s:s, s:s, s:I, s:i, s:o}", "name", guest, "event", event, "seconds",
+			     (json_int_t)seconds, "microseconds", (int)microseconds, "details",
+			     value ? value : json_null()));
 }
 
 static void on_monitor(struct lodge_domain *domain, const char *event, int64_t seconds,
@@ -132,6 +217,22 @@ static void on_monitor(struct lodge_domain *domain, const char *event, int64_t s
 	count_event(listening);
 }
 
+/* Those that --event or --all name. */
+static bool begin_guest(struct lodge_connection *c, struct lodge_domain *domain,
+			const struct invocation *invocation, struct listening *listening)
+{
+	const char *named = invocation_value(invocation, "--event");
+	bool all = invocation_has(invocation, "--all"), good = true;
+
+	if (all || !named || !strcmp(named, "lifecycle"))
+		good = lodge_domain_watch(c, domain, on_guest, listening, 0) >= 0;
+	for (unsigned i = 0; good && i < G_N_ELEMENTS(others); i++)
+		if (all || !g_strcmp0(named, others[i].name))
+			good = lodge_domain_watch_other(c, domain, others[i].event, on_other,
+							listening, 0) >= 0;
+	return good;
+}
+
 /* False: the library has the error. */
 static bool begin(struct lodge_connection *c, const struct invocation *invocation,
 		  struct listening *listening)
@@ -143,8 +244,7 @@ static bool begin(struct lodge_connection *c, const struct invocation *invocatio
 	if (kind)
 		return lodge_object_watch(c, kind - 1, on_object, listening, 0) >= 0;
 	domain = listening->only ? daemon_domain(c, invocation) : NULL;
-	good = (domain || !listening->only) &&
-	       lodge_domain_watch(c, domain, on_guest, listening, 0) >= 0;
+	good = (domain || !listening->only) && begin_guest(c, domain, invocation, listening);
 	lodge_domain_free(domain);
 	return good;
 }
@@ -222,6 +322,8 @@ static int event(const struct invocation *invocation)
 		listening.source++;
 	if (invocation_has(invocation, "--list")) {
 		printf("lifecycle\n");
+		for (unsigned i = 0; listening.source == sources && i < G_N_ELEMENTS(others); i++)
+			printf("%s\n", others[i].name);
 		return 0;
 	}
 	if (!read_seconds(invocation, &seconds))
@@ -231,15 +333,24 @@ static int event(const struct invocation *invocation)
 				     listen_for(c, &listening, seconds));
 }
 
+#define LISTENING_OPTIONS                                                    \
+	{ "--list", VALUE_NONE, NULL, "only say what it can wait for" },     \
+		{ "--loop", VALUE_NONE, NULL, "go on after the first one" }, \
+		{ "--timeout", VALUE_TEXT, "SECONDS", "wait no longer" },    \
+		{ "--timestamp", VALUE_NONE, NULL, "say when" },             \
+		{ "--json", VALUE_NONE, NULL, "print each as a JSON object" }, CONNECT_OPTION
+
+static const struct command_option guest_options[] = {
+	{ "--event", VALUE_WORD, OTHERS, "what is waited for; without it, and --all, lifecycle" },
+	{ "--all", VALUE_NONE, NULL, "all of them" },
+	LISTENING_OPTIONS,
+	{},
+};
+
 static const struct command_option event_options[] = {
 	{ "--event", VALUE_WORD, "lifecycle", "what is waited for: of this version, this alone" },
 	{ "--all", VALUE_NONE, NULL, "all that it can wait for; as without" },
-	{ "--list", VALUE_NONE, NULL, "only say what it can wait for" },
-	{ "--loop", VALUE_NONE, NULL, "go on after the first one" },
-	{ "--timeout", VALUE_TEXT, "SECONDS", "wait no longer" },
-	{ "--timestamp", VALUE_NONE, NULL, "say when" },
-	{ "--json", VALUE_NONE, NULL, "print each as a JSON object" },
-	CONNECT_OPTION,
+	LISTENING_OPTIONS,
 	{},
 };
 
@@ -262,7 +373,7 @@ const struct command commands_events[] = {
 	  .kind = ARGUMENT_GUEST,
 	  .arguments_max = 1,
 	  .summary = "wait for what happens to guests",
-	  .options = event_options,
+	  .options = guest_options,
 	  .action = event },
 	{ .name = "qemu-monitor-event",
 	  .arguments = "[GUEST [NAME]]",

@@ -36,20 +36,15 @@ static int keep_locked(struct lodge_connection *connection, unsigned kind, int i
 	return kept->id;
 }
 
-LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
-				    struct lodge_domain *domain, lodge_domain_event_fn *fn,
-				    void *opaque, unsigned flags)
+static int watch_domain(struct lodge_connection *connection, struct lodge_domain *domain, int event,
+			struct watch watch, const char *function)
 {
-	struct rpc_connect_domain_event_callback_register_any_args args = {
-		.eventID = VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-	};
+	struct rpc_connect_domain_event_callback_register_any_args args = { .eventID = event };
 	struct rpc_connect_domain_event_callback_register_any_ret ret;
 	struct asking a = {};
 	struct rpc_domain dom;
 	int id = -1;
 
-	if (!flags_none(flags, __func__))
-		return -1;
 	if (domain) {
 		dom = domain_wire(domain);
 		args.dom = &dom;
@@ -60,11 +55,43 @@ LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
 	if (!asked(&a,
 		   rpc_ask_connect_domain_event_callback_register_any(connection->caller, &args,
 								      &a.arena, &ret, &a.failure),
-		   __func__))
-		id = keep_locked(connection, KIND_DOMAIN, ret.callbackID,
-				 (struct watch){ .domain_event = fn, .opaque = opaque });
+		   function))
+		id = keep_locked(connection, KIND_DOMAIN, ret.callbackID, watch);
 	g_mutex_unlock(&connection->lock);
 	return id;
+}
+
+LODGE_PUBLIC int lodge_domain_watch(struct lodge_connection *connection,
+				    struct lodge_domain *domain, lodge_domain_event_fn *fn,
+				    void *opaque, unsigned flags)
+{
+	if (!flags_none(flags, __func__))
+		return -1;
+	return watch_domain(connection, domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+			    (struct watch){ .domain_event = fn, .opaque = opaque }, __func__);
+}
+
+LODGE_PUBLIC int lodge_domain_watch_other(struct lodge_connection *connection,
+					  struct lodge_domain *domain,
+					  enum lodge_domain_event event,
+					  lodge_domain_other_event_fn *fn, void *opaque,
+					  unsigned flags)
+{
+	if (!flags_none(flags, __func__))
+		return -1;
+	switch (event) {
+	case LODGE_EVENT_REBOOT:
+	case LODGE_EVENT_WATCHDOG:
+	case LODGE_EVENT_IO_ERROR:
+	case LODGE_EVENT_IO_ERROR_REASON:
+	case LODGE_EVENT_BALLOON_CHANGE:
+	case LODGE_EVENT_METADATA_CHANGE:
+		return watch_domain(connection, domain, event,
+				    (struct watch){ .other_event = fn, .opaque = opaque },
+				    __func__);
+	}
+	error_set(__func__, LODGE_ERR_INVALID_ARG, NULL, "there is no event %d of guests", event);
+	return -1;
 }
 
 LODGE_PUBLIC int lodge_monitor_watch(struct lodge_connection *connection,
@@ -212,6 +239,62 @@ static void deliver_domain(struct lodge_connection *connection,
 	lodge_domain_free(domain);
 }
 
+static void deliver_other(struct lodge_connection *connection, int id, const struct rpc_domain *dom,
+			  enum lodge_domain_event event, struct lodge_event_details details)
+{
+	struct watch watch = watch_of(connection, KIND_DOMAIN, id);
+	struct lodge_domain *domain;
+
+	if (!watch.other_event)
+		return;
+	domain = domain_new(connection, dom);
+	watch.other_event(domain, event, &details, watch.opaque);
+	lodge_domain_free(domain);
+}
+
+/* False: it is none of those. */
+static bool deliver_others(struct lodge_connection *connection, unsigned procedure,
+			   const void *value)
+{
+	const struct rpc_domain_event_callback_reboot_args *reboot = value;
+	const struct rpc_domain_event_callback_watchdog_args *watchdog = value;
+	const struct rpc_domain_event_callback_io_error_args *io = value;
+	const struct rpc_domain_event_callback_io_error_reason_args *reason = value;
+	const struct rpc_domain_event_callback_balloon_change_args *balloon = value;
+	const struct rpc_domain_event_callback_metadata_change_args *metadata = value;
+
+#define DELIVER(args, domain, event, ...)                               \
+	deliver_other(connection, (args)->callbackID, &(domain), event, \
+		      (struct lodge_event_details){ __VA_ARGS__ })
+	switch (procedure) {
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_REBOOT:
+		DELIVER(reboot, reboot->msg.dom, LODGE_EVENT_REBOOT, 0);
+		return true;
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_WATCHDOG:
+		DELIVER(watchdog, watchdog->msg.dom, LODGE_EVENT_WATCHDOG, watchdog->msg.action);
+		return true;
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR:
+		DELIVER(io, io->msg.dom, LODGE_EVENT_IO_ERROR, io->msg.action,
+			.path = io->msg.srcPath, .device = io->msg.devAlias);
+		return true;
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_IO_ERROR_REASON:
+		DELIVER(reason, reason->msg.dom, LODGE_EVENT_IO_ERROR_REASON, reason->msg.action,
+			.path = reason->msg.srcPath, .device = reason->msg.devAlias,
+			.text = reason->msg.reason);
+		return true;
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_BALLOON_CHANGE:
+		DELIVER(balloon, balloon->msg.dom, LODGE_EVENT_BALLOON_CHANGE,
+			.kib = balloon->msg.actual);
+		return true;
+	case RPC_PROC_DOMAIN_EVENT_CALLBACK_METADATA_CHANGE:
+		DELIVER(metadata, metadata->dom, LODGE_EVENT_METADATA_CHANGE, metadata->type,
+			.text = metadata->nsuri);
+		return true;
+	default: return false;
+	}
+#undef DELIVER
+}
+
 static void deliver_monitor(struct lodge_connection *connection,
 			    const struct rpc_qemu_domain_monitor_event_args *args)
 {
@@ -255,7 +338,8 @@ static void deliver(struct lodge_connection *connection, const struct rpc_proced
 	if (procedure->program == RPC_PROGRAM_QEMU &&
 	    procedure->number == RPC_PROC_QEMU_DOMAIN_MONITOR_EVENT)
 		deliver_monitor(connection, value);
-	if (procedure->program != RPC_PROGRAM_REMOTE)
+	if (procedure->program != RPC_PROGRAM_REMOTE ||
+	    deliver_others(connection, procedure->number, value))
 		return;
 	switch (procedure->number) {
 	case RPC_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE: deliver_domain(connection, value); break;

@@ -34,6 +34,7 @@ struct watch {
 	lodge_domain_event_fn *domain_event; /* one of these */
 	lodge_object_event_fn *object_event;
 	lodge_monitor_event_fn *monitor_event;
+	lodge_domain_other_event_fn *other_event;
 	void *opaque;
 };
 

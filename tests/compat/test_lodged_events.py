@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Events of guests whose process says what a test has it say: failures of disks, watchdogs, notes.
 
-    test_lodged_events.py LODGED IMAGE
+    test_lodged_events.py LODGED IMAGE LODGE
 """
 import json
 import os
+import subprocess
 import sys
 
 import rpc
 import tap
-from lodged import guest_xml, lodged, until
+from lodged import WAIT, guest_xml, lodged, until
 from rpc import refused
 
-LODGED, IMAGE = sys.argv[1:]
+LODGED, IMAGE, LODGE = sys.argv[1:]
 FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_vmm.py")
 EVENTS = {procedure.number: procedure for procedure in rpc.PROCEDURES.values() if procedure.kind == "event"}
 
@@ -125,6 +126,45 @@ def test_notes():
             "domain_lookup_by_name", name="g")["dom"])
         client.call("connect_get_hostname")
         assert not client.events
+
+
+def lodge_hears(daemon, words, count, happen):
+    """What `lodge event` prints of COUNT things that happen."""
+    registered = "connect_domain_event_callback_register_any\n"
+    before = daemon.text().count(registered)
+    with subprocess.Popen([LODGE, "event", "--loop", "--timeout", str(WAIT), *words], stdout=subprocess.PIPE, text=True,
+                          env=dict(os.environ, LODGE_URI=daemon.socket)) as listens:
+        until("it listens", lambda: daemon.text().count(registered) == before + (7 if "--all" in words else 1))
+        happen()
+        lines = [listens.stdout.readline() for _ in range(count)]
+        listens.terminate()
+    return lines
+
+
+def test_lodge_tells_them():
+    with lodged(LODGED, "--vmm", FAKE) as daemon:
+        says = start(daemon, extra="<memballoon model='virtio'/>")
+
+        def happen():
+            say(says, "WATCHDOG", action="inject-nmi")
+            say(says, "BLOCK_IO_ERROR", device="vda", operation="write", action="stop", nospace=True, reason="full")
+            until("it has been heard", lambda: "vda: no space" in daemon.virsh("domblkerror", "g"))
+            daemon.virsh("metadata", "g", "urn:x", "--key", "x", "--set", "<a/>", "--config")
+            daemon.virsh("desc", "g", "--title", "A title", "--live")
+
+        disk = f"{daemon.root}/g.img"
+        error = {"device": "virtio-disk0", "path": disk, "action": "pause"}
+        told = [json.loads(line) for line in lodge_hears(daemon, ["--all", "--json"], 6, happen)]
+        assert told.pop(3) == {"name": "g", "event": "defined", "detail": 1}, told
+        assert [(event["name"], event["event"], event["details"]) for event in told] == [
+            ("g", "watchdog", {"action": "inject-nmi"}), ("g", "io-error", error),
+            ("g", "io-error-reason", dict(error, reason="enospc")),
+            ("g", "metadata-change", {"type": "element", "uri": "urn:x"}),
+            ("g", "metadata-change", {"type": "title"})], told
+        assert lodge_hears(daemon, ["g", "--event", "balloon-change"], 2, lambda: daemon.virsh("setmem", "g", "8M")) == \
+            ["guest 'g': balloon-change: kib 12288\n", "guest 'g': balloon-change: kib 8192\n"]
+        line, = lodge_hears(daemon, ["--event", "reboot", "--timestamp"], 1, lambda: say(says, "RESET", guest=True))
+        assert line.endswith(": guest 'g': reboot\n"), line
 
 
 def test_events_of_others_are_not_sent():
