@@ -4,10 +4,10 @@ complete -c lodged -f
 for directory in root pki cgroup
 	complete -c lodged -l $directory -x -a '(__fish_complete_directories)'
 end
-for file in log vmm
+for file in log vmm config
 	complete -c lodged -l $file -r -F
 end
-for value in listen-tls listen-tcp tls-allow patience
+for value in listen-tls listen-tcp tls-allow patience socket-mode socket-ro-mode
 	complete -c lodged -l $value -x
 end
 for word in system session movable verbose version help

@@ -52,6 +52,7 @@ struct daemon {
 	bool movable;
 	s64 group;   /* whose members may have guests as root has; -1: nobody's */
 	s64 trusted; /* who may do what root may; -1: nobody else */
+	int socket_mode, socket_ro_mode; /* of those that it binds; -1: as usual */
 	GMainLoop *loop;
 	struct rpc_server *server;
 	struct rpc_credentials *credentials; /* with --listen-tls */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The program lodged: options, the order of starting and of ending. */
+/* The program lodged: the order of starting and of ending. */
 #include "base/log_sink.h"
 #include "daemon/activation.h"
 #include "daemon/authority.h"
@@ -13,6 +13,7 @@
 #include "daemon/restraint.h"
 #include "daemon/scope.h"
 #include "daemon/secrets.h"
+#include "daemon/settings.h"
 #include "daemon/store.h"
 #include "launch/processor.h"
 #include "rpc/tls.h"
@@ -30,8 +31,6 @@
 #include <unistd.h>
 
 #define EXIT_USAGE    2
-#define PATIENCE      90
-#define PATIENCE_MAX  86400
 #define LOG_BYTES_MAX (8 * MIB)
 
 static const struct rpc_handlers *const all_calls[] = {
@@ -43,134 +42,16 @@ static const struct rpc_handlers *const all_calls[] = {
 	NULL,
 };
 
-/* --- options --- */
-
-struct options {
-	char *root, *engine, *kvm_absent, *vmm, *log, *group, *trust, *cgroup;
-	struct remote_options remote;
-	gboolean system, session, movable, verbose, version;
-	int patience;
-};
-
-static const char description[] =
-	"Keeps guests' definitions, starts and watches guests, and serves libvirt's clients: "
-	"virsh,\n"
-	"virt-install, virt-manager, python-libvirt. It stays in the foreground; SIGTERM or "
-	"SIGINT\n"
-	"ends it. Guests run on, and the lodged that is started next takes them over. SIGUSR1 "
-	"powers\n"
-	"guests down and then ends it.\n"
-	"\n"
-	"One of --root, --system and --session says where it keeps things and where clients find "
-	"it:\n"
-	"  --root DIR  everything below DIR; clients use\n"
-	"              qemu+unix:///system?socket=DIR/run/lodged-sock\n"
-	"  --system    /var/lib/lodge, /run/lodge, /var/log/lodge and libvirt's system socket\n"
-	"  --session   the user's directories and libvirt's session socket\n";
-
-/* @value, unless NULL, must be one of @words. */
-static bool check_word(const char *option, const char *value, const char *const *words,
-		       GError **error)
+static bool open_log(const struct settings *settings, GError **error)
 {
-	g_autofree char *all = NULL;
+	const enum log_level level = settings->verbose ? LOG_DEBUG : LOG_INFO;
 
-	if (!value || g_strv_contains(words, value))
-		return true;
-	all = g_strjoinv(", ", (char **)words);
-	return daemon_refuse(error, 0, "%s is one of %s, not '%s'", option, all, value);
-}
-
-static bool check_engine(const struct options *options, GError **error)
-{
-	static const char *const engines[] = { "auto", "kvm", "soft", NULL };
-	static const char *const absent[] = { "soft", "refuse", NULL };
-
-	return check_word("--engine", options->engine, engines, error) &&
-	       check_word("--kvm-absent", options->kvm_absent, absent, error);
-}
-
-static bool parse_options(struct options *options, int argc, char **argv, GError **error)
-{
-	const GOptionEntry entries[] = {
-		{ "root", 0, 0, G_OPTION_ARG_FILENAME, &options->root, "keep everything below DIR",
-		  "DIR" },
-		{ "system", 0, 0, G_OPTION_ARG_NONE, &options->system,
-		  "serve the system: libvirt's system socket", NULL },
-		{ "session", 0, 0, G_OPTION_ARG_NONE, &options->session,
-		  "serve this user: libvirt's session socket", NULL },
-		{ "engine", 0, 0, G_OPTION_ARG_STRING, &options->engine,
-		  "what runs the processors: auto, kvm or soft", "ENGINE" },
-		{ "kvm-absent", 0, 0, G_OPTION_ARG_STRING, &options->kvm_absent,
-		  "what auto does without KVM: soft or refuse", "WHAT" },
-		{ "movable", 0, 0, G_OPTION_ARG_NONE, &options->movable,
-		  "make guests under KVM so that they can move to the "
-		  "software CPU and back",
-		  NULL },
-		{ "group", 0, 0, G_OPTION_ARG_STRING, &options->group,
-		  "who may have guests beside root: libvirt or lodge with "
-		  "--system, none otherwise",
-		  "GROUP" },
-		{ "trust", 0, 0, G_OPTION_ARG_STRING, &options->trust,
-		  "who may do what root may, as libvirtdbus, whom Cockpit asks", "USER" },
-		{ "cgroup", 0, 0, G_OPTION_ARG_FILENAME, &options->cgroup,
-		  "hold guests to their limits by cgroups made in FOLDER, not by systemd's scopes",
-		  "FOLDER" },
-		{ "listen-tls", 0, 0, G_OPTION_ARG_STRING, &options->remote.tls,
-		  "serve who has a certificate, too: ADDRESS[:PORT], '' "
-		  "for all addresses",
-		  "ADDRESS" },
-		{ "listen-tcp", 0, 0, G_OPTION_ARG_STRING, &options->remote.tcp,
-		  "serve this host's users by TCP, too: localhost[:PORT]", "ADDRESS" },
-		{ "pki", 0, 0, G_OPTION_ARG_FILENAME, &options->remote.pki,
-		  "where cacert.pem, servercert.pem and serverkey.pem are", "DIR" },
-		{ "tls-allow", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->remote.allow,
-		  "only certificates of these names; * and ? stand for "
-		  "what may vary",
-		  "NAME" },
-		{ "log", 0, 0, G_OPTION_ARG_FILENAME, &options->log,
-		  "write the log to FILE, not to standard error or the journal", "FILE" },
-		{ "patience", 0, 0, G_OPTION_ARG_INT, &options->patience,
-		  "how long guests may take to power off when the host does: 90", "SECONDS" },
-		{ "verbose", 0, 0, G_OPTION_ARG_NONE, &options->verbose, "write more into the log",
-		  NULL },
-		{ "vmm", 0, 0, G_OPTION_ARG_FILENAME, &options->vmm,
-		  "for debugging: another lodge-vmm", "PROGRAM" },
-		{ "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "print the version",
-		  NULL },
-		{ 0 }
-	};
-	GOptionContext *context = g_option_context_new("- the daemon of Lodge");
-	bool good;
-
-	g_option_context_add_main_entries(context, entries, NULL);
-	g_option_context_set_summary(context, description);
-	good = g_option_context_parse(context, &argc, &argv, error);
-	g_option_context_free(context);
-	if (!good || options->version)
-		return good;
-	if (argc > 1)
-		g_set_error(error, DAEMON_ERROR, 0, "what is '%s'? See lodged --help", argv[1]);
-	else if (options->patience < 0 || options->patience > PATIENCE_MAX)
-		g_set_error(error, DAEMON_ERROR, 0, "--patience takes 0 to %d seconds",
-			    PATIENCE_MAX);
-	else if (!!options->root + options->system + options->session != 1)
-		g_set_error(error, DAEMON_ERROR, 0,
-			    "give one of --root DIR, --system and --session; see lodged --help");
-	else
-		check_engine(options, error);
-	return !*error;
-}
-
-static bool open_log(const struct options *options, GError **error)
-{
-	const enum log_level level = options->verbose ? LOG_DEBUG : LOG_INFO;
-
-	if (options->log && !log_to_file(options->log, level, LOG_BYTES_MAX)) {
-		g_set_error(error, DAEMON_ERROR, 0, "cannot open %s: %s", options->log,
+	if (settings->log && !log_to_file(settings->log, level, LOG_BYTES_MAX)) {
+		g_set_error(error, DAEMON_ERROR, 0, "cannot open %s: %s", settings->log,
 			    g_strerror(errno));
 		return false;
 	}
-	if (!options->log && !log_to_journal("lodged", level))
+	if (!settings->log && !log_to_journal("lodged", level))
 		log_open(STDERR_FILENO, level);
 	return true;
 }
@@ -188,19 +69,19 @@ static bool admit(const struct rpc_identity *identity, void *opaque)
 }
 
 /* Members of it are served by root's lodged alone, which can open files as others. */
-static bool find_group(struct daemon *daemon, const struct options *options, GError **error)
+static bool find_group(struct daemon *daemon, const struct settings *settings, GError **error)
 {
 	static const char *const usual[] = { "libvirt", "lodge" };
-	const struct group *found = options->group ? getgrnam(options->group) : NULL;
+	const struct group *found = settings->group ? getgrnam(settings->group) : NULL;
 
 	daemon->group = -1;
-	if (options->group && !found)
+	if (settings->group && !found)
 		return daemon_refuse(error, 0, "there is no group '%s'; create it (groupadd)",
-				     options->group);
-	if (options->group && geteuid())
+				     settings->group);
+	if (settings->group && geteuid())
 		return daemon_refuse(error, 0,
 				     "--group is for root, who can open files as other users");
-	for (unsigned i = 0; i < ARRAY_LEN(usual) && options->system && !geteuid() && !found; i++)
+	for (unsigned i = 0; i < ARRAY_LEN(usual) && settings->system && !geteuid() && !found; i++)
 		found = getgrnam(usual[i]);
 	if (found)
 		daemon->group = found->gr_gid;
@@ -208,14 +89,14 @@ static bool find_group(struct daemon *daemon, const struct options *options, GEr
 }
 
 /* For a service that looks itself at who asks it. */
-static bool find_trusted(struct daemon *daemon, const struct options *options, GError **error)
+static bool find_trusted(struct daemon *daemon, const struct settings *settings, GError **error)
 {
-	const struct passwd *found = options->trust ? getpwnam(options->trust) : NULL;
+	const struct passwd *found = settings->trust ? getpwnam(settings->trust) : NULL;
 
 	daemon->trusted = found ? (s64)found->pw_uid : -1;
-	if (options->trust && !found)
-		return daemon_refuse(error, 0, "there is no user '%s'", options->trust);
-	if (options->trust && geteuid())
+	if (settings->trust && !found)
+		return daemon_refuse(error, 0, "there is no user '%s'", settings->trust);
+	if (settings->trust && geteuid())
 		return daemon_refuse(error, 0, "--trust is for root, whose files are lent");
 	return true;
 }
@@ -304,7 +185,7 @@ static void raise_limits(void)
 	}
 }
 
-static bool start(struct daemon *daemon, const struct options *options, GError **error)
+static bool start(struct daemon *daemon, const struct settings *settings, GError **error)
 {
 	const struct rpc_server_options server = { .handlers = all_calls,
 						   .admit = admit,
@@ -312,22 +193,24 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 						   .gone = go,
 						   .absent = absent_text,
 						   .opaque = daemon };
-	enum places_kind kind = options->system    ? PLACES_SYSTEM
-				: options->session ? PLACES_SESSION
-						   : PLACES_ROOT;
+	enum places_kind kind = settings->system    ? PLACES_SYSTEM
+				: settings->session ? PLACES_SESSION
+						    : PLACES_ROOT;
 
 	raise_limits();
 	daemon->lock_fd = daemon->socket_fd = daemon->socket_ro_fd = -1;
-	daemon->patience_seconds = options->patience;
-	daemon->vmm_path = options->vmm;
-	daemon->engine = options->engine;
-	daemon->kvm_absent = options->kvm_absent;
-	daemon->movable = options->movable;
+	daemon->patience_seconds = settings->patience_seconds;
+	daemon->vmm_path = settings->vmm;
+	daemon->engine = settings->engine;
+	daemon->kvm_absent = settings->kvm_absent;
+	daemon->movable = settings->movable;
+	daemon->socket_mode = settings->socket_mode;
+	daemon->socket_ro_mode = settings->socket_ro_mode;
 	daemon->clients = g_ptr_array_new();
 	daemon->activation = activation_new(error);
-	if (!daemon->activation || !open_log(options, error) ||
-	    !find_group(daemon, options, error) || !find_trusted(daemon, options, error) ||
-	    !places_open(&daemon->places, kind, options->root, error) ||
+	if (!daemon->activation || !open_log(settings, error) ||
+	    !find_group(daemon, settings, error) || !find_trusted(daemon, settings, error) ||
+	    !places_open(&daemon->places, kind, settings->root, error) ||
 	    !sockets_claim(daemon, error))
 		return false;
 	daemon->loop = g_main_loop_new(NULL, FALSE);
@@ -335,7 +218,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	if (!daemon->store)
 		return false;
 	daemon->starters = driver_lodge_threads();
-	if (!restraint_open(daemon, options->cgroup, error))
+	if (!restraint_open(daemon, settings->cgroup, error))
 		return false;
 	daemon->guests = guests_new(daemon);
 	guests_load(daemon->guests);
@@ -347,7 +230,7 @@ static bool start(struct daemon *daemon, const struct options *options, GError *
 	daemon->pools = pools_open(daemon);
 	daemon->server = rpc_server_new(&server);
 	obey_signals(daemon); /* who sees the socket may send one */
-	if (!sockets_listen(daemon, error) || !remote_listen(daemon, &options->remote, error))
+	if (!sockets_listen(daemon, error) || !remote_listen(daemon, &settings->remote, error))
 		return false;
 	guests_autostart(daemon->guests);
 	return true;
@@ -375,15 +258,17 @@ static void finish(struct daemon *daemon)
 	activation_free(daemon->activation);
 }
 
-static int run(const struct options *options)
+static int run(const struct settings *settings)
 {
 	struct daemon daemon = { 0 };
 	GError *error = NULL;
 	int status = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	if (start(&daemon, options, &error)) {
+	if (start(&daemon, settings, &error)) {
 		log_info("lodged", "version " LODGE_VERSION " serves %s", daemon.places.socket);
+		if (settings->file)
+			log_info("lodged", "settings are those of %s", settings->file);
 		activation_notify(daemon.activation, "READY=1\nSTATUS=Serving clients");
 		g_main_loop_run(daemon.loop);
 	} else {
@@ -397,31 +282,20 @@ static int run(const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .patience = PATIENCE };
+	struct settings settings;
 	GError *error = NULL;
 	int status = 0;
 
 	setlocale(LC_ALL, "");
-	if (!parse_options(&options, argc, argv, &error)) {
+	if (!settings_read(&settings, argc, argv, &error)) {
 		fprintf(stderr, "lodged: %s\n", error->message);
 		g_error_free(error);
 		status = EXIT_USAGE;
-	} else if (options.version) {
+	} else if (settings.version) {
 		puts("lodged " LODGE_VERSION);
 	} else {
-		status = run(&options);
+		status = run(&settings);
 	}
-	g_free(options.root);
-	g_free(options.engine);
-	g_free(options.kvm_absent);
-	g_free(options.vmm);
-	g_free(options.log);
-	g_free(options.group);
-	g_free(options.trust);
-	g_free(options.cgroup);
-	g_free(options.remote.tls);
-	g_free(options.remote.tcp);
-	g_free(options.remote.pki);
-	g_strfreev(options.remote.allow);
+	settings_free(&settings);
 	return status;
 }

@@ -167,7 +167,8 @@ bool sockets_claim(struct daemon *daemon, GError **error)
 
 /* --- listening --- */
 
-/* The mode is there from the beginning: a socket that is open to all for a moment is open. */
+/* The mode is there from the beginning: a socket that is open to all for a moment is open. One that
+ * gets its @group is the owner's alone until it has. */
 static int listen_at(const char *path, mode_t mode, s64 group, GError **error)
 {
 	struct sockaddr_un address;
@@ -178,10 +179,10 @@ static int listen_at(const char *path, mode_t mode, s64 group, GError **error)
 		return -1;
 	unlink(path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	old = umask(~mode & 0777);
+	old = umask(group >= 0 ? 0177 : ~mode & 0777);
 	bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof(address));
 	umask(old);
-	if (!bound && group >= 0 && (chown(path, -1, group) || chmod(path, 0660)))
+	if (!bound && group >= 0 && (chown(path, -1, group) || chmod(path, mode)))
 		bound = -1;
 	if (!bound && !listen(fd, BACKLOG))
 		return fd;
@@ -191,14 +192,21 @@ static int listen_at(const char *path, mode_t mode, s64 group, GError **error)
 	return -1;
 }
 
+static mode_t mode_of(int given, mode_t usual)
+{
+	return given < 0 ? usual : (mode_t)given;
+}
+
 static bool bind_all(struct daemon *daemon, GError **error)
 {
 	const struct places *p = &daemon->places;
+	const mode_t mode = mode_of(daemon->socket_mode, daemon->group < 0 ? 0600 : 0660);
+	const mode_t ro_mode = mode_of(daemon->socket_ro_mode, 0666);
 
-	daemon->socket_fd = listen_at(p->socket, 0600, daemon->group, error);
+	daemon->socket_fd = listen_at(p->socket, mode, daemon->group, error);
 	if (daemon->socket_fd < 0 || !p->socket_ro)
 		return daemon->socket_fd >= 0;
-	daemon->socket_ro_fd = listen_at(p->socket_ro, 0666, -1, error);
+	daemon->socket_ro_fd = listen_at(p->socket_ro, ro_mode, -1, error);
 	return daemon->socket_ro_fd >= 0;
 }
 
@@ -206,6 +214,9 @@ bool sockets_listen(struct daemon *daemon, GError **error)
 {
 	bool good = daemon->handed_over || bind_all(daemon, error);
 
+	if (daemon->handed_over && (daemon->socket_mode >= 0 || daemon->socket_ro_mode >= 0))
+		log_warning("lodged", "the sockets' modes are the service manager's, which has "
+				      "made them: see its units");
 	if (daemon->socket_fd >= 0)
 		rpc_server_listen(daemon->server, daemon->socket_fd, false);
 	if (daemon->socket_ro_fd >= 0)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -153,6 +154,15 @@ def test_a_socket_elsewhere_is_left_alone():
         assert f"listens at {daemon.root}/other, which is none" in daemon.text()
         define(daemon, "a")
         other.close()
+
+
+def test_modes_of_its_sockets_are_left_alone():
+    with managed() as daemon:
+        os.chmod(daemon.socket, 0o640)
+        daemon.start(options=["--socket-mode", "0666"])
+        assert "READY=1" in daemon.told()
+        assert stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o640
+        assert "the sockets' modes are the service manager's" in daemon.text(), daemon.text()
 
 
 def test_the_end_of_the_host():

@@ -202,13 +202,23 @@ def test_certificates_that_are_not_good():
 def test_only_allowed_names_come():
     with authority() as ours:
         ours.make("bert", "bert", "client")
-        options = ["--listen-tls", "localhost:0", "--pki", ours.pki("server", "server"), "--tls-allow", "CN=carla",
-                   "--tls-allow", "CN=anne,O=Guests*"]
-        with lodged(LODGED, *options) as daemon:
-            run(LODGE, "-c", tls_uri(daemon, ours.pki("anne", "client")), "list")
-            said, logged = refusal(daemon, tls_uri(daemon, ours.pki("bert", "client")))
+        anne, bert = ours.pki("anne", "client"), ours.pki("bert", "client")
+        options = ["--tls-allow", "CN=carla", "--tls-allow", "CN=anne,O=Guests*"]
+        settings = ours.path("settings")
+        with open(settings, "w") as out:
+            out.write(f"listen-tls = localhost:0\npki = {ours.pki('server', 'server')}\n")
+        with lodged(LODGED, "--config", settings, *options) as daemon:
+            run(LODGE, "-c", tls_uri(daemon, anne), "list")
+            said, logged = refusal(daemon, tls_uri(daemon, bert))
             assert "it refuses our certificate" in said and "the name in its certificate, CN=bert, is not allowed" in logged, \
                 (said, logged)
+        with open(settings, "a") as out:
+            out.write("tls-allow = CN=carla\ntls-allow = CN=bert\n")
+        with lodged(LODGED, "--config", settings) as daemon:
+            run(LODGE, "-c", tls_uri(daemon, bert), "list")
+        with lodged(LODGED, "--config", settings, *options) as daemon:  # the file's names count no more
+            run(LODGE, "-c", tls_uri(daemon, anne), "list")
+            refusal(daemon, tls_uri(daemon, bert))
 
 
 def test_without_a_certificate():

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -132,6 +133,37 @@ def test_system():
             assert os.path.isdir(place), place
         done = subprocess.run([LODGED, "--system"], capture_output=True, text=True, timeout=WAIT)
         assert done.returncode == 1 and "another lodged" in done.stderr, done
+
+
+@contextlib.contextmanager
+def settings_of_system(root, text):
+    """They are in a copy of /etc, in place of the host's."""
+    subprocess.run(["cp", "-a", "/etc", f"{root}/etc"], check=True)
+    os.makedirs(f"{root}/etc/lodge", exist_ok=True)
+    with open(f"{root}/etc/lodge/lodged.conf", "w") as out:
+        out.write(text)
+    mount("--bind", f"{root}/etc", "/etc")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", "/etc"], check=True)
+
+
+def test_settings_of_the_system():
+    with throw_away() as root, settings_of_system(root, "socket-mode = 0666\nsocket-ro-mode = 0600\n"), \
+            served(root, 0, "--system"):
+        st = os.stat("/run/libvirt/libvirt-sock")
+        assert stat.S_IMODE(st.st_mode) == 0o666 and st.st_gid == GID
+        assert run(root, ANNE, "virsh", "-c", "qemu:///system", "list", "--name", members=(GID,)) == ""
+        with socket.socket(socket.AF_UNIX) as knocking:  # the mode lets him knock
+            os.seteuid(BERT)
+            try:
+                knocking.connect("/run/libvirt/libvirt-sock")
+            finally:
+                os.seteuid(0)
+            assert knocking.recv(1) == b"", "lodged does not let him in"
+        said = run(root, BERT, "virsh", "-r", "-c", "qemu:///system", "list", status=1)
+        assert "Permission denied" in said, said
 
 
 def test_session():
