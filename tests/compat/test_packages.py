@@ -54,7 +54,8 @@ def test_what_is_in_them():
                   "/usr/share/man/man1/lodge.1.gz", "/usr/share/bash-completion/completions/lodge"},
         "lodged": {"/usr/sbin/lodged", "/lib/systemd/system/lodged.service", "/lib/systemd/system/lodged.socket",
                    "/lib/systemd/system/lodged-ro.socket", "/usr/lib/systemd/user/lodged.service",
-                   "/usr/lib/systemd/user/lodged.socket", "/usr/share/man/man8/lodged.8.gz"},
+                   "/usr/lib/systemd/user/lodged.socket", "/usr/share/man/man8/lodged.8.gz",
+                   "/usr/share/man/man5/lodged.conf.5.gz", "/etc/lodge/lodged.conf"},
         "lodge-libvirt-compat": {"/lib/systemd/system/libvirtd.service", "/lib/systemd/system/libvirtd.socket",
                                  "/usr/bin/virt-ssh-helper"},
         "liblodge0": {f"/usr/lib/{multiarch}/liblodge.so.0"},
@@ -63,6 +64,7 @@ def test_what_is_in_them():
     }
     for name, paths in wanted.items():
         assert paths <= files(name), (name, paths - files(name))
+    assert script("lodged", "conffiles").split() == ["/etc/lodge/lodged.conf"], "an upgrade keeps what was changed there"
     everything = [path for name in NAMES for path in files(name)]
     assert len(everything) == len(set(everything)), "a file in two packages"
 
