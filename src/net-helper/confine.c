@@ -7,7 +7,7 @@
  *                libslirp reads the resolver's configuration again when it changes; all else, and
  *                all writing, is refused. Without Landlock seccomp still refuses writing.
  *   everything   seccomp: a list of system calls, sockets of the Internet families only, files
- *                read-only, no programs, no other processes
+ *                read-only and looked at only when they are open, no programs, no other processes
  *
  * A kernel without one of these still gets the others; one without seccomp gets no network.
  *
@@ -16,6 +16,7 @@
  */
 #include "net-helper/helper.h"
 
+#include "base/own_stat.h"
 #include "base/sanitize.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -89,6 +91,21 @@ static void restrict_files(void)
 	free(resolver);
 }
 
+/* --- looking at files --- */
+
+/* In place of the C library's, with which libslirp looks whether the resolver's configuration has
+ * changed: of what Landlock lets it open, and of nothing else. */
+int stat(const char *restrict path, struct stat *restrict st)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), result;
+
+	if (fd < 0)
+		return -1;
+	result = fstat(fd, st);
+	close(fd);
+	return result;
+}
+
 /* --- seccomp --- */
 
 static const int allowed[] = {
@@ -117,9 +134,6 @@ static const int allowed[] = {
 	SCMP_SYS(fcntl),
 	SCMP_SYS(ioctl),
 	/* the resolver's configuration */
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(fstat),
-	SCMP_SYS(stat),
 	SCMP_SYS(lseek),
 	/* memory, time, the end */
 	SCMP_SYS(brk),
@@ -147,7 +161,7 @@ static const int allowed_to_sanitizers[] = {
 	SCMP_SYS(clone),         SCMP_SYS(ptrace),      SCMP_SYS(wait4),       SCMP_SYS(prctl),
 	SCMP_SYS(getppid),       SCMP_SYS(sched_yield), SCMP_SYS(sigaltstack), SCMP_SYS(readlink),
 	SCMP_SYS(tgkill),        SCMP_SYS(getdents),    SCMP_SYS(arch_prctl),  SCMP_SYS(open),
-	SCMP_SYS(rt_sigsuspend),
+	SCMP_SYS(rt_sigsuspend), SCMP_SYS(newfstatat),  SCMP_SYS(stat),
 };
 
 static int add_rules_for_sanitizers(scmp_filter_ctx filter)
@@ -172,6 +186,8 @@ static int add_rules(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < ARRAY_LEN(allowed) && !result; i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (!result)
+		result = own_stat_allow(filter);
 	for (size_t i = 0; i < ARRAY_LEN(families) && !result; i++)
 		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 					  SCMP_A0(SCMP_CMP_EQ, families[i]));

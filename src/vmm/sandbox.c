@@ -12,6 +12,7 @@
 #include "vmm/sandbox.h"
 
 #include "base/log.h"
+#include "base/own_stat.h"
 #include "base/sanitize.h"
 #include "base/types.h"
 #include "vmm/plan.h"
@@ -25,7 +26,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -116,7 +116,6 @@ static const int allowed[] = {
 	SCMP_SYS(lseek),
 	SCMP_SYS(ftruncate), /* of a console's log that begins again */
 	SCMP_SYS(sendfile),
-	SCMP_SYS(fstat),
 	SCMP_SYS(fsync),
 	SCMP_SYS(fdatasync),
 	SCMP_SYS(fallocate),
@@ -152,13 +151,6 @@ static const int allowed[] = {
 	SCMP_SYS(exit),
 	SCMP_SYS(exit_group),
 };
-
-/* In place of the C library's, which asks by newfstatat(): that takes a path, too, which seccomp
- * cannot look at and Landlock keeps nobody from, so that it is not allowed. */
-int fstat(int fd, struct stat *st)
-{
-	return syscall(SYS_fstat, fd, st);
-}
 
 static int allow_ioctl(scmp_filter_ctx filter, unsigned long request)
 {
@@ -218,6 +210,8 @@ int sandbox_seal_for(const unsigned long *requests, GError **error)
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
 	for (unsigned i = 0; i < ARRAY_LEN(allowed) && !err; i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (!err)
+		err = own_stat_allow(filter);
 	if (!err)
 		err = add_conditional(filter);
 	for (; requests && *requests && !err; requests++)
