@@ -10,6 +10,7 @@
  */
 #include "img/img.h"
 
+#include "base/rlimits.h"
 #include "base/sanitize.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -72,10 +72,7 @@ static void refuse_files(void)
 
 static bool limit_amounts(GError **error)
 {
-	static const struct {
-		int resource;
-		rlim_t most;
-	} rows[] = {
+	static const struct rlimit_most limits[] = {
 		{ RLIMIT_AS, SANITIZED ? RLIM_INFINITY : MEMORY_BYTES },
 		{ RLIMIT_CPU, CPU_SECONDS },
 		{ RLIMIT_FSIZE, 0 },
@@ -83,14 +80,9 @@ static bool limit_amounts(GError **error)
 		{ RLIMIT_NOFILE, 0 },
 		{ RLIMIT_NPROC, 0 },
 	};
+	int err = rlimits_set(limits, ARRAY_LEN(limits));
 
-	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-		const struct rlimit limit = { rows[i].most, rows[i].most };
-
-		if (rows[i].most != RLIM_INFINITY && setrlimit(rows[i].resource, &limit))
-			return fail(error, "set its limits", errno);
-	}
-	return true;
+	return !err || fail(error, "set its limits", -err);
 }
 
 static const int allowed[] = {

@@ -6,6 +6,7 @@
  *   files        Landlock: /etc and the real place of /etc/resolv.conf may be read, because
  *                libslirp reads the resolver's configuration again when it changes; all else, and
  *                all writing, is refused. Without Landlock seccomp still refuses writing.
+ *   amounts      sockets, memory; no core, no processes, nothing written to files
  *   everything   seccomp: a list of system calls, sockets of the Internet families only, files
  *                read-only and looked at only when they are open, no programs, no other processes
  *
@@ -17,6 +18,7 @@
 #include "net-helper/helper.h"
 
 #include "base/own_stat.h"
+#include "base/rlimits.h"
 #include "base/sanitize.h"
 
 #include <errno.h>
@@ -24,6 +26,7 @@
 #include <grp.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -32,6 +35,11 @@
 #include <unistd.h>
 
 #define NOBODY 65534
+
+/* libslirp keeps 256 KiB for a TCP connection, which the guest may open at will: a guest that wants
+ * all of these gets 1 GiB of the host's memory, and has as much again for all else. */
+#define SOCKETS_MAX  4096
+#define MEMORY_BYTES (2 * GIB)
 
 static bool fail(GError **error, const char *doing, int number)
 {
@@ -89,6 +97,24 @@ static void restrict_files(void)
 	close(ruleset);
 	g_free(directory);
 	free(resolver);
+}
+
+/* --- amounts --- */
+
+static bool limit_amounts(GError **error)
+{
+	static const struct rlimit_most limits[] = {
+		{ RLIMIT_CORE, 0 },
+		{ RLIMIT_NOFILE, SOCKETS_MAX },
+		{ RLIMIT_FSIZE, 0 },
+		{ RLIMIT_MEMLOCK, 0 },
+		{ RLIMIT_NPROC, SANITIZED ? RLIM_INFINITY : 0 },
+		{ RLIMIT_AS, SANITIZED ? RLIM_INFINITY : MEMORY_BYTES },
+	};
+	int err = rlimits_set(limits, ARRAY_LEN(limits));
+
+	signal(SIGXFSZ, SIG_IGN); /* a warning that does not get into a file is no reason to end */
+	return !err || fail(error, "set its limits", -err);
 }
 
 /* --- looking at files --- */
@@ -225,5 +251,5 @@ bool confine(GError **error)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
 		return fail(error, "give up new privileges", errno);
 	restrict_files();
-	return restrict_calls(error);
+	return limit_amounts(error) && restrict_calls(error);
 }

@@ -2,8 +2,9 @@
 /*
  * Confinement in two steps, see sandbox.h:
  *
- *   enter  root becomes nobody; no_new_privs; Landlock refuses every path
- *   seal   seccomp for all threads: no new files, sockets, programs, threads or executable memory
+ *   enter  root becomes nobody; no_new_privs; Landlock refuses every path; no core file
+ *   seal   few new descriptors, no locked memory; seccomp for all threads: no new files, sockets,
+ *          programs, threads or executable memory
  *
  * A refused system call fails with EPERM: a path of libc that is not on the list then reports an
  * error where killing would end a guest. io_uring makes calls that seccomp does not see;
@@ -13,8 +14,10 @@
 
 #include "base/log.h"
 #include "base/own_stat.h"
+#include "base/rlimits.h"
 #include "base/sanitize.h"
 #include "base/types.h"
+#include "vmm/monitor.h"
 #include "vmm/plan.h"
 
 #include <errno.h>
@@ -26,6 +29,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -79,9 +83,21 @@ static void refuse_paths(void)
 	close(ruleset);
 }
 
+/* The guest's registers, keys and buffers are nobody's to find in a file later. */
+static int refuse_core(GError **error)
+{
+	static const struct rlimit_most core = { RLIMIT_CORE, 0 };
+	int err = rlimits_set(&core, 1);
+
+	return err ? fail(error, "do without core files", -err) : 0;
+}
+
 int sandbox_enter(GError **error)
 {
 	int err = drop_root(error);
+
+	if (!err)
+		err = refuse_core(error);
 
 	if (err)
 		return err;
@@ -185,6 +201,47 @@ static int add_conditional(scmp_filter_ctx filter)
 	return err ? err : allow_ioctl(filter, BLKZEROOUT);
 }
 
+/* --- amounts --- */
+
+#define FILES_SPARE 8
+
+static bool listens(int fd)
+{
+	int on = 0;
+	socklen_t bytes = sizeof(on);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &bytes) && on;
+}
+
+/* What a descriptor is below when there is room for what comes yet: the monitor's clients and one
+ * more, who is turned away; who connects to each console's socket; and a few. */
+static rlim_t files_most(void)
+{
+	unsigned wanted = MONITOR_CLIENTS_MAX + 1 + FILES_SPARE, found = 0;
+	int fd;
+
+	for (fd = 0; found < wanted; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			found++;
+		else if (listens(fd))
+			wanted++;
+	}
+	return fd;
+}
+
+/* No limit of what is not to be had at all any more (processes, priorities), of the size of files
+ * and of memory: docs/threat-model.md says why. */
+static int limit_amounts(GError **error)
+{
+	const struct rlimit_most limits[] = {
+		{ RLIMIT_NOFILE, files_most() },
+		{ RLIMIT_MEMLOCK, 0 }, /* rings have theirs by now */
+	};
+	int err = rlimits_set(limits, ARRAY_LEN(limits));
+
+	return err ? fail(error, "set its limits", -err) : 0;
+}
+
 int sandbox_seal(GError **error)
 {
 	return sandbox_seal_for(NULL, error);
@@ -199,6 +256,9 @@ int sandbox_seal_for(const unsigned long *requests, GError **error)
 		log_info("vmm", "built with a sanitizer, which seccomp would break: not confined");
 		return 0;
 	}
+	err = limit_amounts(error);
+	if (err)
+		return err;
 	filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!filter)
 		return fail(error, "make a seccomp filter", ENOMEM);

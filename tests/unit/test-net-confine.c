@@ -9,10 +9,14 @@
 #include <linux/landlock.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define MANY_SOCKETS 8192
 
 static int log_fd; /* a file that it has open */
 
@@ -45,9 +49,23 @@ static bool can_write_file(void)
 	return open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) >= 0;
 }
 
+static bool can_fill_log(void)
+{
+	return write(log_fd, "x", 1) == 1;
+}
+
 static bool can_unix_socket(void)
 {
 	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
+}
+
+static bool can_hold_many(void)
+{
+	int n = 0;
+
+	while (n < MANY_SOCKETS && socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0)
+		n++;
+	return n == MANY_SOCKETS;
 }
 
 static bool can_fork(void)
@@ -59,13 +77,40 @@ static bool can_fork(void)
 	return pid > 0;
 }
 
+static bool can_lock_memory(void)
+{
+	return mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) !=
+	       MAP_FAILED;
+}
+
+static bool can_use_much_memory(void)
+{
+	return mmap(NULL, 4 * GIB, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
+static bool can_change_limits(void)
+{
+	const struct rlimit none = { 0, 0 };
+
+	return setrlimit(RLIMIT_CORE, &none) == 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*can)(void);
 } rows[] = {
-	{ "look at a path", can_look_at_path },    { "look at a link", can_look_at_link },
-	{ "look by statx", can_look_by_statx },    { "write a file", can_write_file },
-	{ "make a UNIX socket", can_unix_socket }, { "make a process", can_fork },
+	{ "look at a path", can_look_at_path },
+	{ "look at a link", can_look_at_link },
+	{ "look by statx", can_look_by_statx },
+	{ "write a file", can_write_file },
+	{ "fill a log", can_fill_log },
+	{ "make a UNIX socket", can_unix_socket },
+	{ "hold many sockets", can_hold_many },
+	{ "make a process", can_fork },
+	{ "lock memory", can_lock_memory },
+	{ "use 4 GiB of memory", can_use_much_memory },
+	{ "change its limits", can_change_limits },
 };
 
 enum { REFUSED = 40, ALLOWED, BROKEN }; /* exit statuses */
@@ -132,10 +177,14 @@ static void test_elsewhere(void)
 int main(int argc, char **argv)
 {
 	char path[] = "/tmp/net-confine-XXXXXX";
+	struct rlimit files;
 
 	g_test_init(&argc, &argv, NULL);
 	log_fd = mkstemp(path);
 	unlink(path);
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max; /* so that it is confine() that refuses many */
+	setrlimit(RLIMIT_NOFILE, &files);
 	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
 		g_autofree char *name = g_strconcat("/net-confine/", rows[i].name, NULL);
 

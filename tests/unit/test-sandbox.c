@@ -7,6 +7,7 @@
 #include "vmm/sandbox.h"
 
 #include "base/types.h"
+#include "vmm/monitor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,7 +27,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define KNOCKING 64 /* clients of a socket, more than a monitor has */
+
 static int other_socket; /* was there before */
+static int listening;    /* in each child: KNOCKING wait there */
 
 /* Each returns true when the attempt succeeded. */
 
@@ -142,6 +147,34 @@ static bool can_make_ring(void)
 	return syscall(SYS_io_uring_setup, 1, parameters) >= 0;
 }
 
+/* How many of those who knock get in, before one does not or up to @most. */
+static unsigned let_in(unsigned most)
+{
+	unsigned n = 0;
+
+	while (n < most && accept4(listening, NULL, NULL, SOCK_CLOEXEC) >= 0)
+		n++;
+	return n;
+}
+
+static bool can_hold_many(void)
+{
+	return let_in(KNOCKING) == KNOCKING;
+}
+
+static bool can_lock_memory(void)
+{
+	return mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0) !=
+	       MAP_FAILED;
+}
+
+static bool can_change_limits(void)
+{
+	struct rlimit now = { 0, 0 };
+
+	return setrlimit(RLIMIT_CORE, &now) == 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*try)(void);
@@ -164,6 +197,9 @@ static const struct {
 	{ "connect", can_connect },
 	{ "unshare", can_unshare },
 	{ "ring", can_make_ring },
+	{ "hold-many", can_hold_many },
+	{ "lock-memory", can_lock_memory },
+	{ "change-limits", can_change_limits },
 };
 
 enum { REFUSED = 40, ALLOWED, BROKEN }; /* exit statuses */
@@ -202,6 +238,23 @@ static int confined(bool (*try)(void), bool in_other)
 	return allowed ? ALLOWED : REFUSED;
 }
 
+/* They stay connected for as long as the child lives. */
+static bool knock(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX }; /* the kernel makes up a name */
+	socklen_t bytes = sizeof(address);
+	bool good;
+
+	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	good = !bind(listening, (struct sockaddr *)&address, sizeof(address.sun_family)) &&
+	       !listen(listening, KNOCKING) &&
+	       !getsockname(listening, (struct sockaddr *)&address, &bytes);
+	for (unsigned i = 0; i < KNOCKING && good; i++)
+		good = !connect(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+				(struct sockaddr *)&address, bytes);
+	return good;
+}
+
 static int status_of_child(int (*run)(bool (*try)(void), bool), bool (*try)(void), bool in_other)
 {
 	pid_t pid = fork();
@@ -209,7 +262,7 @@ static int status_of_child(int (*run)(bool (*try)(void), bool), bool (*try)(void
 
 	g_assert_cmpint(pid, >=, 0);
 	if (pid == 0)
-		_exit(run(try, in_other));
+		_exit(knock() ? run(try, in_other) : BROKEN);
 	g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -243,7 +296,8 @@ static bool works(void)
 
 	free(p);
 	return p && fstat(0, &st) == 0 && write(1, "", 0) == 0 && localtime_r(&now, &tm) &&
-	       pipe(pipes) < 0 && errno == EPERM;
+	       pipe(pipes) < 0 && errno == EPERM &&
+	       let_in(MONITOR_CLIENTS_MAX + 1) == MONITOR_CLIENTS_MAX + 1;
 }
 
 static void test_works(void)
@@ -272,6 +326,26 @@ static void test_landlock(void)
 	g_assert_cmpint(status_of_child(landlocked, can_read_file, false), ==, REFUSED);
 }
 
+/* From before the guest's memory is there, and for good, whatever seccomp would say of it. */
+static int without_core(bool (*try)(void), bool in_other)
+{
+	struct rlimit core = { RLIM_INFINITY, RLIM_INFINITY };
+	bool none;
+
+	if (sandbox_enter(NULL) || getrlimit(RLIMIT_CORE, &core))
+		return BROKEN;
+	none = core.rlim_cur == 0 && core.rlim_max == 0;
+	if (getuid() == 0 && setuid(1) == 0) /* root only where there is nobody else */
+		return BROKEN;
+	core.rlim_max = core.rlim_cur = 1 << 20;
+	return none && setrlimit(RLIMIT_CORE, &core) ? REFUSED : ALLOWED;
+}
+
+static void test_core(void)
+{
+	g_assert_cmpint(status_of_child(without_core, NULL, false), ==, REFUSED);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -284,5 +358,6 @@ int main(int argc, char **argv)
 	}
 	g_test_add_func("/sandbox/works", test_works);
 	g_test_add_func("/sandbox/landlock", test_landlock);
+	g_test_add_func("/sandbox/core", test_core);
 	return g_test_run();
 }
