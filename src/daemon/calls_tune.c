@@ -16,10 +16,11 @@ static bool check_target(struct rpc_call *call, const struct guest *guest, u32 f
 	if (!call_affects(call, guest, flags, &live, &config))
 		return false;
 	if (live)
-		rpc_call_fail(call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
-			      "changing the %s of a running guest is not in this version; --config "
-			      "changes them from its next start on",
-			      what);
+		rpc_call_fail(
+			call, VIR_ERR_OPERATION_UNSUPPORTED, VIR_FROM_QEMU,
+			"changing the %s of domain '%s' while it runs is not in this version; "
+			"--config changes them from its next start on",
+			what, guest->name);
 	return !live;
 }
 

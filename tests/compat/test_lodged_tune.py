@@ -76,7 +76,7 @@ def test_running_guests_keep_what_they_have():
         daemon.virsh("start", "g")
         dom = client.call("domain_lookup_by_name", name="g")["dom"]
         for words in (["setmaxmem", "g", "32M", "--live"], ["setvcpus", "g", "2", "--live"], ["setvcpus", "g", "2"]):
-            assert "not in this version; --config" in daemon.virsh(*words, status=1)
+            assert "of domain 'g' while it runs is not in this version; --config" in daemon.virsh(*words, status=1)
         refused(INVALID, client.call, "domain_set_memory", dom=dom, memory=1024)  # it has no balloon
         refused(LATER, client.call, "domain_set_vcpus", dom=dom, nvcpus=1)
         daemon.virsh("setmem", "g", "32M", "--config")
