@@ -66,6 +66,25 @@ static bool has_area(const char *areas, const char *area)
 	return false;
 }
 
+/* Those with debug lines: of lodged's, then of guests' processes. */
+static const char known_areas[] = "monitor,rpc,storage,store,cpu,kvm";
+
+void log_check_areas(const char *program_area)
+{
+	const char *areas = getenv("LODGE_DEBUG");
+	char one[LINE_MAX_BYTES / 8];
+
+	for (; areas && *areas; areas += strcspn(areas, ","), areas += *areas == ',') {
+		snprintf(one, sizeof(one), "%.*s", (int)strcspn(areas, ","), areas);
+		if (!*one || !strcmp(one, "all") || has_area(known_areas, one))
+			continue;
+		log_warning(program_area,
+			    "LODGE_DEBUG: no area '%s' has debug lines; these have: %s; or all",
+			    one, known_areas);
+		return;
+	}
+}
+
 static bool is_wanted(enum log_level level, const char *area)
 {
 	return log_enabled(level) && (level < LOG_DEBUG || !log_areas || has_area(log_areas, area));

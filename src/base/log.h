@@ -15,6 +15,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 /* Sends lines to @fd (owned by the caller) from @level up; the default is stderr and LOG_WARNING.
  */
 void log_open(int fd, enum log_level level);
+/* Says once, in the area of the program that starts, that LODGE_DEBUG names one that is none. */
+void log_check_areas(const char *program_area);
 bool log_enabled(enum log_level level);
 void log_line(enum log_level level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

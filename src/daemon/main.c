@@ -53,6 +53,7 @@ static bool open_log(const struct settings *settings, GError **error)
 	}
 	if (!settings->log && !log_to_journal("lodged", level))
 		log_open(STDERR_FILENO, level);
+	log_check_areas("lodged");
 	return true;
 }
 

@@ -419,8 +419,10 @@ static int run_plan(int fd)
 		report(error, "cannot use the plan");
 		return EXIT_ERROR;
 	}
-	if (vmm.plan->log_fd >= 0)
+	if (vmm.plan->log_fd >= 0) {
 		log_open(vmm.plan->log_fd, vmm.plan->log_level);
+		log_check_areas("vmm");
+	}
 	if (memory_limits_open(&vmm.limits))
 		log_info("vmm", "a control group limits memory: %llu MiB are free",
 			 (unsigned long long)(memory_limits_room(&vmm.limits) / MIB));

@@ -20,6 +20,7 @@ from lodged import WAIT, Lodged, guest_xml, until
 from rpc import Refused
 
 LODGED, IMAGE = sys.argv[1:]
+SOURCES = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../src"))
 CLONE_NEWNS = 0x20000
 
 
@@ -79,6 +80,24 @@ def test_a_file_and_areas():
                 assert f"debug {one}" in text.replace('":"', '": "'), (one, text)
             for one in others:
                 assert f"debug {one}:" not in text, (areas, one)
+
+
+def test_an_unknown_area_is_said_once():
+    with root() as daemon, open(os.devnull, "w") as null:
+        path = f"{daemon.root}/file.log"
+        daemon.begin(null, "--log", path, LODGE_DEBUG="rpc,nix")
+        run_guest(daemon)
+        assert daemon.end() == 0
+        said = [line for line in lines_of(path) if "LODGE_DEBUG" in line]
+        assert len(said) == 1 and "warning lodged: LODGE_DEBUG: no area 'nix' has debug lines" in said[0], said
+        listed = re.search("these have: ([a-z,]+); or all", said[0])[1].split(",")
+    found = set()
+    for folder, _, names in os.walk(SOURCES):
+        for name in names:
+            if name.endswith(".c"):
+                with open(f"{folder}/{name}") as source:
+                    found |= set(re.findall(r'(?:log_debug\(|log_(?:line|about)\(\s*LOG_DEBUG,)\s*"([a-z]+)"', source.read()))
+    assert sorted(listed) == sorted(found), (listed, found)
 
 
 def fields(message):

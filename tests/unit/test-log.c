@@ -139,10 +139,45 @@ static void test_areas(void)
 	g_assert_false(is_written("", "rpc"));
 }
 
+/* What is said of LODGE_DEBUG=@areas, for g_free(). */
+static char *said_of(const char *areas)
+{
+	char *folder = make_folder(), *path = g_strconcat(folder, "/log", NULL), *text;
+
+	g_setenv("LODGE_DEBUG", areas, TRUE);
+	g_assert_true(log_to_file(path, LOG_INFO, BYTES_MAX));
+	log_check_areas("test");
+	g_unsetenv("LODGE_DEBUG");
+	text = read_log(folder, "");
+	g_free(path);
+	remove_folder(folder);
+	return text;
+}
+
+static void test_unknown_areas(void)
+{
+	static const char *const good[] = { "", ",", "all", "rpc", "store,,rpc", "kvm,all" };
+	static const char *const bad[] = { "nix", "rpc,nix", "all,nix", "nix,rpcx" };
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(good); i++) {
+		g_autofree char *text = said_of(good[i]);
+
+		g_assert_cmpstr(text, ==, "");
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autofree char *text = said_of(bad[i]);
+
+		g_assert_nonnull(strstr(text, " warning test: LODGE_DEBUG: no area 'nix' has "));
+		g_assert_nonnull(strstr(text, "rpc,storage"));
+		g_assert_null(strstr(text, "rpcx"));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/log/areas", test_areas); /* before there are threads */
+	g_test_add_func("/log/unknown-areas", test_unknown_areas);
 	g_test_add_func("/log/appended", test_appended);
 	g_test_add_func("/log/bounded", test_bounded);
 	return g_test_run();
