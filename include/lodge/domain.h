@@ -184,8 +184,8 @@ struct lodge_vcpu *lodge_domain_vcpu_list(struct lodge_domain *domain, unsigned 
 /* A command for its monitor, as it is; who uses it may surprise the daemon. The answer as JSON. */
 char *lodge_domain_monitor_command(struct lodge_domain *domain, const char *command,
 				   unsigned flags);
-/* What people should know of it, as comforts that this version left out: an array that ends with
- * NULL, for lodge_messages_free(). */
+/* What people should know of it, as comforts that this version left out, or what keeps its
+ * definition from starting: an array that ends with NULL, for lodge_messages_free(). */
 char **lodge_domain_messages(struct lodge_domain *domain, unsigned flags);
 void lodge_messages_free(char **messages);
 

@@ -10,6 +10,18 @@
 typedef struct lodge_domain *make_fn(struct lodge_connection *connection, const char *xml,
 				     const struct passed_files *files, unsigned flags);
 
+/* Of a guest that is off: what keeps it from starting, if anything does. One that runs has had what
+ * is said of it. */
+static void say_messages(struct lodge_domain *domain)
+{
+	char **messages = lodge_domain_is_active(domain) ? NULL : lodge_domain_messages(domain, 0);
+
+	for (unsigned i = 0; messages && messages[i]; i++)
+		fprintf(stderr, "lodge: note: guest '%s': %s\n", lodge_domain_name(domain),
+			messages[i]);
+	lodge_messages_free(messages);
+}
+
 /* @done: what is said, with the guest's name and the file's. */
 static int make(const struct invocation *invocation, make_fn *fn, unsigned flags, const char *done)
 {
@@ -20,9 +32,11 @@ static int make(const struct invocation *invocation, make_fn *fn, unsigned flags
 	struct lodge_domain *domain = c ? fn(c, xml, &files, flags) : NULL;
 	int status;
 
-	if (domain)
+	if (domain) {
 		printf("Guest '%s' %s %s\n", lodge_domain_name(domain), done,
 		       daemon_file_name(argument(invocation, 0)));
+		say_messages(domain);
+	}
 	status = daemon_end(c, domain);
 	lodge_domain_free(domain);
 	return status;
@@ -157,7 +171,8 @@ const struct command commands_definitions[] = {
 	  .summary = "add or change a guest's definition",
 	  .description = "Adds the guest that a domain XML describes, or changes the one of that "
 			 "name and\n"
-			 "UUID; '-' reads the XML from standard input. It is not started.",
+			 "UUID; '-' reads the XML from standard input. It is not started.\n"
+			 "What keeps it from starting in this version is noted on standard error.",
 	  .options = define_options,
 	  .action = define },
 	{ .name = "undefine",

@@ -252,15 +252,33 @@ static void get_control_info(struct rpc_call *call,
 		rpc_reply_domain_get_control_info(call, &ret);
 }
 
-/* What this start left out of the definition, and whether lodged knows all that was done to it. */
+/* What keeps this version from starting it, for g_free(), or NULL. */
+static char *cannot_start(const struct guest *guest)
+{
+	g_autoptr(GError) error = NULL;
+	g_autofree char *left_out = NULL;
+	struct domain *live =
+		guest->config ? domain_make_live(guest->config, &left_out, &error) : NULL;
+
+	domain_free(live);
+	return error ? g_strconcat("its definition cannot start in this version: ", error->message,
+				   NULL)
+		     : NULL;
+}
+
+/* What this start left out of the definition, whether lodged knows all that was done to it, and
+ * whether its next start can be. */
 static void get_messages(struct rpc_call *call, const struct rpc_domain_get_messages_args *args)
 {
 	const struct guest *guest = call_guest(call, &args->dom);
 	struct rpc_domain_get_messages_ret ret = { 0 };
-	char *texts[3];
+	char *texts[4], *why;
 
 	if (!guest)
 		return;
+	why = cannot_start(guest);
+	if (why)
+		texts[ret.msgs.count++] = call_text(call, why);
 	if (guest->left_out)
 		texts[ret.msgs.count++] = rpc_arena_strdup(rpc_call_arena(call), guest->left_out);
 	if (guest->unrestrained && domain_has_limits(guest->live))

@@ -313,6 +313,22 @@ def test_import():
         assert "booting without a <kernel>" in lodge("start", "win", status=1)
 
 
+def test_define_notes_what_cannot_start():
+    with lodged(LODGED) as daemon:
+        lodge = Shell(daemon)
+        xml = guest_xml("win", IMAGE)
+        assert lodge("define", "-", text=xml).startswith("Guest 'win' defined")  # and nothing on standard error
+        without = xml.replace(f"<kernel>{IMAGE}</kernel>", "")
+        done = subprocess.run([LODGE, "define", "-"], input=without.replace("<name>win<", "<name>old<"), capture_output=True,
+                              text=True, timeout=WAIT, env=lodge.env, check=False)
+        assert done.returncode == 0 and done.stdout.startswith("Guest 'old' defined from"), done
+        assert re.match(r"lodge: note: guest 'old': its definition cannot start in this version: old:\d+: <os>: booting without "
+                        "a <kernel> needs", done.stderr) and done.stderr.count("\n") == 1, done
+        assert "its definition cannot start" in daemon.virsh("dominfo", "old")
+        assert "Messages" not in daemon.virsh("dominfo", "win")
+        assert "booting without a <kernel>" in lodge("start", "old", status=1)
+
+
 def read_until(fd, wanted):
     text = b""
     while wanted not in text:
