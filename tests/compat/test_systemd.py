@@ -56,8 +56,11 @@ def test_life_as_a_service():
             return re.search(r"/machine.slice/(lodge-1-good\.scope)/guest$", text)
 
         until("it has a scope, and a group of its own in it", scope, PATIENCE)
-        tasks = host.run("cat", "/sys/fs/cgroup/machine.slice/lodge-1-good.scope/guest/cgroup.procs").split()
-        assert len(tasks) == 2 and str(pid) in tasks, "the guest and its network's helper"
+
+        def tasks():
+            return host.run("cat", "/sys/fs/cgroup/machine.slice/lodge-1-good.scope/guest/cgroup.procs").split()
+
+        until("the guest and its network's helper are in it", lambda: len(tasks()) == 2 and str(pid) in tasks(), PATIENCE)
         until("lodged is alone in its service", lambda: host.run(
             "cat", "/sys/fs/cgroup/system.slice/lodged.service/cgroup.procs") == str(host.main_pid()), PATIENCE)
 
