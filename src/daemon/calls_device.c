@@ -4,9 +4,8 @@
  * until they are started again: nothing is plugged into them in this version, except that a network
  * card's <link> goes up and down:
  *
- *   XML of a card that differs in its <link> alone --> monitor --> the live domain and its record
- *                                                              --> the definition, if it is asked
- * for
+ *   XML of a card that differs in its <link> alone
+ *     --> monitor --> the live domain and its record --> the definition, if that is asked for
  */
 #include "daemon/calls.h"
 #include "daemon/store.h"
@@ -386,6 +385,11 @@ static void on_linked(struct guest *guest, const GError *error, void *opaque)
 
 	if (ours || !note_link(guest, relink, &ours))
 		fail_call(relink->call, ours);
+	else if (relink->config && !guest->config) /* undefined meanwhile */
+		rpc_call_fail(relink->call, VIR_ERR_OPERATION_INVALID, VIR_FROM_QEMU,
+			      "the link is changed while domain '%s' runs, but it has no "
+			      "definition any more to change",
+			      guest->name);
 	else if (relink->config)
 		change_definition(relink->call, guest, update, xmlDocGetRootElement(relink->given));
 	else
